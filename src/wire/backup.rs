@@ -1,0 +1,224 @@
+//! `POST /v1/backup`: a generate response in, two backup shares out.
+
+use alloc::string::{String, ToString as _};
+use alloc::vec::Vec;
+use core::fmt;
+
+use super::confirm::StoredShares;
+use super::json::{Escaped, line_and_column};
+use super::mpc_share::{MpcShare, SharePair};
+use super::{Failure, Request, Unreadable, is_success, refusal};
+use crate::error::{Error, InvalidInput};
+use crate::secret::{Echoes, SecretBytes};
+
+/// Where Portal serves this call.
+pub const BASE_URL: &str = "https://mpc-client.portalhq.io";
+
+/// The longest generate response that is accepted, in bytes; a real one has about 15 KB.
+pub const MAX_GENERATE_RESPONSE: usize = 4 << 20;
+
+/// The text that `generate` answered, checked but not changed: it is sent verbatim.
+///
+/// Borrows the text; wiping that is its owner's.
+pub struct GenerateResponse<'a> {
+    text: &'a str,
+    shares: SharePair,
+}
+
+impl<'a> GenerateResponse<'a> {
+    /// Checks that `text` is one JSON object with `SECP256K1` and `ED25519`, each with a `share` and an `id` that are
+    /// not empty.
+    ///
+    /// Other members are left alone, and a share need not be base64.
+    ///
+    /// # Errors
+    ///
+    /// - Longer than [`MAX_GENERATE_RESPONSE`], not JSON, a member missing, empty, of another type or there twice, or
+    ///   something behind the object: [`Error::InvalidInput`], which says what is wrong and where, never a value.
+    ///   Nothing was sent; pass the body of the generate call as it came.
+    ///
+    /// ```
+    /// use portal_backup::GenerateResponse;
+    ///
+    /// let error = GenerateResponse::parse(r#"{"SECP256K1":{"share":"s","id":"i"}}"#).unwrap_err();
+    /// assert_eq!(
+    ///     error.to_string(),
+    ///     "generate response: ED25519 is missing (line 1, column 1); nothing was sent",
+    /// );
+    /// ```
+    pub fn parse(text: &'a str) -> Result<Self, Error> {
+        if text.len() > MAX_GENERATE_RESPONSE {
+            return Err(InvalidInput::new("generate response: it is longer than 4 MiB").into());
+        }
+        match SharePair::find(text) {
+            Ok(shares) => Ok(Self { text, shares }),
+            Err(mistake) => {
+                let (line, column) = line_and_column(text, mistake.offset);
+                let what = alloc::format!("generate response: {mistake}");
+                Err(InvalidInput::new(what).at(line, column).into())
+            }
+        }
+    }
+
+    /// The two shares that are about to be sent, so that an error can leave out their echo.
+    #[cfg(feature = "client")]
+    pub(crate) fn shares(&self) -> [MpcShare<'_>; 2] {
+        self.shares.views(self.text)
+    }
+}
+
+impl fmt::Debug for GenerateResponse<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [secp256k1, ed25519] = self.shares.views(self.text);
+        f.debug_struct("GenerateResponse").field("SECP256K1", &secp256k1).field("ED25519", &ed25519).finish()
+    }
+}
+
+/// The two backup shares of a wallet, verbatim as the service sent them.
+///
+/// These very bytes are what `recover` takes later as its `backupResponse`. They exist once: store them, then confirm
+/// with what [`store`](Self::store) returns. Wiped on drop; `Debug` shows ids and lengths; there is no `Display`,
+/// `Clone` or `Serialize`.
+#[must_use = "these shares exist once: store them, then confirm"]
+pub struct BackupShares {
+    json: SecretBytes,
+    shares: SharePair,
+}
+
+impl BackupShares {
+    /// Loads shares that were stored before.
+    ///
+    /// Takes a `String` or `Vec<u8>` over without a copy.
+    ///
+    /// # Errors
+    ///
+    /// - Not UTF-8, or not one JSON object with both shares: [`Error::InvalidInput`], which says what is wrong and
+    ///   where; the stored text is damaged or is something else.
+    pub fn parse(text: impl Into<Vec<u8>>) -> Result<Self, Error> {
+        Self::from_json(SecretBytes::new(text.into())).map_err(|(json, what, offset)| {
+            let what = InvalidInput::new(alloc::format!("backup shares: {what}"));
+            match core::str::from_utf8(json.expose()) {
+                Ok(text) => {
+                    let (line, column) = line_and_column(text, offset);
+                    what.at(line, column).into()
+                }
+                Err(_) => what.into(),
+            }
+        })
+    }
+
+    fn from_json(
+        json: SecretBytes,
+    ) -> Result<Self, (SecretBytes, String, usize)> {
+        let found = match core::str::from_utf8(json.expose()) {
+            Ok(text) => SharePair::find(text).map_err(|mistake| (mistake.to_string(), mistake.offset)),
+            Err(e) => Err(("it is not UTF-8".to_string(), e.valid_up_to())),
+        };
+        match found {
+            Ok(shares) => Ok(Self { json, shares }),
+            Err((what, offset)) => Err((json, what, offset)),
+        }
+    }
+
+    /// The share on secp256k1.
+    #[must_use]
+    pub fn secp256k1(&self) -> MpcShare<'_> {
+        self.views()[0]
+    }
+
+    /// The share on ed25519.
+    #[must_use]
+    pub fn ed25519(&self) -> MpcShare<'_> {
+        self.views()[1]
+    }
+
+    /// Both share pair ids, secp256k1 first; they are not secret.
+    #[must_use]
+    pub fn share_pair_ids(&self) -> [&str; 2] {
+        self.views().map(|share| share.id())
+    }
+
+    /// The service's answer, to the byte: what to store, and what `recover` takes as its `backupResponse`.
+    #[must_use]
+    pub fn expose_json(&self) -> &str {
+        // Checked when this value was made.
+        core::str::from_utf8(self.json.expose()).unwrap_or_default()
+    }
+
+    /// Stores the shares by any means of the caller's, and returns the proof that `confirm` asks for.
+    ///
+    /// `save` gets the text of [`expose_json`](Self::expose_json). It must not return `Ok` before the shares would
+    /// outlive a power cut, and had better read them back: from the confirmation on, the wallet is recovered from
+    /// them.
+    ///
+    /// # Errors
+    ///
+    /// - Whatever `save` returns; the shares are still in `self`, so store them elsewhere, or run the backup again.
+    ///
+    /// ```
+    /// # let text = r#"{"SECP256K1":{"share":"a","id":"b"},"ED25519":{"share":"c","id":"d"}}"#;
+    /// # let shares = portal_backup::BackupShares::parse(text)?;
+    /// # struct Database;
+    /// # impl Database { fn insert(&mut self, _: &str) -> Result<(), std::io::Error> { Ok(()) } }
+    /// # let mut database = Database;
+    /// let stored = shares.store(|json| database.insert(json))?;
+    /// assert_eq!(stored.share_pair_ids(), shares.share_pair_ids());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn store<E>(&self, save: impl FnOnce(&str) -> Result<(), E>) -> Result<StoredShares, E> {
+        save(self.expose_json())?;
+        Ok(StoredShares::from_share_pair_ids(self.share_pair_ids()))
+    }
+
+    fn views(&self) -> [MpcShare<'_>; 2] {
+        self.shares.views(self.expose_json())
+    }
+}
+
+impl fmt::Debug for BackupShares {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [secp256k1, ed25519] = self.views();
+        f.debug_struct("BackupShares").field("SECP256K1", &secp256k1).field("ED25519", &ed25519).finish()
+    }
+}
+
+/// The request that makes backup shares: `{"generateResponse":"…"}`, the text verbatim inside.
+///
+/// The body is sized first and written once; it is wiped on drop.
+#[must_use]
+pub fn request(generate: &GenerateResponse<'_>) -> Request {
+    const BEFORE: &[u8] = br#"{"generateResponse":""#;
+    const AFTER: &[u8] = br#""}"#;
+    let text = Escaped::new(generate.text);
+    let mut body = Vec::with_capacity(BEFORE.len() + text.len() + AFTER.len());
+    body.extend_from_slice(BEFORE);
+    text.write_to(&mut body);
+    body.extend_from_slice(AFTER);
+    Request::new("POST", "/v1/backup", body)
+}
+
+/// Reads the answer: HTTP status, the value of `Retry-After` if there is one, and the body, which is taken over
+/// without a copy.
+///
+/// # Errors
+///
+/// - 3xx, 4xx: [`Failure::Refused`]; read its id and message.
+/// - 5xx and anything else that is no HTTP status: [`Failure::Failed`]; the service may have acted, the call may be
+///   repeated.
+/// - 2xx whose body is not the documented object: [`Failure::Unreadable`], which keeps the body; keep it too.
+pub fn response(status: u16, retry_after: Option<&str>, body: Vec<u8>) -> Result<BackupShares, Failure> {
+    respond(status, retry_after, SecretBytes::new(body), &Echoes::default())
+}
+
+pub(crate) fn respond(
+    status: u16,
+    retry_after: Option<&str>,
+    body: SecretBytes,
+    echoes: &Echoes<'_>,
+) -> Result<BackupShares, Failure> {
+    if !is_success(status) {
+        return Err(refusal(status, retry_after, &body, echoes));
+    }
+    BackupShares::from_json(body)
+        .map_err(|(body, what, _)| Failure::Unreadable(Unreadable::new(status, what, body)))
+}

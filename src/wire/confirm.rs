@@ -1,0 +1,73 @@
+//! `PATCH /api/v3/clients/me/backup-share-pairs` of the Client API: the shares are stored.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::json::Escaped;
+use super::{Failure, Request, is_success, refusal};
+use crate::secret::{Echoes, SecretBytes};
+
+/// Where Portal serves this call; it is another host than that of the backup.
+pub const BASE_URL: &str = "https://api.portalhq.io";
+
+/// The proof that two backup shares are stored: all that `confirm` takes.
+///
+/// Made by [`BackupShares::store`](crate::BackupShares::store) and `FileSlot::store` once the shares are stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredShares {
+    ids: [String; 2],
+}
+
+impl StoredShares {
+    /// Takes up in another process, or later, a confirmation whose shares were stored before.
+    ///
+    /// Only for ids whose shares were seen in storage: from the confirmation on, the wallet is recovered from them.
+    #[must_use]
+    pub fn from_share_pair_ids(ids: [&str; 2]) -> Self {
+        Self { ids: ids.map(String::from) }
+    }
+
+    /// Both share pair ids, secp256k1 first; they are not secret.
+    #[must_use]
+    pub fn share_pair_ids(&self) -> [&str; 2] {
+        self.ids.each_ref().map(String::as_str)
+    }
+}
+
+/// The request that says that the shares with these ids are stored.
+#[must_use]
+pub fn request(share_pair_ids: [&str; 2]) -> Request {
+    const BEFORE: &[u8] = br#"{"status":"STORED_CLIENT_BACKUP_SHARE","backupSharePairIds":[""#;
+    const BETWEEN: &[u8] = br#"",""#;
+    const AFTER: &[u8] = br#""]}"#;
+    let [first, second] = share_pair_ids.map(Escaped::new);
+    let len = BEFORE.len() + first.len() + BETWEEN.len() + second.len() + AFTER.len();
+    let mut body = Vec::with_capacity(len);
+    body.extend_from_slice(BEFORE);
+    first.write_to(&mut body);
+    body.extend_from_slice(BETWEEN);
+    second.write_to(&mut body);
+    body.extend_from_slice(AFTER);
+    Request::new("PATCH", "/api/v3/clients/me/backup-share-pairs", body)
+}
+
+/// Reads the answer: HTTP status, the value of `Retry-After` if there is one, and the body.
+///
+/// Any 2xx confirms; the service sends 204 without a body.
+///
+/// # Errors
+///
+/// - 3xx, 4xx: [`Failure::Refused`]; read its id and message.
+/// - 5xx and anything else that is no HTTP status: [`Failure::Failed`]; repeat the call, it is idempotent.
+pub fn response(status: u16, retry_after: Option<&str>, body: Vec<u8>) -> Result<(), Failure> {
+    respond(status, retry_after, &SecretBytes::new(body), &Echoes::default())
+}
+
+pub(crate) fn respond(
+    status: u16,
+    retry_after: Option<&str>,
+    body: &SecretBytes,
+    echoes: &Echoes<'_>,
+) -> Result<(), Failure> {
+    if is_success(status) { Ok(()) } else { Err(refusal(status, retry_after, body, echoes)) }
+}
