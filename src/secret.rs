@@ -45,6 +45,11 @@ impl SecretBytes {
         self.0.extend_from_slice(bytes);
     }
 
+    /// That many zeroes, to be written over.
+    pub(crate) fn zeroed(len: usize) -> Self {
+        Self(alloc::vec![0; len])
+    }
+
     pub(crate) fn expose_mut(&mut self) -> &mut [u8] {
         &mut self.0
     }
@@ -176,6 +181,12 @@ impl<'a> Echoes<'a> {
         }
     }
 
+    /// Whether `text` repeats a secret.
+    #[cfg(feature = "client")]
+    pub(crate) fn are_in(&self, text: &str) -> bool {
+        self.echoed(text.as_bytes()).contains(&true)
+    }
+
     /// Appends `text` to `out` with control characters escaped, white space folded, whatever echoes or looks like a
     /// secret replaced, and the rest cut after `limit` characters.
     pub(crate) fn print(&self, text: &str, limit: usize, out: &mut String) {
@@ -229,14 +240,7 @@ impl<'a> Echoes<'a> {
     /// For each byte of `text`, whether it belongs to an echo, or to a run so long that it may be a share.
     fn hidden(&self, text: &[u8]) -> Vec<bool> {
         const SHORTEST_SUSPECT: usize = 64;
-        let mut hidden = alloc::vec![false; text.len()];
-        for &(secret, window) in &self.secrets {
-            for (start, piece) in text.windows(window).enumerate() {
-                if memmem::find(secret, piece).is_some() {
-                    hidden[start..start + window].fill(true);
-                }
-            }
-        }
+        let mut hidden = self.echoed(text);
         let mut start = 0;
         for run in text.split_inclusive(|&b| !is_base64(b)) {
             let len = run.iter().take_while(|&&b| is_base64(b)).count();
@@ -246,6 +250,18 @@ impl<'a> Echoes<'a> {
             start += run.len();
         }
         hidden
+    }
+
+    fn echoed(&self, text: &[u8]) -> Vec<bool> {
+        let mut echoed = alloc::vec![false; text.len()];
+        for &(secret, window) in &self.secrets {
+            for (start, piece) in text.windows(window).enumerate() {
+                if memmem::find(secret, piece).is_some() {
+                    echoed[start..start + window].fill(true);
+                }
+            }
+        }
+        echoed
     }
 }
 

@@ -14,6 +14,8 @@ use crate::secret::{Echoes, SecretBytes};
 /// Where Portal serves this call.
 pub const BASE_URL: &str = "https://mpc-client.portalhq.io";
 
+pub(crate) const PATH: &str = "/v1/backup";
+
 /// The longest generate response that is accepted, in bytes; a real one has about 15 KB.
 pub const MAX_GENERATE_RESPONSE: usize = 4 << 20;
 
@@ -194,7 +196,7 @@ pub fn request(generate: &GenerateResponse<'_>) -> Request {
     body.extend_from_slice(BEFORE);
     text.write_to(&mut body);
     body.extend_from_slice(AFTER);
-    Request::new("POST", "/v1/backup", body)
+    Request::new("POST", PATH, body)
 }
 
 /// Reads the answer: HTTP status, the value of `Retry-After` if there is one, and the body, which is taken over

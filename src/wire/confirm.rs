@@ -10,6 +10,8 @@ use crate::secret::{Echoes, SecretBytes};
 /// Where Portal serves this call; it is another host than that of the backup.
 pub const BASE_URL: &str = "https://api.portalhq.io";
 
+pub(crate) const PATH: &str = "/api/v3/clients/me/backup-share-pairs";
+
 /// The proof that two backup shares are stored: all that `confirm` takes.
 ///
 /// Made by [`BackupShares::store`](crate::BackupShares::store) and `FileSlot::store` once the shares are stored.
@@ -48,7 +50,7 @@ pub fn request(share_pair_ids: [&str; 2]) -> Request {
     body.extend_from_slice(BETWEEN);
     second.write_to(&mut body);
     body.extend_from_slice(AFTER);
-    Request::new("PATCH", "/api/v3/clients/me/backup-share-pairs", body)
+    Request::new("PATCH", PATH, body)
 }
 
 /// Reads the answer: HTTP status, the value of `Retry-After` if there is one, and the body.

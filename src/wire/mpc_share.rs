@@ -26,7 +26,8 @@ impl<'a> MpcShare<'a> {
         self.id
     }
 
-    /// The share as the service wrote it: base64 of a JSON text, about 5.8 KB, or in older answers that JSON text.
+    /// The share as the service wrote it: base64 of a JSON text of about 5.8 KB, or in older answers
+    /// that JSON text itself.
     #[must_use]
     pub const fn expose_share(&self) -> &'a str {
         self.share
@@ -44,7 +45,7 @@ impl<'a> MpcShare<'a> {
             GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
         );
         let room = base64::decoded_len_estimate(self.share.len());
-        let mut out = SecretBytes::new(alloc::vec![0; room]);
+        let mut out = SecretBytes::zeroed(room);
         let len = BASE64.decode_slice(self.share, out.expose_mut()).map_err(|_| NotBase64)?;
         out.truncate(len);
         Ok(out)

@@ -1,0 +1,346 @@
+//! The settings of a client, and what is wrong with them.
+
+use alloc::format;
+use alloc::string::{String, ToString as _};
+use alloc::sync::Arc;
+use core::fmt;
+use core::time::Duration;
+use std::env;
+
+use rustls_pki_types::ServerName;
+use ureq::http::Uri;
+use ureq::{Agent, Proxy, ProxyProtocol};
+
+use super::connection::{NoLookup, RECORD, connector};
+use super::tls::{self, Roots};
+use super::transport::Endpoint;
+use super::{Client, Shared};
+use crate::error::{Error, InvalidInput};
+use crate::secret::{ApiKey, SecretBytes};
+use crate::wire;
+
+/// Sets up a [`Client`]; every mistake comes back from [`build`](Self::build).
+///
+/// ```
+/// use std::time::Duration;
+/// use portal_backup::{ApiKey, Client};
+///
+/// let client = Client::builder(ApiKey::new("0d7a11c8-demo")?)
+///     .timeout(Duration::from_secs(30))
+///     .build()?;
+/// # Ok::<(), portal_backup::Error>(())
+/// ```
+#[must_use = "a builder does nothing until `build`"]
+pub struct ClientBuilder {
+    key: ApiKey,
+    base_url: String,
+    client_api_url: String,
+    timeout: Duration,
+    connect_timeout: Duration,
+    attempts: u32,
+    root_certs_pem: Option<alloc::vec::Vec<u8>>,
+    client_cert_pem: Option<SecretBytes>,
+    platform_verifier: bool,
+    proxy: Option<SecretBytes>,
+    proxy_from_env: bool,
+    keep_alive: Duration,
+    max_response_bytes: usize,
+    user_agent: String,
+    allow_trace_logging: bool,
+}
+
+impl ClientBuilder {
+    /// Starts from the defaults, with the key that both calls need.
+    pub fn new(key: ApiKey) -> Self {
+        Self {
+            key,
+            base_url: wire::backup::BASE_URL.into(),
+            client_api_url: wire::confirm::BASE_URL.into(),
+            timeout: Duration::from_secs(120),
+            connect_timeout: Duration::from_secs(10),
+            attempts: 3,
+            root_certs_pem: None,
+            client_cert_pem: None,
+            platform_verifier: false,
+            proxy: None,
+            proxy_from_env: false,
+            keep_alive: Duration::from_secs(3),
+            max_response_bytes: 1 << 20,
+            user_agent: concat!("portal-backup/", env!("CARGO_PKG_VERSION")).into(),
+            allow_trace_logging: false,
+        }
+    }
+
+    /// Where the Enclave MPC API is served: `https://host[:port][/prefix]`.
+    ///
+    /// Plain `http` is accepted to `localhost` and loopback addresses only. User names and passwords are refused.
+    /// Defaults to `https://mpc-client.portalhq.io`.
+    pub fn base_url(mut self, url: impl AsRef<str>) -> Self {
+        self.base_url = url.as_ref().into();
+        self
+    }
+
+    /// Where the Client API is served, which takes the confirmation; same form as [`base_url`](Self::base_url).
+    ///
+    /// Defaults to `https://api.portalhq.io`.
+    pub fn client_api_url(mut self, url: impl AsRef<str>) -> Self {
+        self.client_api_url = url.as_ref().into();
+        self
+    }
+
+    /// How long a whole call may take, name lookup and repetitions included: 1 ms to 24 h.
+    ///
+    /// Defaults to 120 s, since making shares takes its time.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// How long it may take to have a connection, name lookup and TLS handshake included: 1 ms to 24 h.
+    ///
+    /// Defaults to 10 s.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// How often a call is tried, from 1 to 100.
+    ///
+    /// `backup` is repeated only while the service provably did not act: the request was not sent, or was put off with
+    /// a 429 whose `Retry-After` fits into what is left of the timeout. `confirm` may be repeated at any time, and is
+    /// also after a 5xx and a broken connection. A wrong certificate or an unknown name is never repeated.
+    ///
+    /// Defaults to 3.
+    pub fn attempts(mut self, attempts: u32) -> Self {
+        self.attempts = attempts;
+        self
+    }
+
+    /// Trusts these root certificates (PEM, one or more) instead of the bundled ones of Mozilla.
+    pub fn root_certs_pem(mut self, pem: impl AsRef<[u8]>) -> Self {
+        self.root_certs_pem = Some(pem.as_ref().into());
+        self
+    }
+
+    /// Shows this certificate to the server: PEM with the chain, the client's own certificate first, and the private
+    /// key (PKCS#8, SEC1 or PKCS#1, not encrypted).
+    ///
+    /// The copy in the builder is wiped; ureq and rustls keep copies of the key that are not.
+    pub fn client_cert_pem(mut self, pem: impl AsRef<[u8]>) -> Self {
+        self.client_cert_pem = Some(SecretBytes::new(pem.as_ref().into()));
+        self
+    }
+
+    /// Trusts what the operating system trusts, instead of the bundled roots; needs the feature `platform-verifier`.
+    ///
+    /// Defaults to `false`.
+    pub fn platform_verifier(mut self, on: bool) -> Self {
+        self.platform_verifier = on;
+        self
+    }
+
+    /// Goes through this proxy by CONNECT: `http://[user:password@]host[:port]`, or `https://…`.
+    ///
+    /// The proxy sees the host name of the service and encrypted bytes. Plain loopback addresses are never asked
+    /// through it. Defaults to none.
+    pub fn proxy(mut self, url: impl AsRef<str>) -> Self {
+        self.proxy = Some(SecretBytes::new(url.as_ref().as_bytes().into()));
+        self
+    }
+
+    /// Takes the proxy from the first of `HTTPS_PROXY`, `https_proxy`, `ALL_PROXY`, `all_proxy` that is set and not
+    /// empty, unless `NO_PROXY` or `no_proxy` names the host; [`proxy`](Self::proxy) goes first.
+    ///
+    /// Defaults to `false`: the environment is not looked at.
+    pub fn proxy_from_env(mut self, on: bool) -> Self {
+        self.proxy_from_env = on;
+        self
+    }
+
+    /// How long a connection may stay unused and still serve the next call, at most 24 h; zero keeps none.
+    ///
+    /// Defaults to 3 s.
+    pub fn keep_alive(mut self, age: Duration) -> Self {
+        self.keep_alive = age;
+        self
+    }
+
+    /// The longest answer that is taken for shares, in bytes; a real one has about 15 KB.
+    ///
+    /// Of a longer one the error keeps that many bytes. Defaults to 1 MiB.
+    pub fn max_response_bytes(mut self, max: usize) -> Self {
+        self.max_response_bytes = max;
+        self
+    }
+
+    /// What this program calls itself: visible ASCII and spaces.
+    ///
+    /// Defaults to `portal-backup/` and the version of this crate.
+    pub fn user_agent(mut self, name: impl AsRef<str>) -> Self {
+        self.user_agent = name.as_ref().into();
+        self
+    }
+
+    /// Sends even while the logger takes `TRACE` of `ureq_proto`, which writes answers, that is shares, to the log.
+    ///
+    /// Defaults to `false`: such a call is refused before anything is sent.
+    pub fn allow_trace_logging(mut self, on: bool) -> Self {
+        self.allow_trace_logging = on;
+        self
+    }
+
+    /// Makes the client; nothing is sent yet.
+    ///
+    /// # Errors
+    ///
+    /// - A URL, certificate, key, proxy or number that cannot be used, or settings that exclude each other:
+    ///   [`Error::InvalidInput`], nothing was sent; correct the setting that it names.
+    pub fn build(self) -> Result<Client, Error> {
+        Ok(self.check()?)
+    }
+
+    fn check(self) -> Result<Client, InvalidInput> {
+        let day = Duration::from_secs(24 * 60 * 60);
+        for (name, time) in [("timeout", self.timeout), ("connect_timeout", self.connect_timeout)] {
+            if time < Duration::from_millis(1) || time > day {
+                return Err(InvalidInput::new(format!("{name} must be from 1 ms to 24 h")));
+            }
+        }
+        if self.keep_alive > day {
+            return Err(InvalidInput::new("keep_alive must be at most 24 h"));
+        }
+        if !(1..=100).contains(&self.attempts) {
+            return Err(InvalidInput::new("attempts must be from 1 to 100"));
+        }
+        if self.max_response_bytes == 0 {
+            return Err(InvalidInput::new("max_response_bytes must not be zero"));
+        }
+        let is_header = |b: u8| b == b' ' || b.is_ascii_graphic();
+        if self.user_agent.trim().is_empty() || !self.user_agent.bytes().all(is_header) {
+            return Err(InvalidInput::new("user_agent must be visible ASCII and not empty"));
+        }
+        let roots = match self.root_certs_pem {
+            Some(_) if self.platform_verifier => {
+                return Err(InvalidInput::new("root_certs_pem and platform_verifier exclude each other"));
+            }
+            Some(pem) => Roots::Pem(pem),
+            None if self.platform_verifier => Roots::Platform,
+            None => Roots::Bundled,
+        };
+        let backup = endpoint("base_url", &self.base_url, wire::backup::PATH)?;
+        let confirm = endpoint("client_api_url", &self.client_api_url, wire::confirm::PATH)?;
+        let proxy = match &self.proxy {
+            Some(url) => {
+                let url = core::str::from_utf8(url.expose()).unwrap_or_default();
+                Some(proxy(url, None).ok_or_else(|| InvalidInput::new(PROXY_MISTAKE))?)
+            }
+            None if self.proxy_from_env => proxy_from_env()?,
+            None => None,
+        };
+        let config = Agent::config_builder()
+            .tls_config(tls::config(&roots, self.client_cert_pem.as_ref())?)
+            .proxy(proxy)
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .user_agent(&self.user_agent)
+            .accept(wire::CONTENT_TYPE)
+            .accept_encoding("")
+            .timeout_connect(Some(self.connect_timeout))
+            .input_buffer_size(RECORD)
+            // A full record with its head and seal in one write.
+            .output_buffer_size(RECORD + 256)
+            .max_response_header_size(RECORD)
+            .max_idle_age(self.keep_alive)
+            .max_idle_connections(MAX_IDLE)
+            .max_idle_connections_per_host(if self.keep_alive.is_zero() { 0 } else { MAX_IDLE })
+            .build();
+        let key = Arc::new(self.key);
+        let agent = Agent::with_parts(config, connector(key.clone()), NoLookup);
+        Ok(Client(Arc::new(Shared {
+            agent,
+            key,
+            backup,
+            confirm,
+            timeout: self.timeout,
+            attempts: self.attempts,
+            max_response_bytes: self.max_response_bytes,
+            allow_trace_logging: self.allow_trace_logging,
+        })))
+    }
+}
+
+/// How many connections wait for their next use: one for each thread of a large program.
+const MAX_IDLE: usize = 32;
+
+impl fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientBuilder").finish_non_exhaustive()
+    }
+}
+
+fn endpoint(setting: &'static str, url: &str, path: &str) -> Result<Endpoint, InvalidInput> {
+    // None of these quotes the URL: it may hold what was pasted into the wrong place.
+    let mistake = |what: &str| InvalidInput::new(format!("{setting} {what}"));
+    if url.contains(['?', '#', '@', '\\']) {
+        return Err(mistake("must hold no user name, password, query or fragment"));
+    }
+    let url = url.trim_end_matches('/');
+    let uri: Uri = format!("{url}{path}").parse().map_err(|_| mistake("is not a URL"))?;
+    let host = uri.host().unwrap_or_default();
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let is_loopback = host.eq_ignore_ascii_case("localhost")
+        || host.parse::<core::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    let is_plain = match uri.scheme_str() {
+        Some("https") => false,
+        Some("http") if is_loopback => true,
+        Some("http") => return Err(mistake("must be https, but to this machine itself")),
+        _ => return Err(mistake("must start with https://")),
+    };
+    let has_port = uri.authority().is_some_and(|authority| authority.as_str().len() > authority.host().len());
+    if has_port && uri.port_u16().is_none_or(|port| port == 0) {
+        return Err(mistake("has a wrong port"));
+    }
+    if ServerName::try_from(host).is_err() {
+        return Err(mistake("has a wrong host name"));
+    }
+    Ok(Endpoint { uri, is_plain })
+}
+
+const PROXY_MISTAKE: &str = "the proxy must be http://[user:password@]host[:port], or https";
+
+fn proxy_from_env() -> Result<Option<Proxy>, InvalidInput> {
+    let first = |names: &[&'static str]| {
+        names.iter().find_map(|name| {
+            let value = env::var_os(name).filter(|value| !value.is_empty())?;
+            Some((*name, value.to_string_lossy().to_string()))
+        })
+    };
+    let Some((name, url)) = first(&["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]) else {
+        return Ok(None);
+    };
+    let exceptions = first(&["NO_PROXY", "no_proxy"]).map(|(_, names)| names);
+    match proxy(&url, exceptions.as_deref()) {
+        Some(proxy) => Ok(Some(proxy)),
+        None => Err(InvalidInput::new(PROXY_MISTAKE).about(name)),
+    }
+}
+
+fn proxy(url: &str, exceptions: Option<&str>) -> Option<Proxy> {
+    let parsed = Proxy::new(url).ok()?;
+    // ureq would panic on SOCKS, which it can do with another feature only.
+    if !matches!(parsed.protocol(), ProxyProtocol::Http | ProxyProtocol::Https) || parsed.host().is_empty() {
+        return None;
+    }
+    let mut builder = Proxy::builder(parsed.protocol()).host(parsed.host()).port(parsed.port());
+    if let Some(user) = parsed.username() {
+        builder = builder.username(user);
+    }
+    if let Some(password) = parsed.password() {
+        builder = builder.password(password);
+    }
+    for name in exceptions.unwrap_or_default().split(',') {
+        builder = builder.no_proxy(name.trim());
+    }
+    builder.build().ok()
+}

@@ -1,0 +1,199 @@
+//! The client over ureq and rustls; nothing outside of this folder names either.
+
+mod config;
+mod connection;
+mod tls;
+mod transport;
+
+use alloc::format;
+use alloc::sync::Arc;
+use core::fmt;
+use core::time::Duration;
+use std::thread;
+use std::time::Instant;
+
+pub use config::ClientBuilder;
+use ureq::Agent;
+
+use self::transport::{Answer, Endpoint};
+use crate::error::{Error, InvalidInput, Outcome};
+use crate::secret::{ApiKey, Echoes, SecretBytes};
+use crate::wire::backup::{BackupShares, GenerateResponse};
+use crate::wire::confirm::StoredShares;
+use crate::wire::{self, Failure, Unreadable};
+
+/// Makes both calls, and blocks until each is done.
+///
+/// A clone shares connections and settings; share one client among threads. In an async program, call it where
+/// blocking is allowed, such as `spawn_blocking`.
+#[derive(Clone)]
+pub struct Client(Arc<Shared>);
+
+struct Shared {
+    agent: Agent,
+    key: Arc<ApiKey>,
+    backup: Endpoint,
+    confirm: Endpoint,
+    timeout: Duration,
+    attempts: u32,
+    max_response_bytes: usize,
+    allow_trace_logging: bool,
+}
+
+impl Client {
+    /// A client with the defaults of [`ClientBuilder`].
+    ///
+    /// # Errors
+    ///
+    /// - No crypto provider (the feature `ring` is off and the program installed none): [`Error::InvalidInput`],
+    ///   nothing was sent.
+    pub fn new(key: ApiKey) -> Result<Self, Error> {
+        ClientBuilder::new(key).build()
+    }
+
+    /// Starts to set a client up.
+    pub fn builder(key: ApiKey) -> ClientBuilder {
+        ClientBuilder::new(key)
+    }
+
+    /// Makes backup shares: `POST /v1/backup`.
+    ///
+    /// Store them, with [`FileSlot`](crate::FileSlot) or [`BackupShares::store`], and then [`confirm`](Self::confirm).
+    /// Make sure beforehand that they can be stored: [`FileSlot::reserve`](crate::FileSlot::reserve).
+    ///
+    /// # Errors
+    ///
+    /// - Name, connection, TLS, or the deadline before the request was out: [`Error::Transport`] with
+    ///   [`Outcome::NotSent`]; call again when the cause is gone.
+    /// - Connection or deadline after that: [`Error::Transport`] with [`Outcome::Unknown`]; call again, a lost pair of
+    ///   shares stays unused.
+    /// - Status 3xx or 4xx: [`Error::Refused`]; read its id and message.
+    /// - Status 5xx: [`Error::Failed`]; the service may have acted; call again.
+    /// - A success that is not understood, too long, or cut short: [`Error::Unreadable`]; keep its body, call again.
+    /// - `ureq_proto` is logged at TRACE: [`Error::InvalidInput`]; see [`ClientBuilder::allow_trace_logging`].
+    pub fn backup(&self, generate: &GenerateResponse<'_>) -> Result<BackupShares, Error> {
+        let sent = generate.shares();
+        let mut echoes = Echoes::of_key(&self.0.key);
+        for share in &sent {
+            echoes.add_share(share.expose_share().as_bytes());
+        }
+        let request = wire::backup::request(generate);
+        let shares = self.repeat(&self.0.backup, &request, &echoes, false, |answer| {
+            let Answer { status, retry_after, body, cut, .. } = answer;
+            match cut {
+                Some(why) if (200..300).contains(&status) => {
+                    Err(Failure::Unreadable(Unreadable::new(status, why, body)))
+                }
+                _ => wire::backup::respond(status, retry_after.as_deref(), body, &echoes),
+            }
+        })?;
+        // Ids are shown to people and logged; no honest service would put a secret there.
+        if shares.share_pair_ids().iter().any(|id| echoes.are_in(id)) {
+            let body = SecretBytes::new(shares.expose_json().as_bytes().to_vec());
+            return Err(Error::Unreadable(Unreadable::new(200, "an id repeats a secret that was sent", body)));
+        }
+        Ok(shares)
+    }
+
+    /// Says that the shares are stored: `PATCH /api/v3/clients/me/backup-share-pairs`.
+    ///
+    /// From here on the wallet is recovered from them. The call is idempotent.
+    ///
+    /// # Errors
+    ///
+    /// - As for [`backup`](Self::backup), but for [`Error::Unreadable`]; the shares stay stored, so confirm later, from
+    ///   another process with [`StoredShares::from_share_pair_ids`].
+    pub fn confirm(&self, stored: &StoredShares) -> Result<(), Error> {
+        let echoes = Echoes::of_key(&self.0.key);
+        let request = wire::confirm::request(stored.share_pair_ids());
+        self.repeat(&self.0.confirm, &request, &echoes, true, |answer| {
+            wire::confirm::respond(answer.status, answer.retry_after.as_deref(), &answer.body, &echoes)
+        })
+    }
+
+    /// Tries a call until it is answered, its time is up, or repeating it might do harm.
+    fn repeat<T>(
+        &self,
+        endpoint: &Endpoint,
+        request: &wire::Request,
+        echoes: &Echoes<'_>,
+        is_idempotent: bool,
+        read: impl Fn(Answer) -> Result<T, Failure>,
+    ) -> Result<T, Error> {
+        let shared = &*self.0;
+        // ureq-proto writes heads and bodies to this target; no filter of ours could take that back.
+        if !shared.allow_trace_logging && log::log_enabled!(target: "ureq_proto::util", log::Level::Trace) {
+            return Err(InvalidInput::new("logging of `ureq_proto` at TRACE would write shares to the log").into());
+        }
+        let deadline = Instant::now() + shared.timeout;
+        let mut attempt = 1;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let tried =
+                transport::exchange(&shared.agent, endpoint, request, left, shared.max_response_bytes, echoes)
+                    .map_err(Error::Transport)
+                    .and_then(|mut answer| {
+                        let location = answer.location_host.take();
+                        read(answer).map_err(|failure| Error::from(failure).with_redirect(location))
+                    });
+            let error = match tried {
+                Ok(done) => return Ok(done),
+                Err(error) => error,
+            };
+            // 0.1 s, 0.2 s, 0.4 s, … to 6.4 s.
+            let backoff = Duration::from_millis(100 << (attempt - 1).min(6));
+            let pause = match &error {
+                Error::Transport(e) if e.is_repeatable() => Some(backoff),
+                Error::Transport(_) if is_idempotent && error.outcome() == Outcome::Unknown => Some(backoff),
+                Error::Failed(e) if is_idempotent => Some(e.retry_after().unwrap_or(backoff)),
+                Error::Refused(e) if e.status() == 429 => e.retry_after(),
+                _ => None,
+            };
+            let left = deadline.saturating_duration_since(Instant::now());
+            match pause {
+                Some(pause) if attempt < shared.attempts && pause < left => thread::sleep(pause),
+                _ => return Err(error),
+            }
+            attempt += 1;
+        }
+    }
+}
+
+impl Error {
+    fn with_redirect(mut self, host: Option<alloc::string::String>) -> Self {
+        if let (Self::Refused(refusal), Some(host)) = (&mut self, host) {
+            if refusal.status() < 400 {
+                refusal.name_redirect(&host);
+            }
+        }
+        self
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = |endpoint: &Endpoint| format!("{:?}", endpoint.uri.authority());
+        f.debug_struct("Client")
+            .field("backup", &host(&self.0.backup))
+            .field("confirm", &host(&self.0.confirm))
+            .finish_non_exhaustive()
+    }
+}
+
+/// Makes backup shares with all defaults: the whole job for a program that wants nothing else.
+///
+/// Store them, then confirm with a [`Client`].
+///
+/// # Errors
+///
+/// - A key or generate response that cannot be used: [`Error::InvalidInput`], nothing was sent.
+/// - Everything of [`Client::backup`].
+///
+/// ```no_run
+/// # let (api_key, generate_response) = ("", "");
+/// let shares = portal_backup::backup(api_key, generate_response)?;
+/// # Ok::<(), portal_backup::Error>(())
+/// ```
+pub fn backup(api_key: &str, generate_response: &str) -> Result<BackupShares, Error> {
+    Client::new(ApiKey::new(api_key)?)?.backup(&GenerateResponse::parse(generate_response)?)
+}

@@ -1,0 +1,203 @@
+//! One HTTP exchange: bounded in time and size, and exact about how far it came.
+
+use alloc::format;
+use alloc::string::{String, ToString as _};
+use core::time::Duration;
+use std::io::{self, Read};
+
+use rustls::CertificateError;
+use ureq::http::{self, Uri, header};
+use ureq::{Agent, Body, SendBody, Timeout};
+
+use super::connection::is_name_not_found;
+use crate::error::{Outcome, TransportError};
+use crate::secret::{Echoes, SecretBytes};
+use crate::wire;
+
+/// How much of a body that is no success is read: documented ones have less than a hundred bytes.
+const MAX_ERROR_BODY: usize = 64 << 10;
+
+/// One of the two calls' addresses.
+pub(super) struct Endpoint {
+    pub(super) uri: Uri,
+    /// Plain HTTP, to this machine: never through a proxy.
+    pub(super) is_plain: bool,
+}
+
+/// What came back.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) retry_after: Option<String>,
+    /// Where a redirect points to.
+    pub(super) location_host: Option<String>,
+    pub(super) body: SecretBytes,
+    /// Why there is no more of the body, if there should be.
+    pub(super) cut: Option<String>,
+}
+
+/// Sends one request and receives the answer to it.
+pub(super) fn exchange(
+    agent: &Agent,
+    endpoint: &Endpoint,
+    request: &wire::Request,
+    timeout: Duration,
+    max_response_bytes: usize,
+    echoes: &Echoes<'_>,
+) -> Result<Answer, TransportError> {
+    let mut body = CountedBody { unread: request.body() };
+    let answered = send(agent, endpoint, request, timeout, &mut body);
+    // ureq's errors do not tell a request that never left from one whose answer was lost. The body does: as long as
+    // some of it was not even asked for, the service cannot have the whole request.
+    let outcome = if body.unread.is_empty() { Outcome::Unknown } else { Outcome::NotSent };
+    let mut response = answered.map_err(|e| explain(&e, outcome, endpoint, echoes))?;
+
+    let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+    let mut answer = Answer {
+        status: response.status().as_u16(),
+        retry_after: text(header::RETRY_AFTER).map(String::from),
+        location_host: text(header::LOCATION).map(host_of),
+        body: SecretBytes::new(alloc::vec::Vec::new()),
+        cut: None,
+    };
+    let max = if response.status().is_success() { max_response_bytes } else { MAX_ERROR_BODY };
+    answer.cut = receive(response.body_mut(), max, &mut answer.body).err();
+    Ok(answer)
+}
+
+fn send(
+    agent: &Agent,
+    endpoint: &Endpoint,
+    request: &wire::Request,
+    timeout: Duration,
+    body: &mut CountedBody<'_>,
+) -> Result<http::Response<Body>, ureq::Error> {
+    let request = http::Request::builder()
+        .method(request.method())
+        .uri(&endpoint.uri)
+        .header(header::CONTENT_TYPE, wire::CONTENT_TYPE)
+        .header(header::CONTENT_LENGTH, request.body().len())
+        .body(SendBody::from_reader(body))?;
+    let mut config = agent.configure_request(request).timeout_global(Some(timeout));
+    if endpoint.is_plain {
+        config = config.proxy(None);
+    }
+    agent.run(config.build())
+}
+
+/// A request's body that knows how much of it was asked for.
+struct CountedBody<'a> {
+    unread: &'a [u8],
+}
+
+impl Read for CountedBody<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.unread.read(buffer)
+    }
+}
+
+/// Receives up to `max` bytes into a buffer of the announced size; when it has to grow, the old one is wiped.
+fn receive(body: &mut Body, max: usize, into: &mut SecretBytes) -> Result<(), String> {
+    const ROOM_IF_NOT_ANNOUNCED: usize = 16 << 10;
+    let announced = body.content_length().map(|n| usize::try_from(n).unwrap_or(usize::MAX));
+    let mut reader = body.as_reader();
+    let mut received = 0;
+    let mut buffer = SecretBytes::zeroed(announced.unwrap_or(ROOM_IF_NOT_ANNOUNCED).min(max));
+    let ended = loop {
+        let mut beyond = [0];
+        let is_full = received == buffer.len();
+        let room = if is_full { &mut beyond[..] } else { &mut buffer.expose_mut()[received..] };
+        match reader.read(room) {
+            Ok(0) => break Ok(()),
+            Ok(_) if received == max => break Err(format!("it is longer than {max} bytes")),
+            Ok(n) => {
+                if is_full {
+                    let mut larger = SecretBytes::zeroed((buffer.len() * 2).clamp(ROOM_IF_NOT_ANNOUNCED.min(max), max));
+                    larger.expose_mut()[..received].copy_from_slice(buffer.expose());
+                    larger.expose_mut()[received] = beyond[0];
+                    buffer = larger;
+                }
+                received += n;
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => {
+                let why = match ureq::Error::from(e) {
+                    ureq::Error::Timeout(_) => "the time was up",
+                    _ => "the connection broke",
+                };
+                break Err(format!("{why} after {received} bytes of it"));
+            }
+        }
+    };
+    buffer.truncate(received);
+    *into = buffer;
+    ended
+}
+
+/// The host in a `Location`, or that there is none: the rest may hold anything.
+fn host_of(location: &str) -> String {
+    match location.parse::<Uri>().ok().and_then(|uri| uri.host().map(String::from)) {
+        Some(host) => host,
+        None => "the same host".into(),
+    }
+}
+
+/// Says what went wrong, in words that are safe to show.
+fn explain(e: &ureq::Error, outcome: Outcome, endpoint: &Endpoint, echoes: &Echoes<'_>) -> TransportError {
+    let host = endpoint.uri.host().unwrap_or_default();
+    let mut what = format!("{host}: ");
+    let mut say = |text: &str| echoes.print(text, 200, &mut what);
+    let mut advice = "try again";
+    let mut repeatable = false;
+    match e {
+        ureq::Error::Io(e) => match inner_tls_error(e) {
+            Some(tls) => {
+                say(&tls.to_string());
+                advice = tls_advice(tls);
+            }
+            None if is_name_not_found(e) => {
+                say("the name was not found");
+                advice = "check the name and the network";
+            }
+            None => {
+                repeatable = true;
+                say(&e.to_string());
+            }
+        },
+        ureq::Error::Rustls(tls) => {
+            say(&tls.to_string());
+            advice = tls_advice(tls);
+        }
+        ureq::Error::Timeout(Timeout::Connect) => {
+            repeatable = true;
+            say("no connection within the time for one");
+        }
+        ureq::Error::Timeout(_) => say("the time for the call was up"),
+        ureq::Error::ConnectProxyFailed(reason) => {
+            say("the proxy refused: ");
+            say(reason);
+            advice = "check the proxy";
+        }
+        ureq::Error::LargeResponseHeader(..) => say("the answer's head is too long"),
+        other => say(&other.to_string()),
+    }
+    match outcome {
+        Outcome::NotSent if repeatable => TransportError::not_sent(what, advice).repeatable(),
+        Outcome::NotSent => TransportError::not_sent(what, advice),
+        _ => TransportError::unknown(what),
+    }
+}
+
+fn inner_tls_error(e: &io::Error) -> Option<&rustls::Error> {
+    e.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>())
+}
+
+fn tls_advice(e: &rustls::Error) -> &'static str {
+    use CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
+    match e {
+        rustls::Error::InvalidCertificate(
+            Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. },
+        ) => "check the clock of this machine, then the server's certificate",
+        rustls::Error::InvalidCertificate(_) => "check the address, the roots and who is on the line",
+        _ => "check the address and who is on the line",
+    }
+}

@@ -1,0 +1,246 @@
+//! A file for the shares: reserved before they exist, under its name only when whole, never over another.
+
+use alloc::format;
+use alloc::string::String;
+use core::fmt;
+use core::sync::atomic::{AtomicU64, Ordering};
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::error::{Error, Outcome};
+use crate::secret::SecretBytes;
+use crate::wire::backup::BackupShares;
+use crate::wire::confirm::StoredShares;
+
+/// A place for one file of shares, readable by its owner alone (mode 0600 on Unix).
+///
+/// The content goes to a hidden file beside the target, `.NAME.….tmp`. Only when it is written, synchronized with the
+/// disk and read back does it get the target's name, by a hard link, which cannot replace anything. Dropping the slot
+/// removes the hidden file; a program that is killed may leave one behind, which blocks nothing and may be deleted
+/// once a later backup is confirmed.
+///
+/// ```
+/// use portal_backup::{BackupShares, FileSlot};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("backup.json");
+/// # let text = r#"{"SECP256K1":{"share":"a","id":"b"},"ED25519":{"share":"c","id":"d"}}"#;
+/// let slot = FileSlot::reserve(&path)?; // before the shares exist
+/// let shares = BackupShares::parse(text)?; // in earnest: from `Client::backup`
+/// let stored = slot.store(&shares)?;
+/// assert_eq!(std::fs::read_to_string(&path)?, text);
+/// assert!(FileSlot::reserve(&path).is_err(), "never over another file");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "dropping a slot gives its place back"]
+pub struct FileSlot {
+    target: PathBuf,
+    /// Open, so that it can be synchronized in the end.
+    #[cfg(unix)]
+    folder: File,
+    temporary: Temporary,
+}
+
+impl FileSlot {
+    /// Makes sure that a file can be stored at `path`, before there is anything to store.
+    ///
+    /// # Errors
+    ///
+    /// - Something has that name already (a dangling link included), the path names no file, the folder is missing or
+    ///   not writable: [`Error::Store`] with [`Outcome::NotSent`]; choose another path or mend the folder.
+    pub fn reserve(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let target = path.as_ref();
+        let fail = |step, cause| StoreError { step, cause, path: target.into(), outcome: Outcome::NotSent };
+        let (Some(name), Some(folder)) = (target.file_name(), target.parent()) else {
+            return Err(fail("it names no file", io::ErrorKind::InvalidInput.into()).into());
+        };
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        match target.symlink_metadata() {
+            Ok(_) => return Err(fail("it exists", io::ErrorKind::AlreadyExists.into()).into()),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(fail("its folder cannot be searched", e).into()),
+        }
+        Ok(Self {
+            target: target.into(),
+            #[cfg(unix)]
+            folder: File::open(folder).map_err(|e| fail("its folder cannot be opened", e))?,
+            temporary: Temporary::create(folder, name).map_err(|e| fail("no file can be made beside it", e))?,
+        })
+    }
+
+    /// Stores the shares: written, synchronized, read back and compared, published, and the folder synchronized.
+    ///
+    /// # Errors
+    ///
+    /// - The disk is full or broken, the folder is gone, or something took the name meanwhile: [`Error::Store`] with
+    ///   [`Outcome::Unknown`]; nothing partial has the target's name, and the shares are still in `shares`: store them
+    ///   elsewhere, or run the backup again.
+    pub fn store(self, shares: &BackupShares) -> Result<StoredShares, Error> {
+        shares.store(|json| self.write(json.as_bytes()))
+    }
+
+    /// Keeps any bytes with the same care: the body of an [`Unreadable`](crate::Unreadable) success.
+    ///
+    /// # Errors
+    ///
+    /// - As for [`store`](Self::store).
+    pub fn store_bytes(self, bytes: &[u8]) -> Result<(), Error> {
+        self.write(bytes)
+    }
+
+    fn write(mut self, bytes: &[u8]) -> Result<(), Error> {
+        let target = self.target.clone();
+        let fail = |step| {
+            move |cause| StoreError { step, cause, path: target.clone(), outcome: Outcome::Unknown }
+        };
+        self.temporary.file.write_all(bytes).map_err(fail.clone()("it cannot be written"))?;
+        self.temporary.file.sync_all().map_err(fail.clone()("it cannot be synchronized"))?;
+        read_back(&self.temporary.path, bytes).map_err(fail.clone()("it cannot be read back"))?;
+        self.publish().map_err(fail.clone()("it cannot get its name"))?;
+        #[cfg(unix)]
+        sync_folder(&self.folder).map_err(fail("its folder cannot be synchronized"))?;
+        Ok(())
+    }
+
+    fn publish(&mut self) -> io::Result<()> {
+        match fs::hard_link(&self.temporary.path, &self.target) {
+            Ok(()) => return Ok(()),
+            Err(e) if matches!(e.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound) => return Err(e),
+            // FAT and some network and phone file systems have no hard links.
+            Err(_) => {}
+        }
+        // The name is taken by an empty file, which fails if there is one, and only that is replaced.
+        drop(create_private(&self.target)?);
+        let renamed = fs::rename(&self.temporary.path, &self.target);
+        match renamed {
+            Ok(()) => self.temporary.is_gone = true,
+            Err(_) => _ = fs::remove_file(&self.target),
+        }
+        renamed
+    }
+}
+
+impl fmt::Debug for FileSlot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileSlot").field("target", &self.target).finish_non_exhaustive()
+    }
+}
+
+/// The hidden file, removed on drop.
+struct Temporary {
+    path: PathBuf,
+    file: File,
+    is_gone: bool,
+}
+
+impl Temporary {
+    fn create(folder: &Path, name: &OsStr) -> io::Result<Self> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        loop {
+            let nanos = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+            let count = COUNT.fetch_add(1, Ordering::Relaxed);
+            let mut hidden = OsString::from(".");
+            hidden.push(name);
+            hidden.push(format!(".{:x}-{nanos:x}-{count:x}.tmp", std::process::id()));
+            let path = folder.join(hidden);
+            match create_private(&path) {
+                Ok(file) => return Ok(Self { path, file, is_gone: false }),
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if !self.is_gone {
+            // Best effort: whatever is left has a name of its own and is in nobody's way.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Makes a file that did not exist, for its owner alone from the first moment.
+fn create_private(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// Compares what the name leads to with what was written.
+fn read_back(path: &Path, expected: &[u8]) -> io::Result<()> {
+    let mut file = File::open(path)?;
+    let mut found = SecretBytes::zeroed(expected.len().min(16 << 10) + 1);
+    let mut rest = expected;
+    loop {
+        match file.read(found.expose_mut()) {
+            Ok(0) if rest.is_empty() => return Ok(()),
+            Ok(n) if n > 0 && rest.starts_with(&found.expose()[..n]) => rest = &rest[n..],
+            Ok(_) => return Err(io::Error::other("the file holds something else than was written")),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+/// Makes a new name outlive a power cut.
+#[cfg(unix)]
+fn sync_folder(folder: &File) -> io::Result<()> {
+    match folder.sync_all() {
+        // A file system that does not know this for folders has nothing to synchronize either.
+        Err(e) if matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
+        result => result,
+    }
+}
+
+/// The file for the shares could not be made, written or published.
+#[derive(Debug)]
+pub struct StoreError {
+    step: &'static str,
+    cause: io::Error,
+    path: PathBuf,
+    outcome: Outcome,
+}
+
+impl StoreError {
+    /// Where the shares were to go.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn outcome(&self) -> Outcome {
+        self.outcome
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut path = String::new();
+        crate::secret::Echoes::default().print(&self.path.to_string_lossy(), 200, &mut path);
+        let Self { step, cause, .. } = self;
+        write!(f, "{path}: {step} ({cause}); ")?;
+        f.write_str(match self.outcome {
+            Outcome::NotSent => "nothing was sent; choose another path or mend the folder",
+            _ => "the shares are not stored there; store them elsewhere, or run the backup again",
+        })
+    }
+}
+
+impl core::error::Error for StoreError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        Some(&self.cause)
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(e: StoreError) -> Self {
+        Self::Store(e)
+    }
+}

@@ -1,0 +1,156 @@
+//! Takes a backup through the wire layer on a microcontroller without an operating system, and checks every step.
+//!
+//! A check that fails panics, which ends QEMU with an exit code that is not zero.
+
+#![no_std]
+#![no_main]
+
+extern crate alloc;
+
+mod heap;
+
+use alloc::format;
+use alloc::string::ToString as _;
+use alloc::vec::Vec;
+
+use cortex_m_semihosting::{debug, hprintln};
+use panic_semihosting as _;
+use portal_backup::wire::{self, Failure};
+use portal_backup::{ApiKey, BackupShares, GenerateResponse, Outcome, StoredShares};
+
+const GENERATE: &str = include_str!(concat!(env!("OUT_DIR"), "/generate.json"));
+const BACKUP: &str = include_str!(concat!(env!("OUT_DIR"), "/backup.json"));
+const SECP256K1: &str = include_str!(concat!(env!("OUT_DIR"), "/secp256k1.json"));
+const ED25519: &str = include_str!(concat!(env!("OUT_DIR"), "/ed25519.json"));
+const IDS: [&str; 2] = ["clu32l6c8008wuvz52jokyo3r", "clu32l9310087evz5u5v9k1ao"];
+
+const REFUSAL: &str = r#"{"id":"BAD_REQUEST","message":"Can't parse the request body"}"#;
+
+#[cortex_m_rt::entry]
+fn main() -> ! {
+    heap::init();
+
+    take_backup();
+    hprintln!("peak heap: {} bytes for a whole backup", heap::peak());
+
+    read_refusals();
+    refuse_wrong_input();
+    keep_unreadable_answers();
+    hprintln!("peak heap: {} bytes with hostile input", heap::peak());
+
+    assert_eq!(heap::used(), 0, "memory leaked");
+    assert_eq!(heap::unwiped(), 0, "memory was freed with a share in it");
+    hprintln!("samples: {} bytes", GENERATE.len() + BACKUP.len() + SECP256K1.len() + ED25519.len());
+    debug::exit(debug::EXIT_SUCCESS);
+    unreachable!("semihosting is off");
+}
+
+/// What a device does that brings its own transport.
+fn take_backup() {
+    let key = ApiKey::new("0d7a11c8-made-up").unwrap();
+    assert_eq!(format!("Bearer {}", key.expose()), "Bearer 0d7a11c8-made-up");
+
+    let generate = GenerateResponse::parse(GENERATE).unwrap();
+    let request = wire::backup::request(&generate);
+    assert_eq!((request.method(), request.path()), ("POST", "/v1/backup"));
+    check_backup_body(request.body());
+    drop(request);
+
+    let shares = wire::backup::response(200, None, BACKUP.as_bytes().to_vec()).unwrap();
+    assert_eq!(shares.share_pair_ids(), IDS);
+    assert_eq!(shares.expose_json(), BACKUP);
+    for (share, decoded) in [(shares.secp256k1(), SECP256K1), (shares.ed25519(), ED25519)] {
+        assert_eq!(share.expose_share().len(), (decoded.len() * 4).div_ceil(3));
+        assert_eq!(share.decode().unwrap().expose(), decoded.as_bytes());
+    }
+    let shown = format!("{shares:?}");
+    assert!(shown.contains(IDS[0]) && shown.len() < 200, "{shown}");
+
+    let stored = shares.store(|json| if json == BACKUP { Ok(()) } else { Err(()) }).unwrap();
+    drop(shares);
+    let request = wire::confirm::request(stored.share_pair_ids());
+    assert_eq!((request.method(), request.path()), ("PATCH", "/api/v3/clients/me/backup-share-pairs"));
+    let body = format!(
+        r#"{{"status":"STORED_CLIENT_BACKUP_SHARE","backupSharePairIds":["{}","{}"]}}"#,
+        IDS[0], IDS[1]
+    );
+    assert_eq!(request.body(), body.as_bytes());
+    wire::confirm::response(204, None, Vec::new()).unwrap();
+}
+
+/// The generate response is in there to the byte, once its quotes are unescaped.
+fn check_backup_body(body: &[u8]) {
+    let inside = body.strip_prefix(br#"{"generateResponse":""#).unwrap().strip_suffix(br#""}"#).unwrap();
+    assert_eq!(inside.len(), GENERATE.len() + GENERATE.matches('"').count());
+    assert!(inside.iter().filter(|&&b| b != b'\\').eq(GENERATE.as_bytes()));
+}
+
+fn read_refusals() {
+    let answer = wire::backup::response(400, None, REFUSAL.into());
+    let Err(Failure::Refused(refusal)) = answer else { panic!("{answer:?}") };
+    assert_eq!(refusal.status(), 400);
+    assert_eq!(refusal.id(), Some("BAD_REQUEST"));
+    assert_eq!(refusal.message(), Some("Can't parse the request body"));
+
+    let answer = wire::backup::response(401, None, "Authorization header is missing".into());
+    let Err(Failure::Refused(refusal)) = answer else { panic!("{answer:?}") };
+    assert_eq!(refusal.id(), None);
+    assert_eq!(refusal.message(), Some("Authorization header is missing"));
+
+    let answer = wire::backup::response(429, Some("7"), Vec::new());
+    let Err(Failure::Refused(refusal)) = answer else { panic!("{answer:?}") };
+    assert_eq!(refusal.retry_after().unwrap().as_secs(), 7);
+
+    let answer = wire::confirm::response(503, None, Vec::new());
+    let error = portal_backup::Error::from(answer.unwrap_err());
+    assert_eq!(error.outcome(), Outcome::Unknown);
+    assert!(error.to_string().starts_with("the service failed: status 503"), "{error}");
+
+    // A refusal that says too much: cut, and without what may be a share.
+    let answer = wire::backup::response(400, None, BACKUP.into());
+    let Err(Failure::Refused(refusal)) = answer else { panic!("{answer:?}") };
+    assert!(!refusal.message().unwrap_or_default().contains(&BACKUP[40..60]));
+}
+
+fn refuse_wrong_input() {
+    let wrong = [
+        "",
+        "null",
+        "{}",
+        r#"{"SECP256K1":{"share":"s","id":"i"}}"#,
+        r#"{"SECP256K1":{"share":"s","id":"i"},"ED25519":{"share":"s"}}"#,
+        r#"{"SECP256K1":{"share":"s","id":"i"},"ED25519":{"share":"","id":"i"}}"#,
+        r#"{"SECP256K1":{"share":"s","id":"i"},"ED25519":{"share":1,"id":"i"}}"#,
+        r#"{"SECP256K1":{"share":"s","id":"i"},"ED25519":{"share":"s","id":"i"}} x"#,
+    ];
+    for text in wrong {
+        let error = GenerateResponse::parse(text).unwrap_err();
+        assert_eq!(error.outcome(), Outcome::NotSent, "{text}");
+        assert!(BackupShares::parse(text).is_err(), "{text}");
+    }
+    for cut in (0..GENERATE.len()).step_by(509) {
+        assert!(GenerateResponse::parse(&GENERATE[..cut]).is_err(), "cut at {cut}");
+    }
+    let deep = "[".repeat(4000);
+    assert!(GenerateResponse::parse(&format!(r#"{{"x":{deep}"#)).is_err());
+
+    let shares = BackupShares::parse(r#"{"SECP256K1":{"share":"Zg","id":"a"},"ED25519":{"share":"{}","id":"b"}}"#);
+    let shares = shares.unwrap();
+    assert_eq!(shares.secp256k1().decode().unwrap().expose(), b"f");
+    assert!(shares.ed25519().decode().is_err());
+
+    assert!(ApiKey::new("two words").is_err());
+    // Ids from elsewhere cannot break out of the JSON.
+    let stored = StoredShares::from_share_pair_ids(["\"", "\n"]);
+    assert!(wire::confirm::request(stored.share_pair_ids()).body().ends_with(br#"["\"","\n"]}"#));
+}
+
+fn keep_unreadable_answers() {
+    let cut = &BACKUP.as_bytes()[..BACKUP.len() - 1];
+    for body in [cut, b"", b"\xff", b"{}"] {
+        let answer = wire::backup::response(200, None, body.to_vec());
+        let Err(Failure::Unreadable(unreadable)) = answer else { panic!("{answer:?}") };
+        assert_eq!(unreadable.expose_body(), body);
+        assert_eq!(portal_backup::Error::from(Failure::Unreadable(unreadable)).outcome(), Outcome::Unknown);
+    }
+}
