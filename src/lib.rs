@@ -1,4 +1,62 @@
-//! Portal's MPC wallet backup call, made safe.
+//! Backs up the shares of a Portal MPC wallet, once and safely, from synchronous code.
+//!
+//! `POST /v1/backup` of Portal's Enclave MPC API takes the text that `generate` answered and returns two backup
+//! shares, once. They must be stored, and only then may Portal be told so, since from that moment on the wallet can be
+//! recovered from them. This crate makes it hard to lose shares between the socket and the disk, to confirm too early,
+//! or to let anybody else see them.
+//!
+#![cfg_attr(feature = "client", doc = "```no_run")]
+#![cfg_attr(not(feature = "client"), doc = "```ignore")]
+//! use portal_backup::{ApiKey, Client, FileSlot, GenerateResponse};
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let text = std::fs::read_to_string("generate.json")?;
+//!     let client = Client::new(ApiKey::from_env("PORTAL_CLIENT_API_KEY")?)?;
+//!     let slot = FileSlot::reserve("backup.json")?; // fails now, not after the shares exist
+//!     let shares = client.backup(&GenerateResponse::parse(&text)?)?;
+//!     let stored = slot.store(&shares)?; // 0600, synchronized, read back
+//!     client.confirm(&stored)?; // takes only what was stored
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # What an error tells
+//!
+//! [`Error::outcome`] answers the one question that decides what to do: can the service have acted?
+//!
+//! | outcome | when | what to do |
+//! |---|---|---|
+//! | [`NotSent`](Outcome::NotSent) | wrong input; name, connection, TLS or deadline before the request was out | mend the cause, call again |
+//! | [`Refused`](Outcome::Refused) | status 3xx or 4xx | read [`id`](MpcErrorResponse::id) and [`message`](MpcErrorResponse::message) |
+//! | [`Unknown`](Outcome::Unknown) | timeout or cut connection afterwards, 5xx, an unreadable success | call again: a backup makes a new pair and the lost one stays unused, a confirmation may be repeated |
+//!
+//! A success that cannot be read is never thrown away: [`Error::Unreadable`] keeps its bytes.
+//!
+//! # What it does not do
+//!
+//! It neither generates, signs nor recovers; it is not async (in an async program use `spawn_blocking`); it follows no
+//! redirect, reads no environment unless asked, repeats nothing that the service may have acted on, save the
+//! idempotent confirmation, and has no switch that turns certificate checks off.
+//!
+//! # Secrets
+//!
+//! The key, the request body, the answer, decoded shares and error bodies are held in buffers that are allocated once,
+//! wiped on drop, and printed by no `Debug` or `Display`. Text from the network is cut, its control characters are
+//! escaped, and what repeats the key or a share is left out. What is not ours cannot be wiped from here: the generate
+//! response (the caller's), the environment, records that rustls has decrypted or is about to encrypt, buffers of the
+//! kernel. A program that needs more can install a wiping global allocator, as the command line does.
+//!
+//! # Features
+//!
+//! | feature | default | brings |
+//! |---|---|---|
+//! | `client` | yes | the client over ureq and rustls, and the file store |
+//! | `ring` | yes | the ring crypto provider; without it, the one that the program installed for the process |
+//! | `platform-verifier` | no | the operating system's trust store, on request |
+//! | `sandbox` | no | a stand-in for the service, for tests and first steps |
+//! | `cli` | no | the command line |
+//!
+//! Without features the crate is `no_std` with `alloc`: [`wire`], for devices that bring their own transport.
 #![no_std]
 
 extern crate alloc;
@@ -28,3 +86,7 @@ pub use store::{FileSlot, StoreError};
 pub use wire::backup::{BackupShares, GenerateResponse};
 pub use wire::confirm::StoredShares;
 pub use wire::{MpcErrorResponse, MpcShare, NotBase64, Unreadable};
+
+#[cfg(all(doctest, feature = "sandbox"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

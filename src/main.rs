@@ -1,2 +1,409 @@
-//! The command line.
-fn main() {}
+//! The command line: back up, store, confirm, and say what happened.
+
+mod args;
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Read, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use args::{Call, Command, Destination};
+use portal_backup::{
+    ApiKey, BackupShares, Client, Error, FileSlot, GenerateResponse, Outcome, Sandbox, SecretBytes,
+    StoredShares, Unreadable, wire,
+};
+
+/// Wipes what ureq, rustls and the standard library free without wiping it.
+#[global_allocator]
+static ALLOCATOR: zeroizing_alloc::ZeroAlloc<std::alloc::System> =
+    zeroizing_alloc::ZeroAlloc(std::alloc::System);
+
+/// How a run ends that did not do what was asked: an exit code, and what to tell.
+struct Failed {
+    code: u8,
+    what: String,
+}
+
+impl Failed {
+    fn new(code: u8, what: impl Into<String>) -> Self {
+        Self { code, what: what.into() }
+    }
+}
+
+impl From<Error> for Failed {
+    fn from(e: Error) -> Self {
+        let code = match (&e, e.outcome()) {
+            (Error::InvalidInput(_) | Error::Store(_), _) => 2,
+            (_, Outcome::NotSent) => 3,
+            (_, Outcome::Refused) => 4,
+            (_, Outcome::Unknown) => 5,
+        };
+        Self::new(code, e.to_string())
+    }
+}
+
+fn main() -> ExitCode {
+    let done = match Command::parse(lexopt::Parser::from_env()) {
+        Err(what) => Err(Failed::new(2, format!("{what}; see portal-backup --help"))),
+        Ok(Command::Help) => print(args::HELP),
+        Ok(Command::Version) => print(concat!("portal-backup ", env!("CARGO_PKG_VERSION"))),
+        Ok(Command::Sandbox { port }) => serve_sandbox(port),
+        Ok(Command::Verify { file }) => verify(&file),
+        Ok(Command::Confirm { ids, call }) => confirm(&ids, &call),
+        Ok(Command::Backup { input, to, confirm, sandbox, call }) => {
+            back_up(&input, &to, confirm, sandbox, &call)
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failed { code, what }) => {
+            say(format_args!("portal-backup: {what}"));
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn back_up(
+    input: &OsStr,
+    to: &Destination,
+    wants_confirm: bool,
+    in_sandbox: bool,
+    call: &Call,
+) -> Result<(), Failed> {
+    let text = read_input(input)?;
+    let text = core::str::from_utf8(text.expose())
+        .map_err(|_| Failed::new(2, "generate response: it is not UTF-8; nothing was sent"))?;
+    let generate = GenerateResponse::parse(text)?;
+    let sandbox = if in_sandbox { Some(start_sandbox(0)?) } else { None };
+    let client = client(call, sandbox.as_ref())?;
+    let slot = match to {
+        Destination::File(path) => Some(FileSlot::reserve(path)?),
+        Destination::Shell(_) => None,
+    };
+
+    let started = Instant::now();
+    let shares = {
+        let _ticker = Ticker::start("backing up", call.quiet);
+        client.backup(&generate)
+    };
+    let shares = match shares {
+        Ok(shares) => shares,
+        Err(Error::Unreadable(unreadable)) => return Err(keep(unreadable, to)),
+        Err(e) => return Err(e.into()),
+    };
+    let ids = shares.share_pair_ids();
+    let kilobytes = shares.expose_json().len() as f64 / 1000.0;
+    let seconds = started.elapsed().as_secs_f64();
+    call.tell(format_args!("backed up   {} and {}", ids[0].escape_debug(), ids[1].escape_debug()));
+    call.tell(format_args!("            {kilobytes:.1} KB in {seconds:.1} s"));
+
+    let not_stored = |why: String| {
+        Failed::new(
+            6,
+            format!("{why}\nThe shares were made, not stored, not confirmed. Mend that, and run again."),
+        )
+    };
+    let stored = match (to, slot) {
+        (Destination::File(path), Some(slot)) => {
+            let stored = slot.store(&shares).map_err(|e| not_stored(e.to_string()))?;
+            call.tell(format_args!("stored      {}", path.display().to_string().escape_debug()));
+            stored
+        }
+        (Destination::Shell(command), _) => {
+            let stored = shares.store(|json| pipe_into(command, json.as_bytes())).map_err(not_stored)?;
+            call.tell(format_args!("stored      by the command, which ended well"));
+            stored
+        }
+        (Destination::File(_), None) => return Err(not_stored("nothing was reserved".into())),
+    };
+
+    let confirmed = if wants_confirm { Some(call_confirm(&client, &stored, call)) } else { None };
+    match &confirmed {
+        Some(Ok(())) => call.tell(format_args!("confirmed   the wallet can be recovered from these shares")),
+        Some(Err(_)) => {}
+        None => call.tell(format_args!("unconfirmed until you run\n  {}", later(&stored, call))),
+    }
+    if call.json {
+        let file = match to {
+            Destination::File(path) => Some(path.to_string_lossy()),
+            Destination::Shell(_) => None,
+        };
+        let is_confirmed = matches!(confirmed, Some(Ok(())));
+        let ids = stored.share_pair_ids();
+        print_json(&serde_json::json!({ "sharePairIds": ids, "file": file, "confirmed": is_confirmed }))?;
+    }
+    match confirmed {
+        Some(Err(e)) => {
+            let later = later(&stored, call);
+            Err(Failed::new(
+                7,
+                format!("{e}\nThe shares are stored, but not confirmed. Do that with\n  {later}"),
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn confirm(ids: &[String; 2], call: &Call) -> Result<(), Failed> {
+    let client = client(call, None)?;
+    let stored = StoredShares::from_share_pair_ids(ids.each_ref().map(String::as_str));
+    call_confirm(&client, &stored, call)?;
+    call.tell(format_args!("confirmed   the wallet can be recovered from these shares"));
+    if call.json {
+        print_json(&serde_json::json!({ "sharePairIds": ids, "file": null, "confirmed": true }))?;
+    }
+    Ok(())
+}
+
+fn call_confirm(client: &Client, stored: &StoredShares, call: &Call) -> Result<(), Error> {
+    let _ticker = Ticker::start("confirming", call.quiet);
+    client.confirm(stored)
+}
+
+/// The command that confirms these shares later, to be pasted into a shell.
+fn later(stored: &StoredShares, call: &Call) -> String {
+    let mut words = vec!["portal-backup confirm".to_string()];
+    let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.to_string_lossy().into_owned());
+    let options = [
+        ("--api-key-file", path(&call.api_key_file)),
+        ("--client-api-url", call.client_api_url.clone()),
+        ("--ca-cert", path(&call.ca_cert)),
+    ];
+    for (name, value) in options {
+        words.extend(value.map(|value| format!("{name} {}", quoted(&value))));
+    }
+    let ids = stored.share_pair_ids();
+    if ids.iter().any(|id| id.starts_with('-')) {
+        words.push("--".into());
+    }
+    words.extend(ids.map(quoted));
+    words.join(" ")
+}
+
+/// A word for the shell; what a terminal would act on is not printed as it is.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:@%+=".contains(c);
+    if word.chars().all(is_plain) && !word.is_empty() {
+        word.into()
+    } else if word.chars().any(char::is_control) {
+        format!("$'{}'", word.escape_default())
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+fn verify(file: &Path) -> Result<(), Failed> {
+    let name = file.display().to_string().escape_debug().to_string();
+    let damaged = |what: String| Failed::new(2, format!("{name}: {what}"));
+    let text = File::open(file)
+        .and_then(|file| read_bounded(file, wire::backup::MAX_GENERATE_RESPONSE))
+        .map_err(|e| damaged(e.to_string()))?;
+    let shares = BackupShares::parse(text.into_vec()).map_err(|e| match e {
+        Error::InvalidInput(mistake) => damaged(mistake.to_string()),
+        other => damaged(other.to_string()),
+    })?;
+    for (curve, share) in [("SECP256K1", shares.secp256k1()), ("ED25519", shares.ed25519())] {
+        let form = if share.decode().is_ok() { "base64" } else { "text" };
+        let (id, len) = (share.id().escape_debug(), share.expose_share().len());
+        say(format_args!("{curve:<11} {id}, {len} characters of {form}"));
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = file.metadata().map(|meta| meta.permissions().mode()).unwrap_or_default();
+        if mode & 0o077 != 0 {
+            say(format_args!("careful     others can read this file: chmod 600"));
+        }
+    }
+    say(format_args!("whole       both shares are there"));
+    Ok(())
+}
+
+fn serve_sandbox(port: u16) -> Result<(), Failed> {
+    let sandbox = start_sandbox(port)?;
+    say(format_args!("A stand-in for both of Portal's services, until it is ended with Ctrl-C."));
+    print(&format!("PORTAL_SANDBOX_URL={}\nPORTAL_CLIENT_API_KEY={}", sandbox.url(), sandbox.api_key()))?;
+    loop {
+        thread::park();
+    }
+}
+
+fn start_sandbox(port: u16) -> Result<Sandbox, Failed> {
+    Sandbox::start_on(port).map_err(|e| Failed::new(2, format!("the sandbox cannot be started: {e}")))
+}
+
+fn client(call: &Call, sandbox: Option<&Sandbox>) -> Result<Client, Failed> {
+    let key = match (sandbox, &call.api_key_file) {
+        (Some(sandbox), _) => ApiKey::new(sandbox.api_key())?,
+        (None, Some(file)) => read_key(file)?,
+        (None, None) => ApiKey::from_env("PORTAL_CLIENT_API_KEY")?,
+    };
+    let mut builder = Client::builder(key).proxy_from_env(true);
+    let own = |url: &Option<String>| sandbox.map(|s| s.url().to_string()).or_else(|| url.clone());
+    if let Some(url) = own(&call.base_url) {
+        builder = builder.base_url(url);
+    }
+    if let Some(url) = own(&call.client_api_url) {
+        builder = builder.client_api_url(url);
+    }
+    if let Some(file) = &call.ca_cert {
+        let pem =
+            std::fs::read(file).map_err(|e| Failed::new(2, format!("--ca-cert: {e}; nothing was sent")))?;
+        builder = builder.root_certs_pem(pem);
+    }
+    if let Some(timeout) = call.timeout {
+        builder = builder.timeout(timeout);
+    }
+    Ok(builder.build()?)
+}
+
+fn read_key(file: &Path) -> Result<ApiKey, Failed> {
+    let text = File::open(file)
+        .and_then(|file| read_bounded(file, 8 << 10))
+        .map_err(|e| Failed::new(2, format!("--api-key-file: {e}; nothing was sent")))?;
+    let line = text.expose().strip_suffix(b"\n").unwrap_or(text.expose());
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    // What is not UTF-8 is no key either, and `ApiKey` says so.
+    Ok(ApiKey::new(core::str::from_utf8(line).unwrap_or("\u{fffd}"))?)
+}
+
+fn read_input(input: &OsStr) -> Result<SecretBytes, Failed> {
+    let limit = wire::backup::MAX_GENERATE_RESPONSE;
+    let read = if input == "-" {
+        read_bounded(io::stdin().lock(), limit)
+    } else {
+        File::open(input).and_then(|file| read_bounded(file, limit))
+    };
+    read.map_err(|e| Failed::new(2, format!("generate response: {e}; nothing was sent")))
+}
+
+/// Reads all there is into a buffer that is wiped.
+fn read_bounded(mut from: impl Read, limit: usize) -> io::Result<SecretBytes> {
+    // Never grown, which would leave copies behind; pages that are not written to cost nothing.
+    let mut room = vec![0; limit + 1];
+    let mut len = 0;
+    while len <= limit {
+        match from.read(&mut room[len..]) {
+            Ok(0) => break,
+            Ok(n) => len += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => {
+                drop(SecretBytes::new(room));
+                return Err(e);
+            }
+        }
+    }
+    room.truncate(len);
+    let text = SecretBytes::new(room);
+    if len > limit {
+        return Err(io::Error::other(format!("it is longer than {} KiB", limit >> 10)));
+    }
+    Ok(text)
+}
+
+/// Runs a shell command with the shares on its standard input; its standard output is dropped, since a command that
+/// prints what it stores would print the shares.
+fn pipe_into(command: &OsString, bytes: &[u8]) -> Result<(), String> {
+    let (shell, flag) = if cfg!(windows) { ("cmd", "/C") } else { ("sh", "-c") };
+    let mut child = std::process::Command::new(shell)
+        .arg(flag)
+        .arg(command)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .map_err(|e| format!("the command cannot be started: {e}"))?;
+    let taken = child.stdin.take().map(|mut stdin| stdin.write_all(bytes));
+    let status = child.wait().map_err(|e| format!("the command cannot be waited for: {e}"))?;
+    if !status.success() {
+        return Err(format!("the command failed: {status}"));
+    }
+    match taken {
+        Some(Ok(())) => Ok(()),
+        _ => Err("the command did not read all of the shares".into()),
+    }
+}
+
+/// Keeps an answer that was not understood; it may hold shares.
+fn keep(unreadable: Unreadable, to: &Destination) -> Failed {
+    let mut name = match to {
+        Destination::File(path) => path.clone().into_os_string(),
+        Destination::Shell(_) => "portal-backup".into(),
+    };
+    name.push(".unreadable");
+    let what = unreadable.to_string();
+    for number in 1..1000 {
+        let mut path = name.clone();
+        if number > 1 {
+            path.push(format!(".{number}"));
+        }
+        let path = PathBuf::from(path);
+        let kept = FileSlot::reserve(&path).and_then(|slot| slot.store_bytes(unreadable.expose_body()));
+        let why = match kept {
+            Ok(()) => format!("The answer is kept in {}", path.display().to_string().escape_debug()),
+            Err(_) if path.symlink_metadata().is_ok() => continue,
+            Err(e) => format!("The answer could not be kept: {e}"),
+        };
+        return Failed::new(5, format!("{what}\n{why}; nothing was confirmed."));
+    }
+    Failed::new(5, format!("{what}\nThe answer could not be kept: there are too many already."))
+}
+
+impl Call {
+    fn tell(&self, line: fmt::Arguments<'_>) {
+        if !self.quiet {
+            say(line);
+        }
+    }
+}
+
+/// A line on stderr, which may be closed.
+fn say(line: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+fn print(text: &str) -> Result<(), Failed> {
+    let mut out = io::stdout();
+    writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|e| Failed::new(2, format!("stdout: {e}")))
+}
+
+fn print_json(value: &serde_json::Value) -> Result<(), Failed> {
+    // What was asked for is done by now, whether or not somebody reads about it.
+    print(&value.to_string()).or(Ok(()))
+}
+
+/// Shows on a terminal for how many seconds a call has been under way.
+struct Ticker(Option<(mpsc::Sender<()>, thread::JoinHandle<()>)>);
+
+impl Ticker {
+    fn start(what: &'static str, quiet: bool) -> Self {
+        if quiet || !io::stderr().is_terminal() {
+            return Self(None);
+        }
+        let (stop, stopped) = mpsc::channel();
+        let tick = move || {
+            for seconds in 0.. {
+                let _ = write!(io::stderr(), "\r{what} … {seconds} s");
+                if stopped.recv_timeout(Duration::from_secs(1)) != Err(mpsc::RecvTimeoutError::Timeout) {
+                    break;
+                }
+            }
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        };
+        // Without a thread there is no ticking, and nothing else is missing.
+        Self(thread::Builder::new().spawn(tick).ok().map(|thread| (stop, thread)))
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        if let Some((stop, thread)) = self.0.take() {
+            drop(stop);
+            let _ = thread.join();
+        }
+    }
+}

@@ -322,9 +322,11 @@ fn read_request(mut connection: &TcpStream, received: &mut Vec<u8>) -> io::Resul
                 };
                 let is_it = |name, value: &str| text(name).is_some_and(|v| v.eq_ignore_ascii_case(value));
                 let body_len = text("content-length").map_or(Some(0), |len| len.trim().parse::<usize>().ok());
-                let Some(body_len) = body_len.filter(|&len| len <= MAX_BODY && text("transfer-encoding").is_none())
+                let Some(body_len) =
+                    body_len.filter(|&len| len <= MAX_BODY && text("transfer-encoding").is_none())
                 else {
-                    connection.write_all(&Answer::text(411, "Send a Content-Length of at most 16 MiB").bytes())?;
+                    connection
+                        .write_all(&Answer::text(411, "Send a Content-Length of at most 16 MiB").bytes())?;
                     return Ok(None);
                 };
                 if is_it("expect", "100-continue") {

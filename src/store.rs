@@ -55,19 +55,20 @@ impl FileSlot {
         let target = path.as_ref();
         let fail = |step, cause| StoreError { step, cause, path: target.into(), outcome: Outcome::NotSent };
         let (Some(name), Some(folder)) = (target.file_name(), target.parent()) else {
-            return Err(fail("it names no file", io::ErrorKind::InvalidInput.into()).into());
+            return Err(fail("names no file", None).into());
         };
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         match target.symlink_metadata() {
-            Ok(_) => return Err(fail("it exists", io::ErrorKind::AlreadyExists.into()).into()),
+            Ok(_) => return Err(fail("exists already, and nothing is replaced", None).into()),
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            Err(e) => return Err(fail("its folder cannot be searched", e).into()),
+            Err(e) => return Err(fail("its folder cannot be searched", Some(e)).into()),
         }
         Ok(Self {
             target: target.into(),
             #[cfg(unix)]
-            folder: File::open(folder).map_err(|e| fail("its folder cannot be opened", e))?,
-            temporary: Temporary::create(folder, name).map_err(|e| fail("no file can be made beside it", e))?,
+            folder: File::open(folder).map_err(|e| fail("its folder cannot be opened", Some(e)))?,
+            temporary: Temporary::create(folder, name)
+                .map_err(|e| fail("no file can be made beside it", Some(e)))?,
         })
     }
 
@@ -94,7 +95,7 @@ impl FileSlot {
     fn write(mut self, bytes: &[u8]) -> Result<(), Error> {
         let target = self.target.clone();
         let fail = |step| {
-            move |cause| StoreError { step, cause, path: target.clone(), outcome: Outcome::Unknown }
+            move |e| StoreError { step, cause: Some(e), path: target.clone(), outcome: Outcome::Unknown }
         };
         self.temporary.file.write_all(bytes).map_err(fail.clone()("it cannot be written"))?;
         self.temporary.file.sync_all().map_err(fail.clone()("it cannot be synchronized"))?;
@@ -108,7 +109,9 @@ impl FileSlot {
     fn publish(&mut self) -> io::Result<()> {
         match fs::hard_link(&self.temporary.path, &self.target) {
             Ok(()) => return Ok(()),
-            Err(e) if matches!(e.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound) => return Err(e),
+            Err(e) if matches!(e.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound) => {
+                return Err(e);
+            }
             // FAT and some network and phone file systems have no hard links.
             Err(_) => {}
         }
@@ -203,7 +206,7 @@ fn sync_folder(folder: &File) -> io::Result<()> {
 #[derive(Debug)]
 pub struct StoreError {
     step: &'static str,
-    cause: io::Error,
+    cause: Option<io::Error>,
     path: PathBuf,
     outcome: Outcome,
 }
@@ -225,7 +228,11 @@ impl fmt::Display for StoreError {
         let mut path = String::new();
         crate::secret::Echoes::default().print(&self.path.to_string_lossy(), 200, &mut path);
         let Self { step, cause, .. } = self;
-        write!(f, "{path}: {step} ({cause}); ")?;
+        write!(f, "{path}: {step}")?;
+        if let Some(cause) = cause {
+            write!(f, " ({cause})")?;
+        }
+        f.write_str("; ")?;
         f.write_str(match self.outcome {
             Outcome::NotSent => "nothing was sent; choose another path or mend the folder",
             _ => "the shares are not stored there; store them elsewhere, or run the backup again",
@@ -235,7 +242,7 @@ impl fmt::Display for StoreError {
 
 impl core::error::Error for StoreError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        Some(&self.cause)
+        self.cause.as_ref().map(|cause| cause as _)
     }
 }
 

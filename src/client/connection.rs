@@ -131,14 +131,11 @@ fn look_up(uri: &Uri, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, Error
 fn ask_system(host: &str, port: u16, timeout: NextTimeout) -> Result<Vec<SocketAddr>, Error> {
     let name = (host.to_string(), port);
     let (answer, answered) = mpsc::sync_channel(1);
-    thread::Builder::new()
-        .name("portal-backup-lookup".into())
-        .stack_size(128 << 10)
-        .spawn(move || {
-            let found = name.to_socket_addrs().map(Vec::from_iter);
-            // Nobody waits any more when this fails.
-            let _ = answer.send(found.unwrap_or_default());
-        })?;
+    thread::Builder::new().name("portal-backup-lookup".into()).stack_size(128 << 10).spawn(move || {
+        let found = name.to_socket_addrs().map(Vec::from_iter);
+        // Nobody waits any more when this fails.
+        let _ = answer.send(found.unwrap_or_default());
+    })?;
     let found = match timeout.after {
         Duration::Exact(after) => answered.recv_timeout(after).map_err(|_| Error::Timeout(timeout.reason))?,
         Duration::NotHappening => answered.recv().unwrap_or_default(),
@@ -335,6 +332,6 @@ impl Input {
 
 /// Whether an error of ureq says that the name was not found.
 pub(super) fn is_name_not_found(e: &io::Error) -> bool {
-    e.get_ref().is_some_and(|inner: &(dyn core::error::Error + Send + Sync + 'static)| inner.is::<NameNotFound>())
+    e.get_ref()
+        .is_some_and(|inner: &(dyn core::error::Error + Send + Sync + 'static)| inner.is::<NameNotFound>())
 }
-

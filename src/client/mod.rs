@@ -90,7 +90,11 @@ impl Client {
         // Ids are shown to people and logged; no honest service would put a secret there.
         if shares.share_pair_ids().iter().any(|id| echoes.are_in(id)) {
             let body = SecretBytes::new(shares.expose_json().as_bytes().to_vec());
-            return Err(Error::Unreadable(Unreadable::new(200, "an id repeats a secret that was sent", body)));
+            return Err(Error::Unreadable(Unreadable::new(
+                200,
+                "an id repeats a secret that was sent",
+                body,
+            )));
         }
         Ok(shares)
     }
@@ -123,19 +127,27 @@ impl Client {
         let shared = &*self.0;
         // ureq-proto writes heads and bodies to this target; no filter of ours could take that back.
         if !shared.allow_trace_logging && log::log_enabled!(target: "ureq_proto::util", log::Level::Trace) {
-            return Err(InvalidInput::new("logging of `ureq_proto` at TRACE would write shares to the log").into());
+            return Err(
+                InvalidInput::new("logging of `ureq_proto` at TRACE would write shares to the log").into()
+            );
         }
         let deadline = Instant::now() + shared.timeout;
         let mut attempt = 1;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let tried =
-                transport::exchange(&shared.agent, endpoint, request, left, shared.max_response_bytes, echoes)
-                    .map_err(Error::Transport)
-                    .and_then(|mut answer| {
-                        let location = answer.location_host.take();
-                        read(answer).map_err(|failure| Error::from(failure).with_redirect(location))
-                    });
+            let tried = transport::exchange(
+                &shared.agent,
+                endpoint,
+                request,
+                left,
+                shared.max_response_bytes,
+                echoes,
+            )
+            .map_err(Error::Transport)
+            .and_then(|mut answer| {
+                let location = answer.location_host.take();
+                read(answer).map_err(|failure| Error::from(failure).with_redirect(location))
+            });
             let error = match tried {
                 Ok(done) => return Ok(done),
                 Err(error) => error,

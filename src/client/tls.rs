@@ -24,7 +24,10 @@ pub(super) enum Roots {
     Pem(Vec<u8>),
 }
 
-pub(super) fn config(roots: &Roots, client_cert_pem: Option<&SecretBytes>) -> Result<TlsConfig, InvalidInput> {
+pub(super) fn config(
+    roots: &Roots,
+    client_cert_pem: Option<&SecretBytes>,
+) -> Result<TlsConfig, InvalidInput> {
     let provider = provider()?;
     // ureq would panic on a provider that supports no version.
     let builder = ClientConfig::builder_with_provider(provider.clone())
@@ -43,7 +46,9 @@ pub(super) fn config(roots: &Roots, client_cert_pem: Option<&SecretBytes>) -> Re
             builder
                 .with_root_certificates(RootCertStore::empty())
                 .with_client_auth_cert(chain, key)
-                .map_err(|e| InvalidInput::new("the client certificate cannot be used").about(&e.to_string()))?;
+                .map_err(|e| {
+                    InvalidInput::new("the client certificate cannot be used").about(&e.to_string())
+                })?;
             let key = PrivateKey::from_pem(pem.expose())
                 .map_err(|_| InvalidInput::new("the client certificate's PEM holds no usable private key"))?;
             Some(ClientCert::new_with_certs(&chain_copy, key))

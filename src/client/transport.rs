@@ -111,7 +111,8 @@ fn receive(body: &mut Body, max: usize, into: &mut SecretBytes) -> Result<(), St
             Ok(_) if received == max => break Err(format!("it is longer than {max} bytes")),
             Ok(n) => {
                 if is_full {
-                    let mut larger = SecretBytes::zeroed((buffer.len() * 2).clamp(ROOM_IF_NOT_ANNOUNCED.min(max), max));
+                    let mut larger =
+                        SecretBytes::zeroed((buffer.len() * 2).clamp(ROOM_IF_NOT_ANNOUNCED.min(max), max));
                     larger.expose_mut()[..received].copy_from_slice(buffer.expose());
                     larger.expose_mut()[received] = beyond[0];
                     buffer = larger;

@@ -109,9 +109,7 @@ impl BackupShares {
         })
     }
 
-    fn from_json(
-        json: SecretBytes,
-    ) -> Result<Self, (SecretBytes, String, usize)> {
+    fn from_json(json: SecretBytes) -> Result<Self, (SecretBytes, String, usize)> {
         let found = match core::str::from_utf8(json.expose()) {
             Ok(text) => SharePair::find(text).map_err(|mistake| (mistake.to_string(), mistake.offset)),
             Err(e) => Err(("it is not UTF-8".to_string(), e.valid_up_to())),

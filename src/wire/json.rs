@@ -209,7 +209,11 @@ impl<'t> Scanner<'t> {
     /// Scans a string.
     pub(super) fn string(&mut self) -> Result<JsonString<'t>, Fault> {
         if self.next_token() != Some(b'"') {
-            return Err(if self.at == self.text.len() { self.unexpected() } else { self.fault("is not a string") });
+            return Err(if self.at == self.text.len() {
+                self.unexpected()
+            } else {
+                self.fault("is not a string")
+            });
         }
         let bytes = self.text.as_bytes();
         let offset = self.at + 1;

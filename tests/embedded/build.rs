@@ -17,7 +17,10 @@ fn main() -> io::Result<()> {
     let [first, second] = [share("SECP256K1", 1), share("ED25519", 2)];
     fs::write(out.join("secp256k1.json"), &first)?;
     fs::write(out.join("ed25519.json"), &second)?;
-    fs::write(out.join("backup.json"), pair([&first, &second], ["clu32l6c8008wuvz52jokyo3r", "clu32l9310087evz5u5v9k1ao"]))?;
+    fs::write(
+        out.join("backup.json"),
+        pair([&first, &second], ["clu32l6c8008wuvz52jokyo3r", "clu32l9310087evz5u5v9k1ao"]),
+    )?;
     let signing = [share("SECP256K1", 3), share("ED25519", 4)];
     fs::write(
         out.join("generate.json"),

@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use embedded_alloc::LlffHeap;
 
-const SIZE: usize = 64 * 1024;
+const SIZE: usize = 48 * 1024;
 
 /// How each share of the samples begins, decoded and in base64.
 const MARKERS: [&[u8]; 2] = [br#"{"curve":""#, b"eyJjdXJ2ZSI6I"];
