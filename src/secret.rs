@@ -188,7 +188,7 @@ impl<'a> Echoes<'a> {
     }
 
     /// Appends `text` to `out` with control characters escaped, white space folded, whatever echoes or looks like a
-    /// secret replaced, and the rest cut after `limit` characters.
+    /// secret replaced, and what is beyond `limit` characters cut to an ellipsis.
     pub(crate) fn print(&self, text: &str, limit: usize, out: &mut String) {
         // Everything past this is cut away in any case; looking at all of a megabyte would be work for nothing.
         let mut end = text.len().min(limit.saturating_mul(8));
@@ -198,39 +198,35 @@ impl<'a> Echoes<'a> {
         let (text, mut cut) = (&text[..end], end < text.len());
         let hidden = self.hidden(text.as_bytes());
         let mut shown = 0;
-        let mut was_hidden = false;
-        let mut space = false;
+        let mut after_hidden = false;
+        let mut after_space = false;
+        let mut piece = String::new();
         for (at, c) in text.char_indices() {
-            if hidden.get(at).copied().unwrap_or_default() {
-                if !was_hidden {
-                    out.push_str(if space { " [redacted]" } else { "[redacted]" });
-                    shown += 11;
-                    space = false;
-                }
-                was_hidden = true;
+            let is_hidden = hidden.get(at).copied().unwrap_or_default();
+            if is_hidden && after_hidden {
                 continue;
             }
-            was_hidden = false;
-            if matches!(c, ' ' | '\t' | '\r' | '\n') {
-                space = shown > 0;
+            if !is_hidden && matches!(c, ' ' | '\t' | '\r' | '\n') {
+                (after_hidden, after_space) = (false, shown > 0);
                 continue;
             }
-            if shown >= limit {
+            piece.clear();
+            piece.extend(after_space.then_some(' '));
+            if is_hidden {
+                piece.push_str("[redacted]");
+            } else if must_be_escaped(c) {
+                piece.extend(c.escape_unicode());
+            } else {
+                piece.push(c);
+            }
+            let width = piece.chars().count();
+            if shown + width > limit {
                 cut = true;
                 break;
             }
-            if space {
-                out.push(' ');
-                shown += 1;
-                space = false;
-            }
-            if must_be_escaped(c) {
-                out.extend(c.escape_unicode());
-                shown += 8;
-            } else {
-                out.push(c);
-                shown += 1;
-            }
+            shown += width;
+            out.push_str(&piece);
+            (after_hidden, after_space) = (is_hidden, false);
         }
         if cut {
             out.push('…');

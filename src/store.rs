@@ -54,11 +54,15 @@ impl FileSlot {
     pub fn reserve(path: impl AsRef<Path>) -> Result<Self, Error> {
         let target = path.as_ref();
         let fail = |step, cause| StoreError { step, cause, path: target.into(), outcome: Outcome::NotSent };
-        let (Some(name), Some(folder)) = (target.file_name(), target.parent()) else {
+        let (Some(name), Some(folder), false) = (target.file_name(), target.parent(), names_folder(target))
+        else {
             return Err(fail("names no file", None).into());
         };
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         match target.symlink_metadata() {
+            Ok(found) if is_left_by_a_kill(&found, folder, name) => {
+                fs::remove_file(target).map_err(|e| fail("cannot be freed of an empty file", Some(e)))?;
+            }
             Ok(_) => return Err(fail("exists already, and nothing is replaced", None).into()),
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             Err(e) => return Err(fail("its folder cannot be searched", Some(e)).into()),
@@ -102,7 +106,11 @@ impl FileSlot {
         read_back(&self.temporary.path, bytes).map_err(fail.clone()("it cannot be read back"))?;
         self.publish().map_err(fail.clone()("it cannot get its name"))?;
         #[cfg(unix)]
-        sync_folder(&self.folder).map_err(fail("its folder cannot be synchronized"))?;
+        if let Err(e) = sync_folder(&self.folder) {
+            // Reported as not stored, so it must not stand in the way of the next run.
+            let _ = fs::remove_file(&self.target);
+            return Err(fail("its folder cannot be synchronized")(e).into());
+        }
         Ok(())
     }
 
@@ -115,7 +123,8 @@ impl FileSlot {
             // FAT and some network and phone file systems have no hard links.
             Err(_) => {}
         }
-        // The name is taken by an empty file, which fails if there is one, and only that is replaced.
+        // The name is taken by an empty file, which fails if there is one, and only that is replaced. A kill in between
+        // leaves both: see `is_left_by_a_kill`.
         drop(create_private(&self.target)?);
         let renamed = fs::rename(&self.temporary.path, &self.target);
         match renamed {
@@ -130,6 +139,26 @@ impl fmt::Debug for FileSlot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FileSlot").field("target", &self.target).finish_non_exhaustive()
     }
+}
+
+/// Whether a path is that of a folder, though `file_name` would find a name in it.
+fn names_folder(path: &Path) -> bool {
+    let bytes = path.as_os_str().as_encoded_bytes();
+    let separated = |end: &[u8]| bytes.strip_suffix(end).and_then(|rest| rest.last()).copied();
+    [separated(b""), separated(b".")].iter().flatten().any(|&b| std::path::is_separator(b.into()))
+}
+
+/// Whether the name is held by nothing but the empty file of [`FileSlot::publish`], whose hidden file is still there.
+fn is_left_by_a_kill(found: &fs::Metadata, folder: &Path, name: &OsStr) -> bool {
+    let is_ours = |entry: io::Result<fs::DirEntry>| {
+        let Ok(entry) = entry else { return false };
+        let hidden = entry.file_name();
+        let middle = hidden.as_encoded_bytes().strip_prefix(b".");
+        let middle = middle.and_then(|hidden| hidden.strip_prefix(name.as_encoded_bytes()));
+        middle.is_some_and(|rest| rest.starts_with(b".") && rest.ends_with(b".tmp"))
+            && entry.metadata().is_ok_and(|hidden| hidden.len() > 0)
+    };
+    found.is_file() && found.len() == 0 && fs::read_dir(folder).is_ok_and(|mut entries| entries.any(is_ours))
 }
 
 /// The hidden file, removed on drop.

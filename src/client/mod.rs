@@ -6,6 +6,7 @@ mod tls;
 mod transport;
 
 use alloc::format;
+use alloc::string::String;
 use alloc::sync::Arc;
 use core::fmt;
 use core::time::Duration;
@@ -17,7 +18,7 @@ use ureq::Agent;
 
 use self::transport::{Answer, Endpoint};
 use crate::error::{Error, InvalidInput, Outcome};
-use crate::secret::{ApiKey, Echoes, SecretBytes};
+use crate::secret::{ApiKey, Echoes};
 use crate::wire::backup::{BackupShares, GenerateResponse};
 use crate::wire::confirm::StoredShares;
 use crate::wire::{self, Failure, Unreadable};
@@ -78,25 +79,19 @@ impl Client {
             echoes.add_share(share.expose_share().as_bytes());
         }
         let request = wire::backup::request(generate);
-        let shares = self.repeat(&self.0.backup, &request, &echoes, false, |answer| {
+        self.repeat(&self.0.backup, &request, &echoes, false, |answer| {
             let Answer { status, retry_after, body, cut, .. } = answer;
-            match cut {
-                Some(why) if (200..300).contains(&status) => {
-                    Err(Failure::Unreadable(Unreadable::new(status, why, body)))
-                }
-                _ => wire::backup::respond(status, retry_after.as_deref(), body, &echoes),
+            if let (Some(why), 200..=299) = (cut, status) {
+                return Err(Failure::Unreadable(Unreadable::new(status, why, body)));
             }
-        })?;
-        // Ids are shown to people and logged; no honest service would put a secret there.
-        if shares.share_pair_ids().iter().any(|id| echoes.are_in(id)) {
-            let body = SecretBytes::new(shares.expose_json().as_bytes().to_vec());
-            return Err(Error::Unreadable(Unreadable::new(
-                200,
-                "an id repeats a secret that was sent",
-                body,
-            )));
-        }
-        Ok(shares)
+            let shares = wire::backup::respond(status, retry_after.as_deref(), body, &echoes)?;
+            // Ids are shown to people and logged: an honest service has no secrets in them, and they are short.
+            if shares.share_pair_ids().iter().any(|id| id.len() > 256 || echoes.are_in(id)) {
+                let what = "an id is very long, or repeats a secret that was sent";
+                return Err(Failure::Unreadable(Unreadable::new(status, what, shares.into_json())));
+            }
+            Ok(shares)
+        })
     }
 
     /// Says that the shares are stored: `PATCH /api/v3/clients/me/backup-share-pairs`.
@@ -146,7 +141,7 @@ impl Client {
             .map_err(Error::Transport)
             .and_then(|mut answer| {
                 let location = answer.location_host.take();
-                read(answer).map_err(|failure| Error::from(failure).with_redirect(location))
+                read(answer).map_err(|failure| Error::from(failure).with_redirect(location, echoes))
             });
             let error = match tried {
                 Ok(done) => return Ok(done),
@@ -172,10 +167,10 @@ impl Client {
 }
 
 impl Error {
-    fn with_redirect(mut self, host: Option<alloc::string::String>) -> Self {
+    fn with_redirect(mut self, host: Option<String>, echoes: &Echoes<'_>) -> Self {
         if let (Self::Refused(refusal), Some(host)) = (&mut self, host) {
             if refusal.status() < 400 {
-                refusal.name_redirect(&host);
+                refusal.name_redirect(&host, echoes);
             }
         }
         self

@@ -170,6 +170,11 @@ impl BackupShares {
         Ok(StoredShares::from_share_pair_ids(self.share_pair_ids()))
     }
 
+    #[cfg(feature = "client")]
+    pub(crate) fn into_json(self) -> SecretBytes {
+        self.json
+    }
+
     fn views(&self) -> [MpcShare<'_>; 2] {
         self.shares.views(self.expose_json())
     }

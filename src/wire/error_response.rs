@@ -9,7 +9,7 @@ use crate::secret::Echoes;
 
 /// Longest body that is looked at, in bytes: documented errors have less than a hundred.
 const MAX_BODY: usize = 64 << 10;
-/// Longest id and message that are kept, in characters.
+/// Longest id and message that are kept, in characters, without the ellipsis of a longer one.
 const MAX_ID: usize = 64;
 const MAX_MESSAGE: usize = 300;
 
@@ -33,13 +33,13 @@ impl MpcErrorResponse {
         self.status
     }
 
-    /// The service's error id, at most 64 characters, if it sent one.
+    /// The service's error id, if it sent one: at most 64 characters, and an ellipsis if it was longer.
     #[must_use]
     pub fn id(&self) -> Option<&str> {
         self.id.as_deref()
     }
 
-    /// The service's message, at most 300 characters; of a body that is not the documented JSON, its text.
+    /// The service's message: at most 300 characters, and an ellipsis if it was longer; of a body that is not the documented JSON, its text.
     #[must_use]
     pub fn message(&self) -> Option<&str> {
         self.message.as_deref()
@@ -82,9 +82,9 @@ impl MpcErrorResponse {
 
     /// The refusal of a redirect, which is never followed, with the host that it points to.
     #[cfg(feature = "client")]
-    pub(crate) fn name_redirect(&mut self, host: &str) {
+    pub(crate) fn name_redirect(&mut self, host: &str, echoes: &Echoes<'_>) {
         let mut message = String::from("a redirect, not followed, to ");
-        Echoes::default().print(host, 100, &mut message);
+        echoes.print(host, 100, &mut message);
         self.message = Some(message);
     }
 }

@@ -1,0 +1,357 @@
+//! A server over real TCP and real TLS that does to each connection what a test tells it to.
+
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use rustls::{ServerConfig, ServerConnection};
+
+/// What to do with one connection; it is closed afterwards.
+pub type Script = dyn Fn(&mut Connection) -> io::Result<()> + Send + Sync;
+
+/// Listens on a loopback port that the system chooses. Dropping it closes every connection and joins every thread.
+pub struct Server {
+    address: SocketAddr,
+    is_tls: bool,
+    shared: Arc<Shared>,
+    accepting: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    is_over: AtomicBool,
+    accepted: AtomicUsize,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    open: HashMap<usize, TcpStream>,
+    requests: Vec<Vec<u8>>,
+}
+
+impl Server {
+    /// Does the same to every connection. Without `tls`, it speaks plain HTTP.
+    #[track_caller]
+    pub fn start<F>(tls: Option<Arc<ServerConfig>>, script: F) -> Self
+    where
+        F: Fn(&mut Connection) -> io::Result<()> + Send + Sync + 'static,
+    {
+        Self::run(tls, Arc::new(script))
+    }
+
+    #[track_caller]
+    pub fn run(tls: Option<Arc<ServerConfig>>, script: Arc<Script>) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared::default());
+        let is_tls = tls.is_some();
+        let accepting = {
+            let shared = shared.clone();
+            thread::spawn(move || shared.accept(&listener, tls.as_ref(), &script))
+        };
+        Self { address, is_tls, shared, accepting: Some(accepting) }
+    }
+
+    /// Answers the first connection with the first of these, and so on; the last is repeated.
+    #[track_caller]
+    pub fn in_turn(tls: Option<Arc<ServerConfig>>, scripts: Vec<Arc<Script>>) -> Self {
+        Self::start(tls, move |c| scripts[c.number.min(scripts.len() - 1)](c))
+    }
+
+    /// Its address under a name that the certificates are for.
+    pub fn url(&self) -> String {
+        let scheme = if self.is_tls { "https" } else { "http" };
+        format!("{scheme}://localhost:{}", self.address.port())
+    }
+
+    /// How many connections were accepted.
+    pub fn connections(&self) -> usize {
+        self.shared.accepted.load(Ordering::SeqCst)
+    }
+
+    /// Every request that was read whole, head and body.
+    pub fn requests(&self) -> Vec<Vec<u8>> {
+        self.shared.state().requests.clone()
+    }
+
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.shared.is_over.store(true, Ordering::SeqCst);
+        for connection in self.shared.state().open.values() {
+            let _ = connection.shutdown(Shutdown::Both);
+        }
+        self.shared.changed.notify_all();
+        // Wakes the thread that accepts.
+        let _ = TcpStream::connect(self.address);
+        let joined = self.accepting.take().map(JoinHandle::join);
+        if !thread::panicking() {
+            assert!(!matches!(joined, Some(Err(_))), "the server's script panicked");
+        }
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    fn accept(self: Arc<Self>, listener: &TcpListener, tls: Option<&Arc<ServerConfig>>, script: &Arc<Script>) {
+        let mut threads = Vec::new();
+        for stream in listener.incoming() {
+            let Ok(stream) = stream else { continue };
+            if self.is_over.load(Ordering::SeqCst) {
+                break;
+            }
+            let number = self.accepted.fetch_add(1, Ordering::SeqCst);
+            stream.set_nodelay(true).unwrap();
+            self.state().open.insert(number, stream.try_clone().unwrap());
+            let tls = tls.map(|config| ServerConnection::new(config.clone()).unwrap());
+            let (shared, script) = (self.clone(), script.clone());
+            threads.push(thread::spawn(move || {
+                let socket = Socket { stream, shared: shared.clone(), resets: false, ahead: false };
+                let mut connection = Connection { number, socket, tls, received: Vec::new() };
+                // A client that leaves early is the client's affair.
+                let _ = script(&mut connection);
+                shared.state().open.remove(&number);
+            }));
+            threads = join_finished(threads);
+        }
+        for thread in threads {
+            thread.join().unwrap();
+        }
+    }
+}
+
+fn join_finished(threads: Vec<JoinHandle<()>>) -> Vec<JoinHandle<()>> {
+    let (finished, running): (Vec<_>, Vec<_>) = threads.into_iter().partition(JoinHandle::is_finished);
+    for thread in finished {
+        thread.join().unwrap();
+    }
+    running
+}
+
+/// One accepted connection. Reading and writing make the TLS handshake first, where there is TLS.
+pub struct Connection {
+    /// Counted from 0.
+    pub number: usize,
+    socket: Socket,
+    tls: Option<ServerConnection>,
+    received: Vec<u8>,
+}
+
+impl Connection {
+    /// The bytes below TLS.
+    pub fn raw(&mut self) -> &mut Socket {
+        &mut self.socket
+    }
+
+    /// From now on, closing the connection resets it: the last byte that arrived stays unread.
+    pub fn will_reset(&mut self) {
+        self.socket.resets = true;
+    }
+
+    /// Reads one request, head and body as announced, and returns it.
+    pub fn request(&mut self) -> io::Result<Vec<u8>> {
+        let len = loop {
+            if let Some(len) = request_len(&self.received).filter(|&len| self.received.len() >= len) {
+                break len;
+            }
+            self.receive()?;
+        };
+        let request: Vec<_> = self.received.drain(..len).collect();
+        self.socket.shared.state().requests.push(request.clone());
+        Ok(request)
+    }
+
+    /// Reads until that many bytes of a request are here.
+    pub fn part_of_request(&mut self, len: usize) -> io::Result<()> {
+        while self.received.len() < len {
+            self.receive()?;
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self) -> io::Result<()> {
+        let mut room = [0; 16 << 10];
+        match self.read(&mut room)? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            n => {
+                self.received.extend_from_slice(&room[..n]);
+                Ok(())
+            }
+        }
+    }
+
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+        self.write_all(bytes.as_ref())
+    }
+
+    /// Sends each of these by itself, with a pause between them.
+    pub fn pieces<'p>(&mut self, pieces: impl IntoIterator<Item = &'p [u8]>, pause: Duration) -> io::Result<()> {
+        for piece in pieces {
+            self.send(piece)?;
+            self.socket.pause(pause)?;
+        }
+        Ok(())
+    }
+
+    pub fn drip(&mut self, bytes: &[u8], pause: Duration) -> io::Result<()> {
+        self.pieces(bytes.chunks(1), pause)
+    }
+
+    /// Sends this again and again until the client leaves.
+    pub fn endless(&mut self, bytes: &[u8]) -> io::Result<()> {
+        loop {
+            self.send(bytes)?;
+        }
+    }
+
+    /// Takes whatever comes and says nothing until the client leaves.
+    pub fn silence(&mut self) -> io::Result<()> {
+        while self.read(&mut [0; 4 << 10])? > 0 {}
+        Ok(())
+    }
+
+    /// Takes nothing and says nothing until the client leaves or the server is dropped.
+    pub fn stall(&mut self) -> io::Result<()> {
+        loop {
+            self.socket.pause(Duration::from_secs(60))?;
+        }
+    }
+
+    /// Says properly that nothing more will come.
+    pub fn close_notify(&mut self) -> io::Result<()> {
+        if let Some(tls) = &mut self.tls {
+            tls.send_close_notify();
+            while tls.wants_write() {
+                tls.write_tls(&mut self.socket)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Read for Connection {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        match &mut self.tls {
+            Some(tls) => rustls::Stream::new(tls, &mut self.socket).read(room),
+            None => self.socket.read(room),
+        }
+    }
+}
+
+impl Write for Connection {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.tls {
+            Some(tls) => rustls::Stream::new(tls, &mut self.socket).write(bytes),
+            None => self.socket.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match &mut self.tls {
+            Some(tls) => rustls::Stream::new(tls, &mut self.socket).flush(),
+            None => Ok(()),
+        }
+    }
+}
+
+/// How long the request is that begins here, if its head is whole.
+fn request_len(received: &[u8]) -> Option<usize> {
+    let head_len = received.windows(4).position(|end| end == b"\r\n\r\n")? + 4;
+    let head = std::str::from_utf8(&received[..head_len]).unwrap();
+    Some(head_len + header(head, "content-length").map_or(0, |len| len.parse::<usize>().unwrap()))
+}
+
+/// The value of a header, by its name in lower case.
+pub fn header<'h>(head: &'h str, name: &str) -> Option<&'h str> {
+    head.lines().skip(1).find_map(|line| {
+        let (found, value) = line.split_once(':')?;
+        (found.to_ascii_lowercase() == name).then_some(value.trim())
+    })
+}
+
+/// The TCP end of a connection.
+pub struct Socket {
+    stream: TcpStream,
+    shared: Arc<Shared>,
+    /// Leaves the last byte that arrived in the kernel, so that closing sends a reset instead of an end.
+    resets: bool,
+    /// Whether the byte that the kernel holds back was read already.
+    ahead: bool,
+}
+
+impl Socket {
+    /// Waits for the client to say something, and leaves it unread.
+    pub fn wait_for_bytes(&mut self) -> io::Result<()> {
+        self.stream.peek(&mut [0]).map(drop)
+    }
+
+    pub fn silence(&mut self) -> io::Result<()> {
+        while self.read(&mut [0; 4 << 10])? > 0 {}
+        Ok(())
+    }
+
+    /// Lets time pass, but not past the end of the server.
+    pub fn pause(&mut self, pause: Duration) -> io::Result<()> {
+        let until = Instant::now() + pause;
+        let mut state = self.shared.state();
+        loop {
+            if self.shared.is_over.load(Ordering::SeqCst) {
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            state = self.shared.changed.wait_timeout(state, left).unwrap().0;
+        }
+    }
+}
+
+impl Read for Socket {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        if !self.resets {
+            return self.stream.read(room);
+        }
+        let mut peeked = vec![0; room.len() + usize::from(self.ahead)];
+        loop {
+            let seen = self.stream.peek(&mut peeked)?;
+            if seen == 0 {
+                return Ok(0);
+            }
+            let new = &peeked[usize::from(self.ahead).min(seen)..seen];
+            if new.is_empty() {
+                // No call waits for a second byte.
+                self.pause(Duration::from_millis(1))?;
+                continue;
+            }
+            room[..new.len()].copy_from_slice(new);
+            let len = new.len();
+            self.stream.read_exact(&mut vec![0; seen - 1])?;
+            self.ahead = true;
+            return Ok(len);
+        }
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
