@@ -39,12 +39,6 @@ impl SecretBytes {
         self.0.is_empty()
     }
 
-    /// Appends bytes for which there is room: growing would leave an unwiped copy behind.
-    pub(crate) fn push_within_capacity(&mut self, bytes: &[u8]) {
-        debug_assert!(self.0.len() + bytes.len() <= self.0.capacity(), "sized too small");
-        self.0.extend_from_slice(bytes);
-    }
-
     /// That many zeroes, to be written over.
     pub(crate) fn zeroed(len: usize) -> Self {
         Self(alloc::vec![0; len])
@@ -82,6 +76,44 @@ impl fmt::Debug for SecretBytes {
     }
 }
 
+/// Text that nobody else may see: UTF-8 by type, otherwise as [`SecretBytes`].
+pub(crate) struct SecretString(String);
+
+impl SecretString {
+    /// Empty, with room for what is to be pushed.
+    pub(crate) fn with_capacity(capacity: usize) -> Self {
+        Self(String::with_capacity(capacity))
+    }
+
+    /// Takes the bytes over without copying them; gives them back with the offset of the first that is not UTF-8.
+    pub(crate) fn from_utf8(bytes: SecretBytes) -> Result<Self, (SecretBytes, usize)> {
+        String::from_utf8(bytes.into_vec()).map(Self).map_err(|e| {
+            let valid = e.utf8_error().valid_up_to();
+            (SecretBytes::new(e.into_bytes()), valid)
+        })
+    }
+
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Appends text for which there is room: growing would leave an unwiped copy behind.
+    pub(crate) fn push_within_capacity(&mut self, text: &str) {
+        debug_assert!(self.0.len() + text.len() <= self.0.capacity(), "sized too small");
+        self.0.push_str(text);
+    }
+
+    pub(crate) fn into_bytes(mut self) -> SecretBytes {
+        SecretBytes::new(core::mem::take(&mut self.0).into_bytes())
+    }
+}
+
+impl Drop for SecretString {
+    fn drop(&mut self) {
+        drop(SecretBytes::new(core::mem::take(&mut self.0).into_bytes()));
+    }
+}
+
 /// A client API key or a client session token of Portal, sent as the bearer token of both calls.
 ///
 /// The text is wiped on drop and can be neither printed nor read back: `Debug` redacts, and there is no `Display`,
@@ -93,7 +125,7 @@ impl fmt::Debug for SecretBytes {
 /// assert!(portal_backup::ApiKey::new("two words").is_err());
 /// # Ok::<(), portal_backup::Error>(())
 /// ```
-pub struct ApiKey(SecretBytes);
+pub struct ApiKey(SecretString);
 
 impl ApiKey {
     /// Copies a key, 1 to 4096 visible ASCII characters, into a buffer that is wiped.
@@ -111,7 +143,7 @@ impl ApiKey {
         } else if !key.bytes().all(|b| b.is_ascii_graphic()) {
             "the client API key holds a space, a line break, a control character or a non-ASCII character"
         } else {
-            return Ok(Self(SecretBytes::new(key.as_bytes().to_vec())));
+            return Ok(Self(SecretString(key.into())));
         };
         Err(InvalidInput::new(mistake).into())
     }
@@ -130,9 +162,8 @@ impl ApiKey {
         let value = std::env::var_os(name).ok_or_else(|| {
             InvalidInput::new("the environment variable for the client API key is not set").about(name)
         })?;
-        let value = SecretBytes::new(value.into_encoded_bytes());
-        match core::str::from_utf8(value.expose()) {
-            Ok(key) => Self::new(key),
+        match SecretString::from_utf8(SecretBytes::new(value.into_encoded_bytes())) {
+            Ok(key) => Self::new(key.expose()),
             Err(_) => Err(InvalidInput::new("the client API key is not ASCII").into()),
         }
     }
@@ -140,8 +171,7 @@ impl ApiKey {
     /// The key, for the header of one's own transport: `Authorization: Bearer KEY`.
     #[must_use]
     pub fn expose(&self) -> &str {
-        // Checked ASCII in `new`, the only constructor.
-        core::str::from_utf8(self.0.expose()).unwrap_or_default()
+        self.0.expose()
     }
 }
 
@@ -179,12 +209,6 @@ impl<'a> Echoes<'a> {
         if window >= 4 {
             self.secrets.push((secret, window));
         }
-    }
-
-    /// Whether `text` repeats a secret.
-    #[cfg(feature = "client")]
-    pub(crate) fn are_in(&self, text: &str) -> bool {
-        self.echoed(text.as_bytes()).contains(&true)
     }
 
     /// Appends `text` to `out` with control characters escaped, white space folded, whatever echoes or looks like a
@@ -236,7 +260,14 @@ impl<'a> Echoes<'a> {
     /// For each byte of `text`, whether it belongs to an echo, or to a run so long that it may be a share.
     fn hidden(&self, text: &[u8]) -> Vec<bool> {
         const SHORTEST_SUSPECT: usize = 64;
-        let mut hidden = self.echoed(text);
+        let mut hidden = alloc::vec![false; text.len()];
+        for &(secret, window) in &self.secrets {
+            for (start, piece) in text.windows(window).enumerate() {
+                if memmem::find(secret, piece).is_some() {
+                    hidden[start..start + window].fill(true);
+                }
+            }
+        }
         let mut start = 0;
         for run in text.split_inclusive(|&b| !is_base64(b)) {
             let len = run.iter().take_while(|&&b| is_base64(b)).count();
@@ -246,18 +277,6 @@ impl<'a> Echoes<'a> {
             start += run.len();
         }
         hidden
-    }
-
-    fn echoed(&self, text: &[u8]) -> Vec<bool> {
-        let mut echoed = alloc::vec![false; text.len()];
-        for &(secret, window) in &self.secrets {
-            for (start, piece) in text.windows(window).enumerate() {
-                if memmem::find(secret, piece).is_some() {
-                    echoed[start..start + window].fill(true);
-                }
-            }
-        }
-        echoed
     }
 }
 

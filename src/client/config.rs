@@ -11,7 +11,8 @@ use rustls_pki_types::ServerName;
 use ureq::http::Uri;
 use ureq::{Agent, Proxy, ProxyProtocol};
 
-use super::connection::{NoLookup, RECORD, connector};
+use super::connection::{NoLookup, connector};
+use super::gather::RECORD;
 use super::tls::{self, Roots};
 use super::transport::Endpoint;
 use super::{Client, Shared};

@@ -9,7 +9,7 @@ use super::json::{Escaped, line_and_column};
 use super::mpc_share::{MpcShare, SharePair};
 use super::{Failure, Request, Unreadable, is_success, refusal};
 use crate::error::{Error, InvalidInput};
-use crate::secret::{Echoes, SecretBytes};
+use crate::secret::{Echoes, SecretBytes, SecretString};
 
 /// Where Portal serves this call.
 pub const BASE_URL: &str = "https://mpc-client.portalhq.io";
@@ -83,8 +83,15 @@ impl fmt::Debug for GenerateResponse<'_> {
 /// `Clone` or `Serialize`.
 #[must_use = "these shares exist once: store them, then confirm"]
 pub struct BackupShares {
-    json: SecretBytes,
+    json: SecretString,
     shares: SharePair,
+}
+
+/// A text that does not hold two shares, whole.
+struct NotShares {
+    json: SecretBytes,
+    what: String,
+    position: Option<(usize, usize)>,
 }
 
 impl BackupShares {
@@ -97,26 +104,28 @@ impl BackupShares {
     /// - Not UTF-8, or not one JSON object with both shares: [`Error::InvalidInput`], which says what is wrong and
     ///   where; the stored text is damaged or is something else.
     pub fn parse(text: impl Into<Vec<u8>>) -> Result<Self, Error> {
-        Self::from_json(SecretBytes::new(text.into())).map_err(|(json, what, offset)| {
-            let what = InvalidInput::new(alloc::format!("backup shares: {what}"));
-            match core::str::from_utf8(json.expose()) {
-                Ok(text) => {
-                    let (line, column) = line_and_column(text, offset);
-                    what.at(line, column).into()
-                }
-                Err(_) => what.into(),
+        Self::from_json(SecretBytes::new(text.into())).map_err(|e| {
+            let mistake = InvalidInput::new(alloc::format!("backup shares: {}", e.what));
+            match e.position {
+                Some((line, column)) => mistake.at(line, column).into(),
+                None => mistake.into(),
             }
         })
     }
 
-    fn from_json(json: SecretBytes) -> Result<Self, (SecretBytes, String, usize)> {
-        let found = match core::str::from_utf8(json.expose()) {
-            Ok(text) => SharePair::find(text).map_err(|mistake| (mistake.to_string(), mistake.offset)),
-            Err(e) => Err(("it is not UTF-8".to_string(), e.valid_up_to())),
-        };
-        match found {
+    fn from_json(json: SecretBytes) -> Result<Self, NotShares> {
+        let json = SecretString::from_utf8(json).map_err(|(json, _)| NotShares {
+            json,
+            what: "it is not UTF-8".into(),
+            position: None,
+        })?;
+        match SharePair::find(json.expose()) {
             Ok(shares) => Ok(Self { json, shares }),
-            Err((what, offset)) => Err((json, what, offset)),
+            Err(mistake) => Err(NotShares {
+                what: mistake.to_string(),
+                position: Some(line_and_column(json.expose(), mistake.offset)),
+                json: json.into_bytes(),
+            }),
         }
     }
 
@@ -141,8 +150,7 @@ impl BackupShares {
     /// The service's answer, to the byte: what to store, and what `recover` takes as its `backupResponse`.
     #[must_use]
     pub fn expose_json(&self) -> &str {
-        // Checked when this value was made.
-        core::str::from_utf8(self.json.expose()).unwrap_or_default()
+        self.json.expose()
     }
 
     /// Stores the shares by any means of the caller's, and returns the proof that `confirm` asks for.
@@ -172,7 +180,7 @@ impl BackupShares {
 
     #[cfg(feature = "client")]
     pub(crate) fn into_json(self) -> SecretBytes {
-        self.json
+        self.json.into_bytes()
     }
 
     fn views(&self) -> [MpcShare<'_>; 2] {
@@ -224,6 +232,5 @@ pub(crate) fn respond(
     if !is_success(status) {
         return Err(refusal(status, retry_after, &body, echoes));
     }
-    BackupShares::from_json(body)
-        .map_err(|(body, what, _)| Failure::Unreadable(Unreadable::new(status, what, body)))
+    BackupShares::from_json(body).map_err(|e| Failure::Unreadable(Unreadable::new(status, e.what, e.json)))
 }

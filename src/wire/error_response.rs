@@ -5,7 +5,7 @@ use core::fmt;
 use core::time::Duration;
 
 use super::json::{Fault, JsonString, Scanner};
-use crate::secret::Echoes;
+use crate::secret::{Echoes, SecretString};
 
 /// Longest body that is looked at, in bytes: documented errors have less than a hundred.
 const MAX_BODY: usize = 64 << 10;
@@ -123,22 +123,22 @@ impl<'t> Found<'t> {
 fn printed(string: JsonString<'_>, limit: usize, echoes: &Echoes<'_>) -> Option<String> {
     let text = string.unescape()?;
     let mut out = String::new();
-    echoes.print(core::str::from_utf8(text.expose()).ok()?, limit, &mut out);
+    echoes.print(text.expose(), limit, &mut out);
     Some(out).filter(|out| !out.is_empty())
 }
 
 /// Any bytes made fit to show; those that are not UTF-8 become `?`.
 fn printed_lossy(body: &[u8], echoes: &Echoes<'_>) -> Option<String> {
     let room = body.len().min(MAX_MESSAGE * 8);
-    let mut text = crate::secret::SecretBytes::new(alloc::vec::Vec::with_capacity(room));
+    let mut text = SecretString::with_capacity(room);
     for chunk in body[..room].utf8_chunks() {
-        text.push_within_capacity(chunk.valid().as_bytes());
+        text.push_within_capacity(chunk.valid());
         if !chunk.invalid().is_empty() {
-            text.push_within_capacity(b"?");
+            text.push_within_capacity("?");
         }
     }
     let mut out = String::new();
-    echoes.print(core::str::from_utf8(text.expose()).ok()?, MAX_MESSAGE, &mut out);
+    echoes.print(text.expose(), MAX_MESSAGE, &mut out);
     Some(out).filter(|out| !out.is_empty())
 }
 

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use memchr::{memchr_iter, memchr2, memchr2_iter, memrchr};
 
-use crate::secret::SecretBytes;
+use crate::secret::SecretString;
 
 /// A text on its way into a JSON string: sized first, so that its buffer is allocated once.
 pub(super) struct Escaped<'t> {
@@ -107,12 +107,12 @@ pub(super) struct JsonString<'t> {
 
 impl JsonString<'_> {
     /// Copies the string without its escapes; `None` when it holds half a surrogate pair.
-    pub(super) fn unescape(&self) -> Option<SecretBytes> {
+    pub(super) fn unescape(&self) -> Option<SecretString> {
         // An escape is never shorter than what it stands for, so this never grows.
-        let mut out = SecretBytes::new(Vec::with_capacity(self.inside.len()));
+        let mut out = SecretString::with_capacity(self.inside.len());
         let mut rest = self.inside;
         while let Some((plain, escape)) = rest.split_once('\\') {
-            out.push_within_capacity(plain.as_bytes());
+            out.push_within_capacity(plain);
             let (&letter, mut after) = escape.as_bytes().split_first()?;
             let c = match letter {
                 b'b' => '\u{8}',
@@ -132,17 +132,17 @@ impl JsonString<'_> {
                 }
                 quoted => char::from(quoted),
             };
-            out.push_within_capacity(c.encode_utf8(&mut [0; 4]).as_bytes());
+            out.push_within_capacity(c.encode_utf8(&mut [0; 4]));
             rest = rest.get(rest.len() - after.len()..)?;
         }
-        out.push_within_capacity(rest.as_bytes());
+        out.push_within_capacity(rest);
         Some(out)
     }
 
     /// Whether the string stands for `name`.
     pub(super) fn is(&self, name: &str) -> bool {
         if self.has_escape {
-            self.unescape().is_some_and(|text| text.expose() == name.as_bytes())
+            self.unescape().is_some_and(|text| text.expose() == name)
         } else {
             self.inside == name
         }

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::json::{Fault, Scanner};
-use crate::secret::SecretBytes;
+use crate::secret::{SecretBytes, SecretString};
 
 /// The curves, by the names that the API gives them.
 const CURVES: [&str; 2] = ["SECP256K1", "ED25519"];
@@ -84,15 +84,14 @@ struct Located {
 /// The value of a JSON string: a slice of its text, or a copy without escapes where it really holds one.
 enum Text {
     Slice(Range<usize>),
-    Unescaped(SecretBytes),
+    Unescaped(SecretString),
 }
 
 impl Text {
     fn of<'a>(&'a self, json: &'a str) -> &'a str {
         match self {
             Self::Slice(range) => json.get(range.clone()).unwrap_or_default(),
-            // `unescape` writes whole characters only.
-            Self::Unescaped(text) => core::str::from_utf8(text.expose()).unwrap_or_default(),
+            Self::Unescaped(text) => text.expose(),
         }
     }
 }

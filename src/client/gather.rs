@@ -1,0 +1,209 @@
+//! What goes into one write, with the key put in at the last moment, and buffers that are wiped.
+//!
+//! Head and body of a request leave as one TLS record and one write. The key goes from its wiped buffer into the wiped
+//! output buffer: no structure of ureq ever holds it, so that no log, copy or redirect of ureq's can carry it. Buffers
+//! with plain text are wiped as soon as they are used.
+
+use alloc::sync::Arc;
+use core::fmt;
+
+use ureq::Error;
+use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
+use zeroize::Zeroize as _;
+
+use crate::secret::{ApiKey, SecretBytes};
+
+/// Room for what is sent at once: one TLS record (RFC 8446, section 5.1).
+pub(super) const RECORD: usize = 16 << 10;
+
+/// The outermost connector, over TLS.
+pub(super) struct GatherAndWipe(pub(super) Arc<ApiKey>);
+
+impl fmt::Debug for GatherAndWipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("GatherAndWipe")
+    }
+}
+
+impl<In: Transport> Connector<In> for GatherAndWipe {
+    type Out = Gathered<In>;
+
+    fn connect(&self, _: &ConnectionDetails, chained: Option<In>) -> Result<Option<Self::Out>, Error> {
+        Ok(chained.map(|inner| Gathered {
+            inner,
+            key: self.0.clone(),
+            output: SecretBytes::new(alloc::vec![0; RECORD]),
+            held: 0,
+            in_body: false,
+            input: Input::new(),
+            is_rested: false,
+        }))
+    }
+}
+
+/// A transport that holds output back until its buffer is full or an answer is awaited.
+pub(super) struct Gathered<T> {
+    inner: T,
+    key: Arc<ApiKey>,
+    output: SecretBytes,
+    /// How much of `output` waits to be sent.
+    held: usize,
+    /// Whether the head of the current request has passed.
+    in_body: bool,
+    input: Input,
+    /// Whether the connection was found open since it was last used.
+    is_rested: bool,
+}
+
+impl<T> fmt::Debug for Gathered<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Gathered")
+    }
+}
+
+impl<T: Transport> Gathered<T> {
+    /// Puts the key into the head that is held, once for each request of ours; a CONNECT is none.
+    fn authorize(&mut self) -> Result<(), Error> {
+        let held = &self.output.expose()[..self.held];
+        let ours = held.starts_with(b"POST ") || held.starts_with(b"PATCH ");
+        if self.in_body || !ours || !held.ends_with(b"\r\n\r\n") {
+            return Ok(());
+        }
+        self.in_body = true;
+        let mut at = self.held - 2;
+        for part in [b"authorization: Bearer ", self.key.expose().as_bytes(), b"\r\n\r\n"] {
+            let room = self.output.expose_mut().get_mut(at..at + part.len());
+            room.ok_or(Error::LargeResponseHeader(at + part.len(), RECORD))?.copy_from_slice(part);
+            at += part.len();
+        }
+        self.held = at;
+        Ok(())
+    }
+
+    fn flush(&mut self, timeout: NextTimeout) -> Result<(), Error> {
+        let mut sent = 0;
+        while sent < self.held {
+            let below = self.inner.buffers().output();
+            let amount = below.len().min(self.held - sent);
+            below[..amount].copy_from_slice(&self.output.expose()[sent..sent + amount]);
+            let result = self.inner.transmit_output(amount, timeout);
+            self.inner.buffers().output()[..amount].zeroize();
+            result?;
+            sent += amount;
+        }
+        self.output.expose_mut()[..self.held].zeroize();
+        self.held = 0;
+        Ok(())
+    }
+}
+
+impl<T: Transport> Transport for Gathered<T> {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        self
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        self.held += amount;
+        self.authorize()?;
+        if self.held == RECORD { self.flush(timeout) } else { Ok(()) }
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        self.flush(timeout)?;
+        (self.in_body, self.is_rested) = (false, false);
+        let free = self.input.free();
+        if free.is_empty() {
+            return Err(Error::LargeResponseHeader(RECORD, RECORD));
+        }
+        if self.inner.buffers().input().is_empty() && !self.inner.await_input(timeout)? {
+            return Ok(false);
+        }
+        let below = self.inner.buffers();
+        let amount = free.len().min(below.input().len());
+        free[..amount].copy_from_slice(&below.input()[..amount]);
+        below.input_consume(amount);
+        if below.input().is_empty() {
+            below.input_append_buf().zeroize();
+        }
+        self.input.filled += amount;
+        Ok(amount > 0)
+    }
+
+    fn is_open(&mut self) -> bool {
+        // ureq asks when it puts a connection away and again when it takes it out. Only the latter decides, and each
+        // answer costs three system calls.
+        let is_clean = self.held == 0 && self.inner.buffers().input().is_empty();
+        let was_rested = core::mem::replace(&mut self.is_rested, true);
+        is_clean && (!was_rested || self.inner.is_open())
+    }
+
+    fn is_tls(&self) -> bool {
+        self.inner.is_tls()
+    }
+}
+
+impl<T: Transport> Buffers for Gathered<T> {
+    fn output(&mut self) -> &mut [u8] {
+        &mut self.output.expose_mut()[self.held..]
+    }
+
+    fn tmp_and_output(&mut self) -> (&mut [u8], &mut [u8]) {
+        // The scratch buffer is for chunked bodies; ours announce their length.
+        (&mut [], self.output())
+    }
+
+    fn input(&self) -> &[u8] {
+        self.input.unconsumed()
+    }
+
+    fn input_append_buf(&mut self) -> &mut [u8] {
+        self.input.free()
+    }
+
+    fn input_appended(&mut self, amount: usize) {
+        self.input.filled += amount;
+    }
+
+    fn input_consume(&mut self, amount: usize) {
+        self.input.consume(amount);
+    }
+
+    fn can_use_input(&self) -> bool {
+        self.input.progress && !self.input.unconsumed().is_empty()
+    }
+}
+
+/// What was received and not yet read, wiped as it is read.
+struct Input {
+    buffer: SecretBytes,
+    consumed: usize,
+    filled: usize,
+    /// Whether the last look at the input took something: if not, more must be received first.
+    progress: bool,
+}
+
+impl Input {
+    fn new() -> Self {
+        Self { buffer: SecretBytes::new(alloc::vec![0; RECORD]), consumed: 0, filled: 0, progress: false }
+    }
+
+    fn unconsumed(&self) -> &[u8] {
+        &self.buffer.expose()[self.consumed..self.filled]
+    }
+
+    fn free(&mut self) -> &mut [u8] {
+        if self.consumed > 0 {
+            self.buffer.expose_mut().copy_within(self.consumed..self.filled, 0);
+            let left = self.filled - self.consumed;
+            self.buffer.expose_mut()[left..self.filled].zeroize();
+            (self.consumed, self.filled) = (0, left);
+        }
+        &mut self.buffer.expose_mut()[self.filled..]
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.progress = amount > 0;
+        self.buffer.expose_mut()[self.consumed..self.consumed + amount].zeroize();
+        self.consumed += amount;
+    }
+}
