@@ -2,7 +2,7 @@
 
 mod args;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read, Write as _};
@@ -76,51 +76,9 @@ fn back_up(
     call: &Call,
 ) -> Result<(), Failed> {
     let text = read_input(input)?;
-    let text = core::str::from_utf8(text.expose())
-        .map_err(|_| Failed::new(2, "generate response: it is not UTF-8; nothing was sent"))?;
-    let generate = GenerateResponse::parse(text)?;
     let sandbox = if in_sandbox { Some(start_sandbox(0)?) } else { None };
     let client = client(call, sandbox.as_ref())?;
-    let slot = match to {
-        Destination::File(path) => Some(FileSlot::reserve(path)?),
-        Destination::Shell(_) => None,
-    };
-
-    let started = Instant::now();
-    let shares = {
-        let _ticker = Ticker::start("backing up", call.quiet);
-        client.backup(&generate)
-    };
-    let shares = match shares {
-        Ok(shares) => shares,
-        Err(Error::Unreadable(unreadable)) => return Err(keep(unreadable, to)),
-        Err(e) => return Err(e.into()),
-    };
-    let ids = shares.share_pair_ids();
-    let kilobytes = shares.expose_json().len() as f64 / 1000.0;
-    let seconds = started.elapsed().as_secs_f64();
-    call.tell(format_args!("backed up   {} and {}", ids[0].escape_debug(), ids[1].escape_debug()));
-    call.tell(format_args!("            {kilobytes:.1} KB in {seconds:.1} s"));
-
-    let not_stored = |why: String| {
-        Failed::new(
-            6,
-            format!("{why}\nThe shares were made, not stored, not confirmed. Mend that, and run again."),
-        )
-    };
-    let stored = match (to, slot) {
-        (Destination::File(path), Some(slot)) => {
-            let stored = slot.store(&shares).map_err(|e| not_stored(e.to_string()))?;
-            call.tell(format_args!("stored      {}", path.display().to_string().escape_debug()));
-            stored
-        }
-        (Destination::Shell(command), _) => {
-            let stored = shares.store(|json| pipe_into(command, json.as_bytes())).map_err(not_stored)?;
-            call.tell(format_args!("stored      by the command, which ended well"));
-            stored
-        }
-        (Destination::File(_), None) => return Err(not_stored("nothing was reserved".into())),
-    };
+    let stored = make_and_store(text, to, &client, call)?;
 
     let confirmed = if wants_confirm { Some(call_confirm(&client, &stored, call)) } else { None };
     match &confirmed {
@@ -147,6 +105,63 @@ fn back_up(
         }
         _ => Ok(()),
     }
+}
+
+/// All that sees a share, so that none is left when the confirmation waits for its answer.
+fn make_and_store(
+    text: SecretBytes,
+    to: &Destination,
+    client: &Client,
+    call: &Call,
+) -> Result<StoredShares, Failed> {
+    let text = core::str::from_utf8(text.expose())
+        .map_err(|_| Failed::new(2, "generate response: it is not UTF-8; nothing was sent"))?;
+    let generate = GenerateResponse::parse(text)?;
+    let place = match to {
+        Destination::File(path) => Place::Slot(FileSlot::reserve(path)?, path),
+        Destination::Shell(command) => Place::Shell(command),
+    };
+
+    let started = Instant::now();
+    let shares = {
+        let _ticker = Ticker::start("backing up", call.quiet);
+        client.backup(&generate)
+    };
+    let shares = match shares {
+        Ok(shares) => shares,
+        Err(Error::Unreadable(unreadable)) => return Err(keep(unreadable, to)),
+        Err(e) => return Err(e.into()),
+    };
+    let [first, second] = shares.share_pair_ids().map(str::escape_debug);
+    let kilobytes = shares.expose_json().len() as f64 / 1000.0;
+    let seconds = started.elapsed().as_secs_f64();
+    call.tell(format_args!("backed up   {first} and {second}"));
+    call.tell(format_args!("            {kilobytes:.1} KB in {seconds:.1} s"));
+
+    let not_stored = |why: String| {
+        Failed::new(
+            6,
+            format!("{why}\nThe shares were made, not stored, not confirmed. Mend that, and run again."),
+        )
+    };
+    match place {
+        Place::Slot(slot, path) => {
+            let stored = slot.store(&shares).map_err(|e| not_stored(e.to_string()))?;
+            call.tell(format_args!("stored      {}", path.display().to_string().escape_debug()));
+            Ok(stored)
+        }
+        Place::Shell(command) => {
+            let stored = shares.store(|json| pipe_into(command, json.as_bytes())).map_err(not_stored)?;
+            call.tell(format_args!("stored      by the command, which ended well"));
+            Ok(stored)
+        }
+    }
+}
+
+/// A destination that was made sure of before there is anything to store.
+enum Place<'a> {
+    Slot(FileSlot, &'a Path),
+    Shell(&'a OsStr),
 }
 
 fn confirm(ids: &[String; 2], call: &Call) -> Result<(), Failed> {
@@ -243,7 +258,8 @@ fn client(call: &Call, sandbox: Option<&Sandbox>) -> Result<Client, Failed> {
         (None, Some(file)) => read_key(file)?,
         (None, None) => ApiKey::from_env("PORTAL_CLIENT_API_KEY")?,
     };
-    let mut builder = Client::builder(key).proxy_from_env(true);
+    // One call to each host: a connection that is kept keeps the last bytes that TLS decrypted.
+    let mut builder = Client::builder(key).proxy_from_env(true).keep_alive(Duration::ZERO);
     let own = |url: &Option<String>| sandbox.map(|s| s.url().to_string()).or_else(|| url.clone());
     if let Some(url) = own(&call.base_url) {
         builder = builder.base_url(url);
@@ -308,7 +324,7 @@ fn read_bounded(mut from: impl Read, limit: usize) -> io::Result<SecretBytes> {
 
 /// Runs a shell command with the shares on its standard input; its standard output is dropped, since a command that
 /// prints what it stores would print the shares.
-fn pipe_into(command: &OsString, bytes: &[u8]) -> Result<(), String> {
+fn pipe_into(command: &OsStr, bytes: &[u8]) -> Result<(), String> {
     let (shell, flag) = if cfg!(windows) { ("cmd", "/C") } else { ("sh", "-c") };
     let mut child = std::process::Command::new(shell)
         .arg(flag)

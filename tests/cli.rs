@@ -1,0 +1,536 @@
+//! The command line, as a user meets it: exit codes, files, what is printed and what never is.
+#![cfg(feature = "cli")]
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use portal_backup::{BackupShares, Fault, Sandbox};
+use tempfile::TempDir;
+
+const GENERATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/generate.json");
+
+struct Scene {
+    sandbox: Sandbox,
+    folder: TempDir,
+}
+
+impl Scene {
+    fn new() -> Self {
+        Self { sandbox: Sandbox::start().unwrap(), folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = program();
+        command
+            .current_dir(self.folder.path())
+            .env("PORTAL_CLIENT_API_KEY", self.sandbox.api_key())
+            .args(arguments)
+            .args(["--client-api-url", self.sandbox.url()]);
+        command
+    }
+
+    /// Backs up, with both addresses pointing at the sandbox.
+    fn back_up(&self, arguments: &[&str]) -> Ran {
+        Ran::new(self.command(arguments).args(["--base-url", self.sandbox.url()]).output().unwrap())
+    }
+
+    fn stored(&self, name: &str) -> BackupShares {
+        BackupShares::parse(fs::read(self.path(name)).unwrap()).unwrap()
+    }
+
+    fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.folder.path()).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}
+
+fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_portal-backup"));
+    for name in ["PORTAL_CLIENT_API_KEY", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY"]
+    {
+        command.env_remove(name);
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+struct Ran {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Ran {
+    #[track_caller]
+    fn new(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Self { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+
+    #[track_caller]
+    fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "stderr: {}", self.stderr);
+        self
+    }
+
+    #[track_caller]
+    fn says(self, what: &str) -> Self {
+        assert!(self.stderr.contains(what), "stderr does not say {what:?}: {}", self.stderr);
+        self
+    }
+}
+
+fn mode(path: &Path) -> u32 {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn whole_job_stores_what_the_service_sent_and_confirms_it() {
+    let scene = Scene::new();
+    let ran = scene.back_up(&["-o", "backup.json", GENERATE]).exits(0).says("confirmed");
+    let shares = scene.stored("backup.json");
+    assert_eq!(mode(&scene.path("backup.json")), 0o600);
+    assert_eq!(scene.sandbox.confirmed(), shares.share_pair_ids());
+    assert_eq!(scene.names(), ["backup.json"]);
+    assert_eq!(ran.stdout, "");
+    let sent = &scene.sandbox.requests()[0].body;
+    let sent: serde_json::Value = serde_json::from_slice(sent).unwrap();
+    assert_eq!(sent["generateResponse"].as_str().unwrap(), fs::read_to_string(GENERATE).unwrap());
+    for id in shares.share_pair_ids() {
+        assert!(ran.stderr.contains(id));
+    }
+}
+
+#[test]
+fn second_run_refuses_before_anything_is_sent() {
+    let scene = Scene::new();
+    scene.back_up(&["-o", "backup.json", GENERATE]).exits(0);
+    let before = fs::read(scene.path("backup.json")).unwrap();
+    scene.back_up(&["-o", "backup.json", GENERATE]).exits(2).says("exists already");
+    assert_eq!(scene.sandbox.requests().len(), 2, "one backup and one confirmation");
+    assert_eq!(fs::read(scene.path("backup.json")).unwrap(), before);
+}
+
+#[test]
+fn embedded_sandbox_needs_neither_key_nor_network() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("x.json");
+    let ran = program().args(["--sandbox", "--json", GENERATE, "-o"]).arg(&output).output().unwrap();
+    let ran = Ran::new(ran).exits(0);
+    let shares = BackupShares::parse(fs::read(&output).unwrap()).unwrap();
+    let summary: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    let ids = shares.share_pair_ids();
+    assert_eq!(
+        summary,
+        serde_json::json!({ "sharePairIds": ids, "file": output.to_str().unwrap(), "confirmed": true })
+    );
+}
+
+#[test]
+fn confirmation_leaves_only_when_the_file_is_whole() {
+    let scene = Scene::new();
+    let service = ConfirmWitness::start(scene.path("backup.json"));
+    let mut command = program();
+    command
+        .current_dir(scene.folder.path())
+        .env("PORTAL_CLIENT_API_KEY", scene.sandbox.api_key())
+        .args(["-o", "backup.json", GENERATE, "--base-url", scene.sandbox.url()])
+        .args(["--client-api-url", &service.url]);
+    Ran::new(command.output().unwrap()).exits(0);
+    let seen = service.finish();
+    assert_eq!(
+        seen,
+        fs::read(scene.path("backup.json")).unwrap(),
+        "the file as it was when the confirmation came"
+    );
+    assert!(BackupShares::parse(seen).is_ok());
+}
+
+/// A service that answers one confirmation, and looks at the file when it arrives.
+struct ConfirmWitness {
+    url: String,
+    thread: std::thread::JoinHandle<Vec<u8>>,
+}
+
+impl ConfirmWitness {
+    fn start(file: PathBuf) -> Self {
+        use std::io::Read as _;
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let thread = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 4096];
+            let received = stream.read(&mut request).unwrap();
+            assert!(request[..received].starts_with(b"PATCH "));
+            let seen = fs::read(file).unwrap_or_default();
+            stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
+            seen
+        });
+        Self { url, thread }
+    }
+
+    fn finish(self) -> Vec<u8> {
+        self.thread.join().unwrap()
+    }
+}
+
+#[test]
+fn bad_input_exits_2_with_one_line_and_no_connection() {
+    let scene = Scene::new();
+    let file = |name: &str, content: &[u8]| {
+        fs::write(scene.path(name), content).unwrap();
+        name.to_string()
+    };
+    let curve_missing = file("curve.json", br#"{"SECP256K1":{"share":"s","id":"i"}}"#);
+    let not_utf8 = file("latin1.json", b"{\"SECP256K1\":\"\xe9\"}");
+    let brackets = file("brackets.json", "[".repeat(300_000).as_bytes());
+    let nested = file("nested.json", format!("{{\"x\":{}", "[".repeat(300_000)).as_bytes());
+    let spaces = scene.path("spaces.json");
+    fs::File::create(&spaces).unwrap().set_len(200 << 20).unwrap(); // 200 MB of NUL, none of them stored
+    let bad_key = file("key.txt", b"two words\n");
+    let cases: &[&[&str]] = &[
+        &[],
+        &["-o", "x.json"],
+        &[GENERATE],
+        &[GENERATE, "-o", "x.json", "--store-with", "cat"],
+        &[GENERATE, GENERATE, "-o", "x.json"],
+        &["no-such-file.json", "-o", "x.json"],
+        &["-o", "x.json", &curve_missing],
+        &["-o", "x.json", &not_utf8],
+        &["-o", "x.json", &brackets],
+        &["-o", "x.json", &nested],
+        &["-o", "x.json", spaces.to_str().unwrap()],
+        &["-o", "x.json", "-"],
+        &["-o", "missing/x.json", GENERATE],
+        &["-o", "x.json", GENERATE, "--api-key-file", &bad_key],
+        &["-o", "x.json", GENERATE, "--api-key-file", "no-such-file"],
+        &["-o", "x.json", GENERATE, "--timeout", "-1"],
+        &["-o", "x.json", GENERATE, "--timeout", "0"],
+        &["-o", "x.json", GENERATE, "--timeout", "1e300"],
+        &["-o", "x.json", GENERATE, "--ca-cert", GENERATE],
+        &["-o", "x.json", GENERATE, "--sandbox"],
+        &["-o", "x.json", GENERATE, "--api-key", "secret"],
+        &["-o", "x.json", GENERATE, "--port", "1"],
+        &["confirm", "one"],
+        &["confirm", "one", "two", "three"],
+        &["verify"],
+        &["verify", "no-such-file"],
+        &["verify", &curve_missing],
+        &["sandbox", "--port", "70000"],
+    ];
+    for case in cases {
+        let mut command = program();
+        command
+            .current_dir(scene.folder.path())
+            .env("PORTAL_CLIENT_API_KEY", scene.sandbox.api_key())
+            .args(*case);
+        if !matches!(case.first(), Some(&("verify" | "sandbox" | "confirm"))) {
+            command.args(["--base-url", scene.sandbox.url()]);
+        }
+        let ran = Ran::new(command.output().unwrap()).exits(2);
+        assert_eq!(ran.stderr.lines().count(), 1, "{case:?}: {}", ran.stderr);
+        assert_eq!(ran.stdout, "", "{case:?}");
+        assert!(!scene.path("x.json").exists(), "{case:?}");
+    }
+    assert_eq!(scene.sandbox.requests(), []);
+}
+
+#[test]
+fn key_that_cannot_be_a_header_exits_2_and_is_not_shown() {
+    let scene = Scene::new();
+    for key in ["", "with space-MARKER", "line\nbreak-MARKER", "ünicode-MARKER"] {
+        let mut command = scene.command(&["-o", "x.json", GENERATE, "--base-url", scene.sandbox.url()]);
+        let ran = Ran::new(command.env("PORTAL_CLIENT_API_KEY", key).output().unwrap()).exits(2);
+        assert!(!ran.stderr.contains("MARKER"));
+    }
+    let mut command = scene.command(&["-o", "x.json", GENERATE, "--base-url", scene.sandbox.url()]);
+    Ran::new(command.env_remove("PORTAL_CLIENT_API_KEY").output().unwrap())
+        .exits(2)
+        .says("PORTAL_CLIENT_API_KEY");
+    assert_eq!(scene.sandbox.requests(), []);
+}
+
+#[test]
+fn key_file_may_end_with_a_line_break() {
+    let scene = Scene::new();
+    for ending in ["", "\n", "\r\n"] {
+        fs::write(scene.path("key"), format!("{}{ending}", scene.sandbox.api_key())).unwrap();
+        let name = format!("x{}.json", ending.len());
+        let arguments = ["-o", &name, GENERATE, "--api-key-file", "key", "--base-url", scene.sandbox.url()];
+        let mut command = scene.command(&arguments);
+        Ran::new(command.env_remove("PORTAL_CLIENT_API_KEY").output().unwrap()).exits(0);
+    }
+}
+
+#[test]
+fn generate_response_may_come_from_standard_input() {
+    let scene = Scene::new();
+    let input = fs::File::open(GENERATE).unwrap();
+    let mut command = scene.command(&["-o", "x.json", "-", "--base-url", scene.sandbox.url()]);
+    Ran::new(command.stdin(input).output().unwrap()).exits(0);
+    let _whole = scene.stored("x.json");
+}
+
+#[test]
+fn refusals_exit_4_and_tell_what_the_service_said() {
+    let scene = Scene::new();
+    for (status, text) in
+        [(400, "BAD_REQUEST"), (401, "Authorization header is missing"), (307, "status 307")]
+    {
+        scene.sandbox.fail_next(Fault::Status(status));
+        scene.back_up(&["-o", "x.json", GENERATE]).exits(4).says(text);
+        assert!(scene.names().is_empty(), "{:?}", scene.names());
+    }
+    let mut command = scene.command(&["-o", "x.json", GENERATE, "--base-url", scene.sandbox.url()]);
+    Ran::new(command.env("PORTAL_CLIENT_API_KEY", "another").output().unwrap()).exits(4).says("401");
+}
+
+#[test]
+fn unclear_answers_exit_5_and_leave_no_file_that_blocks_the_next_run() {
+    let scene = Scene::new();
+    for fault in [Fault::Status(500), Fault::CloseUnanswered, Fault::CutHead, Fault::Silence] {
+        scene.sandbox.fail_next(fault);
+        scene.back_up(&["-o", "x.json", GENERATE, "--timeout", "1"]).exits(5);
+        assert!(scene.names().is_empty(), "{:?}", scene.names());
+    }
+    scene.back_up(&["-o", "x.json", GENERATE]).exits(0);
+}
+
+#[test]
+fn unreadable_success_is_kept_beside_the_output() {
+    let scene = Scene::new();
+    for (i, body) in [&b"not what is documented"[..], b"\xff\xfe", b""].into_iter().enumerate() {
+        scene.sandbox.fail_next(Fault::Body(body.to_vec()));
+        scene.back_up(&["-o", "x.json", GENERATE]).exits(5).says("kept in");
+        let kept =
+            if i == 0 { "x.json.unreadable".to_string() } else { format!("x.json.unreadable.{}", i + 1) };
+        assert_eq!(fs::read(scene.path(&kept)).unwrap(), body);
+        assert_eq!(mode(&scene.path(&kept)), 0o600);
+    }
+    scene.sandbox.fail_next(Fault::Body(b"{}".to_vec()));
+    scene.back_up(&["--store-with", "cat", GENERATE]).exits(5);
+    assert_eq!(fs::read(scene.path("portal-backup.unreadable")).unwrap(), b"{}");
+    assert!(scene.sandbox.confirmed().is_empty());
+    assert!(!scene.path("x.json").exists());
+}
+
+#[test]
+fn answer_that_was_cut_is_kept_as_far_as_it_came() {
+    let scene = Scene::new();
+    scene.sandbox.fail_next(Fault::CutBody);
+    scene.back_up(&["-o", "x.json", GENERATE]).exits(5);
+    let kept = fs::read(scene.path("x.json.unreadable")).unwrap();
+    assert!(kept.starts_with(br#"{"SECP256K1":{"share":""#) && kept.len() > 7000);
+}
+
+#[test]
+fn command_gets_the_shares_and_its_exit_decides() {
+    let scene = Scene::new();
+    scene.back_up(&["--store-with", "cat > kept.json", GENERATE]).exits(0);
+    assert_eq!(scene.sandbox.confirmed(), scene.stored("kept.json").share_pair_ids());
+    let confirmed = scene.sandbox.confirmed().len();
+    let failing =
+        ["exit 3", "cat > /dev/null; exit 1", "exec 0<&-; exit 0", "kill -9 $$", "no-such-command-here"];
+    for command in failing {
+        scene.back_up(&["--store-with", command, GENERATE]).exits(6).says("not confirmed");
+    }
+    assert_eq!(scene.sandbox.confirmed().len(), confirmed);
+}
+
+#[test]
+fn command_that_prints_the_shares_does_not_bring_them_to_stdout() {
+    let scene = Scene::new();
+    let ran = scene.back_up(&["--store-with", "cat", GENERATE, "--json"]).exits(0);
+    assert!(ran.stdout.len() < 300 && !ran.stdout.contains("SECP256K1"), "{}", ran.stdout);
+}
+
+#[test]
+fn storage_that_fails_exits_6_and_nothing_is_confirmed() {
+    let scene = Scene::new();
+    let service = TakesTheName::start(scene.path("x.json"), &scene.sandbox);
+    let mut command = scene.command(&["-o", "x.json", GENERATE, "--base-url", &service]);
+    Ran::new(command.output().unwrap()).exits(6).says("run again");
+    assert_eq!(fs::read(scene.path("x.json")).unwrap(), b"somebody else's");
+    assert_eq!(scene.names(), ["x.json"]);
+    assert!(scene.sandbox.confirmed().is_empty());
+}
+
+/// Hands one call on to the sandbox, and takes the output's name before it does.
+struct TakesTheName;
+
+impl TakesTheName {
+    fn start(file: PathBuf, sandbox: &Sandbox) -> String {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let behind = sandbox.url().trim_start_matches("http://").to_string();
+        std::thread::spawn(move || {
+            let (client, _) = listener.accept().unwrap();
+            fs::write(file, "somebody else's").unwrap();
+            let service = std::net::TcpStream::connect(behind).unwrap();
+            let (mut from, mut to) = (client.try_clone().unwrap(), service.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+            let (mut from, mut to) = (service, client);
+            let _ = std::io::copy(&mut from, &mut to);
+        });
+        url
+    }
+}
+
+#[test]
+fn stored_but_unconfirmed_exits_7_with_a_command_that_works() {
+    let scene = Scene::new();
+    let mut command = program();
+    command
+        .current_dir(scene.folder.path())
+        .env("PORTAL_CLIENT_API_KEY", scene.sandbox.api_key())
+        .args(["-o", "x.json", GENERATE, "--base-url", scene.sandbox.url()])
+        .args(["--client-api-url", "http://127.0.0.1:1"]);
+    let ran = Ran::new(command.output().unwrap()).exits(7);
+    let ids = scene.stored("x.json").share_pair_ids().map(String::from);
+    let printed = ran.stderr.lines().last().unwrap().trim().to_string();
+    assert_eq!(
+        printed,
+        format!("portal-backup confirm --client-api-url http://127.0.0.1:1 {} {}", ids[0], ids[1])
+    );
+
+    let mended = printed.replace("http://127.0.0.1:1", scene.sandbox.url());
+    let folder = Path::new(env!("CARGO_BIN_EXE_portal-backup")).parent().unwrap();
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", &mended])
+        .env("PATH", format!("{}:{}", folder.display(), std::env::var("PATH").unwrap()))
+        .env("PORTAL_CLIENT_API_KEY", scene.sandbox.api_key());
+    Ran::new(shell.output().unwrap()).exits(0).says("confirmed");
+    assert_eq!(scene.sandbox.confirmed(), ids);
+}
+
+#[test]
+fn no_confirm_stores_and_prints_the_command_for_later() {
+    let scene = Scene::new();
+    let ran = scene
+        .back_up(&["-o", "x.json", GENERATE, "--no-confirm", "--json"])
+        .exits(0)
+        .says("portal-backup confirm");
+    assert!(ran.stdout.contains(r#""confirmed":false"#));
+    assert!(scene.sandbox.confirmed().is_empty());
+}
+
+#[test]
+fn nothing_listens_exits_3() {
+    let scene = Scene::new();
+    let mut command = scene.command(&["-o", "x.json", GENERATE, "--base-url", "http://127.0.0.1:1"]);
+    Ran::new(command.output().unwrap()).exits(3).says("not sent");
+    assert!(scene.names().is_empty());
+}
+
+#[test]
+fn quiet_prints_nothing_but_errors() {
+    let scene = Scene::new();
+    let ran = scene.back_up(&["-q", "-o", "x.json", GENERATE]).exits(0);
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", ""));
+    scene.back_up(&["-q", "-o", "x.json", GENERATE]).exits(2).says("exists already");
+}
+
+#[test]
+fn verify_tells_whole_from_damaged_and_warns_of_a_loose_mode() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let scene = Scene::new();
+    scene.back_up(&["-o", "x.json", GENERATE]).exits(0);
+    let verify = |name: &str| Ran::new(program().arg("verify").arg(scene.path(name)).output().unwrap());
+    let ran = verify("x.json").exits(0).says("whole");
+    assert!(!ran.stderr.contains("careful"));
+    fs::set_permissions(scene.path("x.json"), fs::Permissions::from_mode(0o644)).unwrap();
+    verify("x.json").exits(0).says("careful");
+    let whole = fs::read(scene.path("x.json")).unwrap();
+    for len in [0, 1, 100, whole.len() / 2, whole.len() - 1] {
+        fs::write(scene.path("cut.json"), &whole[..len]).unwrap();
+        verify("cut.json").exits(2);
+    }
+}
+
+#[test]
+fn help_fits_a_screen_and_every_line_a_terminal() {
+    let ran = Ran::new(program().arg("--help").output().unwrap()).exits(0);
+    assert!(ran.stdout.lines().count() <= 24, "{}", ran.stdout);
+    assert!(ran.stdout.lines().all(|line| line.chars().count() <= 80), "{}", ran.stdout);
+    assert!(ran.stdout.contains("example:"));
+    let version = Ran::new(program().arg("--version").output().unwrap()).exits(0);
+    assert_eq!(version.stdout, concat!("portal-backup ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+#[test]
+fn closed_output_is_no_panic() {
+    let scene = Scene::new();
+    let (writer, reader) = std::os::unix::net::UnixStream::pair().unwrap();
+    drop(reader);
+    let writer = std::os::fd::OwnedFd::from(writer);
+    let mut command = scene.command(&["-o", "x.json", GENERATE, "--json", "--base-url", scene.sandbox.url()]);
+    let status = command.stdout(writer.try_clone().unwrap()).stderr(writer).status().unwrap();
+    assert_eq!(status.code(), Some(0), "the job was done, whoever listens");
+    let _whole = scene.stored("x.json");
+}
+
+/// While the confirmation waits for its answer, the shares are stored and have no business in memory.
+#[cfg(target_os = "linux")]
+#[test]
+fn no_share_and_no_generate_response_is_left_in_memory() {
+    use std::io::{Read as _, Seek as _, SeekFrom};
+    let scene = Scene::new();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut child = program()
+        .current_dir(scene.folder.path())
+        .env("PORTAL_CLIENT_API_KEY", scene.sandbox.api_key())
+        .args(["-o", "x.json", GENERATE, "--base-url", scene.sandbox.url()])
+        .args(["--client-api-url", &format!("http://{}", listener.local_addr().unwrap())])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let (mut confirming, _) = listener.accept().unwrap();
+    assert!(confirming.read(&mut [0; 1]).unwrap() > 0);
+
+    let received = fs::read(scene.path("x.json")).unwrap();
+    let sent = fs::read(GENERATE).unwrap();
+    let key = scene.sandbox.api_key().as_bytes().to_vec();
+    let maps = fs::read_to_string(format!("/proc/{}/maps", child.id())).unwrap();
+    let mut memory = fs::File::open(format!("/proc/{}/mem", child.id())).unwrap();
+    let (mut found_key, mut searched) = (false, 0);
+    for map in maps.lines().filter(|map| map.split(' ').nth(1).is_some_and(|mode| mode.starts_with("rw"))) {
+        let (start, end) = map.split(' ').next().unwrap().split_once('-').unwrap();
+        let [start, end] = [start, end].map(|address| u64::from_str_radix(address, 16).unwrap());
+        let mut bytes = Vec::new();
+        memory.seek(SeekFrom::Start(start)).unwrap();
+        if (&mut memory).take(end - start).read_to_end(&mut bytes).is_err() {
+            continue;
+        }
+        searched += bytes.len();
+        found_key |= memchr_in(&bytes, &key);
+        for (what, text) in [("received", &received), ("sent", &sent)] {
+            // Pieces from all over each share; ids and names of members are no secret.
+            for at in (200..text.len() - 200).step_by(311) {
+                let piece = &text[at..at + 24];
+                if !piece.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/')) {
+                    continue;
+                }
+                assert!(!memchr_in(&bytes, piece), "a piece of what was {what} is in memory: {map}");
+            }
+        }
+    }
+    assert!(found_key, "the key is needed until the end, so the search must find it ({searched} bytes)");
+    confirming.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+fn memchr_in(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack.windows(needle.len()).any(|window| window == needle)
+}
