@@ -333,14 +333,41 @@ fn pipe_into(command: &OsStr, bytes: &[u8]) -> Result<(), String> {
         .stdout(Stdio::null())
         .spawn()
         .map_err(|e| format!("the command cannot be started: {e}"))?;
-    let taken = child.stdin.take().map(|mut stdin| stdin.write_all(bytes));
+    let mut left = Leftover::default();
+    let taken =
+        child.stdin.take().map(|mut stdin| stdin.write_all(bytes).map(|()| left = Leftover::of(&stdin)));
     let status = child.wait().map_err(|e| format!("the command cannot be waited for: {e}"))?;
     if !status.success() {
         return Err(format!("the command failed: {status}"));
     }
     match taken {
-        Some(Ok(())) => Ok(()),
+        Some(Ok(())) if !left.is_there() => Ok(()),
         _ => Err("the command did not read all of the shares".into()),
+    }
+}
+
+/// The reading end of a command's standard input: a pipe takes 64 KB that nobody ever reads.
+#[derive(Default)]
+struct Leftover(Option<File>);
+
+impl Leftover {
+    /// To be called when all was written: whoever holds a reading end is never told that there is no other.
+    fn of(stdin: &std::process::ChildStdin) -> Self {
+        #[cfg(target_os = "linux")]
+        {
+            use std::os::fd::AsRawFd as _;
+            Self(File::open(format!("/proc/self/fd/{}", stdin.as_raw_fd())).ok())
+        }
+        #[cfg(not(target_os = "linux"))]
+        {
+            let _ = stdin;
+            Self(None)
+        }
+    }
+
+    /// Does not block once the command has ended and the writing end is closed.
+    fn is_there(&mut self) -> bool {
+        self.0.as_mut().is_some_and(|pipe| !matches!(pipe.read(&mut [0]), Ok(0)))
     }
 }
 

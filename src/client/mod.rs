@@ -74,13 +74,14 @@ impl Client {
     /// - A success that is not understood, too long, or cut short: [`Error::Unreadable`]; keep its body, call again.
     /// - `ureq_proto` is logged at TRACE: [`Error::InvalidInput`]; see [`ClientBuilder::allow_trace_logging`].
     pub fn backup(&self, generate: &GenerateResponse<'_>) -> Result<BackupShares, Error> {
+        let deadline = self.deadline();
         let sent = generate.shares();
         let mut echoes = Echoes::of_key(&self.0.key);
         for share in &sent {
             echoes.add_share(share.expose_share().as_bytes());
         }
         let request = wire::backup::request(generate);
-        self.repeat(&self.0.backup, &request, &echoes, false, |answer| {
+        self.repeat(deadline, &self.0.backup, &request, &echoes, false, |answer| {
             let Answer { status, retry_after, body, cut, .. } = answer;
             if let (Some(why), 200..=299) = (cut, status) {
                 return Err(Failure::Unreadable(Unreadable::new(status, why, body)));
@@ -106,16 +107,22 @@ impl Client {
     /// - As for [`backup`](Self::backup), but for [`Error::Unreadable`]; the shares stay stored, so confirm later, from
     ///   another process with [`StoredShares::from_share_pair_ids`].
     pub fn confirm(&self, stored: &StoredShares) -> Result<(), Error> {
+        let deadline = self.deadline();
         let echoes = Echoes::of_key(&self.0.key);
         let request = wire::confirm::request(stored.share_pair_ids());
-        self.repeat(&self.0.confirm, &request, &echoes, true, |answer| {
+        self.repeat(deadline, &self.0.confirm, &request, &echoes, true, |answer| {
             wire::confirm::respond(answer.status, answer.retry_after.as_deref(), &answer.body, &echoes)
         })
+    }
+
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.0.timeout
     }
 
     /// Tries a call until it is answered, its time is up, or repeating it might do harm.
     fn repeat<T>(
         &self,
+        deadline: Instant,
         endpoint: &Endpoint,
         request: &wire::Request,
         echoes: &Echoes<'_>,
@@ -129,7 +136,6 @@ impl Client {
                 InvalidInput::new("logging of `ureq_proto` at TRACE would write shares to the log").into()
             );
         }
-        let deadline = Instant::now() + shared.timeout;
         let mut attempt = 1;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());

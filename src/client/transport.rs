@@ -121,6 +121,10 @@ fn receive(body: &mut Body, max: usize, into: &mut SecretBytes) -> Result<(), St
             }
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) => {
+                // A chunk that is spoiled comes with what was read before it, but without a count. The room was zeroed,
+                // and text holds no zero.
+                let unread = &buffer.expose()[received..];
+                received += unread.iter().rposition(|&b| b != 0).map_or(0, |last| last + 1);
                 let why = match ureq::Error::from(e) {
                     ureq::Error::Timeout(_) => "the time was up",
                     _ => "the connection broke",
