@@ -4,7 +4,7 @@
 
 use alloc::vec::Vec;
 
-use memchr::{memchr_iter, memchr2, memchr2_iter, memrchr};
+use memchr::{memchr_iter, memchr2, memrchr};
 
 use crate::secret::SecretString;
 
@@ -19,11 +19,7 @@ impl<'t> Escaped<'t> {
     pub(super) fn new(text: &'t str) -> Self {
         let bytes = text.as_bytes();
         let has_control = has_control(bytes);
-        let extra = if has_control {
-            bytes.iter().map(|&b| extra_for(b)).sum()
-        } else {
-            memchr2_iter(b'"', b'\\', bytes).count()
-        };
+        let extra: usize = bytes.chunks(BLOCK).map(|block| extra_for(block, has_control)).sum();
         Self { text, len: bytes.len() + extra, has_control }
     }
 
@@ -36,7 +32,8 @@ impl<'t> Escaped<'t> {
     pub(super) fn write_to(&self, out: &mut Vec<u8>) {
         let bytes = self.text.as_bytes();
         let mut copied = 0;
-        for at in memchr2_iter(b'"', b'\\', bytes) {
+        while let Some(plain) = find_special(&bytes[copied..]) {
+            let at = copied + plain;
             self.write_unquoted(&bytes[copied..at], out);
             out.extend_from_slice(&[b'\\', bytes[at]]);
             copied = at + 1;
@@ -50,17 +47,33 @@ impl<'t> Escaped<'t> {
             out.extend_from_slice(bytes);
             return;
         }
-        for &b in bytes {
-            match (short_escape(b), b) {
-                (Some(letter), _) => out.extend_from_slice(&[b'\\', letter]),
-                (None, 0..0x20) => {
-                    let digits = [HEX[usize::from(b >> 4)], HEX[usize::from(b & 15)]];
-                    out.extend_from_slice(b"\\u00");
-                    out.extend_from_slice(&digits);
+        for block in bytes.chunks(BLOCK) {
+            if !has_control(block) {
+                out.extend_from_slice(block);
+                continue;
+            }
+            for &b in block {
+                match (short_escape(b), b) {
+                    (Some(letter), _) => out.extend_from_slice(&[b'\\', letter]),
+                    (None, 0..0x20) => {
+                        let digits = [HEX[usize::from(b >> 4)], HEX[usize::from(b & 15)]];
+                        out.extend_from_slice(b"\\u00");
+                        out.extend_from_slice(&digits);
+                    }
+                    (None, _) => out.push(b),
                 }
-                (None, _) => out.push(b),
             }
         }
+    }
+}
+
+/// The next quote or backslash.
+fn find_special(bytes: &[u8]) -> Option<usize> {
+    // Where one is, others are near: a call of `memchr` for each would take longer than looking.
+    let near = bytes.len().min(16);
+    match bytes[..near].iter().position(|b| matches!(b, b'"' | b'\\')) {
+        None => memchr2(b'"', b'\\', &bytes[near..]).map(|at| near + at),
+        found => found,
     }
 }
 
@@ -69,13 +82,16 @@ fn has_control(bytes: &[u8]) -> bool {
     bytes.chunks(4096).any(|block| block.iter().fold(0xff, |least, &b| b.min(least)) < 0x20)
 }
 
-fn extra_for(b: u8) -> usize {
-    match b {
-        b'"' | b'\\' => 1,
-        _ if short_escape(b).is_some() => 1,
-        0..0x20 => 5,
-        _ => 0,
-    }
+/// So much at a time that a count fits a byte.
+const BLOCK: usize = 128;
+
+/// How many bytes escapes add to a block.
+fn extra_for(block: &[u8], maybe_control: bool) -> usize {
+    // No branch: this is vector code too.
+    let quotes = block.iter().fold(0, |n, &b| n + u8::from((b == b'"') | (b == b'\\')));
+    let controls =
+        || block.iter().filter(|&&b| b < 0x20).map(|&b| if short_escape(b).is_some() { 1 } else { 5 });
+    usize::from(quotes) + if maybe_control { controls().sum() } else { 0 }
 }
 
 fn short_escape(control: u8) -> Option<u8> {
@@ -111,9 +127,9 @@ impl JsonString<'_> {
         // An escape is never shorter than what it stands for, so this never grows.
         let mut out = SecretString::with_capacity(self.inside.len());
         let mut rest = self.inside;
-        while let Some((plain, escape)) = rest.split_once('\\') {
-            out.push_within_capacity(plain);
-            let (&letter, mut after) = escape.as_bytes().split_first()?;
+        while let Some(at) = find_special(rest.as_bytes()) {
+            out.push_within_capacity(&rest[..at]);
+            let (&letter, mut after) = rest.as_bytes()[at + 1..].split_first()?;
             let c = match letter {
                 b'b' => '\u{8}',
                 b'f' => '\u{c}',
@@ -220,7 +236,7 @@ impl<'t> Scanner<'t> {
         self.at = offset;
         let mut has_escape = false;
         loop {
-            match memchr2(b'"', b'\\', &bytes[self.at..]) {
+            match find_special(&bytes[self.at..]) {
                 None => {
                     self.at = bytes.len();
                     return Err(self.unexpected());
