@@ -57,6 +57,12 @@
 //! | `cli` | no | the command line |
 //!
 //! Without features the crate is `no_std` with `alloc`: [`wire`], for devices that bring their own transport.
+//!
+#![cfg_attr(
+    feature = "sandbox",
+    doc = "Guides: [storing elsewhere](guide::storing), [an unknown outcome](guide::unknown), \
+           [testing with the sandbox](guide::testing), [your own transport](guide::transport)."
+)]
 #![no_std]
 
 extern crate alloc;
@@ -66,6 +72,8 @@ extern crate std;
 #[cfg(feature = "client")]
 mod client;
 mod error;
+#[cfg(all(any(doc, doctest), feature = "sandbox"))]
+pub mod guide;
 #[cfg(feature = "sandbox")]
 mod sandbox;
 mod secret;

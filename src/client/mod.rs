@@ -106,6 +106,15 @@ impl Client {
     ///
     /// - As for [`backup`](Self::backup), but for [`Error::Unreadable`]; the shares stay stored, so confirm later, from
     ///   another process with [`StoredShares::from_share_pair_ids`].
+    ///
+    /// Shares that are not stored do not compile:
+    ///
+    /// ```compile_fail,E0308
+    /// # use portal_backup::{BackupShares, Client, Error};
+    /// fn too_early(client: &Client, shares: &BackupShares) -> Result<(), Error> {
+    ///     client.confirm(shares)
+    /// }
+    /// ```
     pub fn confirm(&self, stored: &StoredShares) -> Result<(), Error> {
         let deadline = self.deadline();
         let echoes = Echoes::of_key(&self.0.key);
