@@ -1,14 +1,14 @@
 //! The command line: back up, store, confirm, and say what happened.
 
 mod args;
+mod terminal;
 
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, IsTerminal as _, Read, Write as _};
+use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
-use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ use portal_backup::{
     ApiKey, BackupShares, Client, Error, FileSlot, GenerateResponse, Outcome, Sandbox, SecretBytes,
     StoredShares, Unreadable, wire,
 };
+use terminal::{Ticker, say};
 
 /// Wipes what ureq, rustls and the standard library free without wiping it.
 #[global_allocator]
@@ -62,7 +63,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failed { code, what }) => {
-            say(format_args!("portal-backup: {what}"));
+            terminal::complain(&format!("portal-backup: {what}"));
             ExitCode::from(code)
         }
     }
@@ -404,11 +405,6 @@ impl Call {
     }
 }
 
-/// A line on stderr, which may be closed.
-fn say(line: fmt::Arguments<'_>) {
-    let _ = writeln!(io::stderr(), "{line}");
-}
-
 fn print(text: &str) -> Result<(), Failed> {
     let mut out = io::stdout();
     writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|e| Failed::new(2, format!("stdout: {e}")))
@@ -417,36 +413,4 @@ fn print(text: &str) -> Result<(), Failed> {
 fn print_json(value: &serde_json::Value) -> Result<(), Failed> {
     // What was asked for is done by now, whether or not somebody reads about it.
     print(&value.to_string()).or(Ok(()))
-}
-
-/// Shows on a terminal for how many seconds a call has been under way.
-struct Ticker(Option<(mpsc::Sender<()>, thread::JoinHandle<()>)>);
-
-impl Ticker {
-    fn start(what: &'static str, quiet: bool) -> Self {
-        if quiet || !io::stderr().is_terminal() {
-            return Self(None);
-        }
-        let (stop, stopped) = mpsc::channel();
-        let tick = move || {
-            for seconds in 0.. {
-                let _ = write!(io::stderr(), "\r{what} … {seconds} s");
-                if stopped.recv_timeout(Duration::from_secs(1)) != Err(mpsc::RecvTimeoutError::Timeout) {
-                    break;
-                }
-            }
-            let _ = write!(io::stderr(), "\r\x1b[K");
-        };
-        // Without a thread there is no ticking, and nothing else is missing.
-        Self(thread::Builder::new().spawn(tick).ok().map(|thread| (stop, thread)))
-    }
-}
-
-impl Drop for Ticker {
-    fn drop(&mut self) {
-        if let Some((stop, thread)) = self.0.take() {
-            drop(stop);
-            let _ = thread.join();
-        }
-    }
 }

@@ -104,6 +104,9 @@ pub(super) struct Steady<T> {
 fn steady(timeout: NextTimeout, last: &mut core::time::Duration) -> NextTimeout {
     let Duration::Exact(left) = timeout.after else { return timeout };
     let eighth = left / 8;
+    if left.is_zero() {
+        return timeout;
+    }
     if *last > left || *last < left - eighth {
         *last = left - eighth / 2;
     }

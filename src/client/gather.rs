@@ -8,6 +8,7 @@ use alloc::sync::Arc;
 use core::fmt;
 
 use ureq::Error;
+use ureq::unversioned::transport::time::Duration;
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 use zeroize::Zeroize as _;
 
@@ -80,6 +81,14 @@ impl<T: Transport> Gathered<T> {
         Ok(())
     }
 
+    /// Whether more came than was asked for, and lies in a buffer of TLS or below where a look at the socket does not
+    /// find it. It must never be taken for the answer to the next request.
+    fn has_more(&mut self) -> bool {
+        let no_time = Duration::Exact(core::time::Duration::ZERO);
+        let result = self.inner.await_input(NextTimeout { after: no_time, ..NextTimeout::default() });
+        !matches!(result, Err(Error::Timeout(_)))
+    }
+
     fn flush(&mut self, timeout: NextTimeout) -> Result<(), Error> {
         let mut sent = 0;
         while sent < self.held {
@@ -134,7 +143,7 @@ impl<T: Transport> Transport for Gathered<T> {
         // answer costs three system calls.
         let is_clean = self.held == 0 && self.inner.buffers().input().is_empty();
         let was_rested = core::mem::replace(&mut self.is_rested, true);
-        is_clean && (!was_rested || self.inner.is_open())
+        is_clean && if was_rested { self.inner.is_open() } else { !self.has_more() }
     }
 
     fn is_tls(&self) -> bool {

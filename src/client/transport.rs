@@ -138,12 +138,16 @@ fn receive(body: &mut Body, max: usize, into: &mut SecretBytes) -> Result<(), St
     ended
 }
 
-/// The host in a `Location`, or that there is none: the rest may hold anything.
+/// The host in a `Location` (RFC 9110, section 10.2.2); the rest of it may hold anything.
 fn host_of(location: &str) -> String {
-    match location.parse::<Uri>().ok().and_then(|uri| uri.host().map(String::from)) {
-        Some(host) => host,
-        None => "the same host".into(),
-    }
+    let whole = match location {
+        // A reference without a scheme keeps that of the request.
+        _ if location.starts_with("//") => format!("https:{location}"),
+        _ if location.contains("://") => location.into(),
+        _ => return "the same host".into(),
+    };
+    let uri = whole.parse::<Uri>().ok();
+    uri.as_ref().and_then(Uri::host).unwrap_or("an address that is no URL").into()
 }
 
 /// Says what went wrong, in words that are safe to show.
