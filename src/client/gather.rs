@@ -204,7 +204,8 @@ impl Input {
         if self.consumed > 0 {
             self.buffer.expose_mut().copy_within(self.consumed..self.filled, 0);
             let left = self.filled - self.consumed;
-            self.buffer.expose_mut()[left..self.filled].zeroize();
+            // What was consumed is wiped already.
+            self.buffer.expose_mut()[left.max(self.consumed)..self.filled].zeroize();
             (self.consumed, self.filled) = (0, left);
         }
         &mut self.buffer.expose_mut()[self.filled..]

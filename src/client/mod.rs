@@ -6,7 +6,6 @@ mod gather;
 mod tls;
 mod transport;
 
-use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::fmt;
@@ -197,7 +196,7 @@ impl Error {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let host = |endpoint: &Endpoint| format!("{:?}", endpoint.uri.authority());
+        let host = |endpoint: &Endpoint| endpoint.uri.host().map(String::from).unwrap_or_default();
         f.debug_struct("Client")
             .field("backup", &host(&self.0.backup))
             .field("confirm", &host(&self.0.confirm))
