@@ -143,14 +143,15 @@ impl ClientBuilder {
     /// Goes through this proxy by CONNECT: `http://[user:password@]host[:port]`, or `https://…`.
     ///
     /// The proxy sees the host name of the service and encrypted bytes. Plain loopback addresses are never asked
-    /// through it. Defaults to none.
+    /// through it. An `https` proxy is held to the same roots as the service, and is shown the client certificate if it
+    /// asks. Defaults to none.
     pub fn proxy(mut self, url: impl AsRef<str>) -> Self {
         self.proxy = Some(SecretBytes::new(url.as_ref().as_bytes().into()));
         self
     }
 
     /// Takes the proxy from the first of `HTTPS_PROXY`, `https_proxy`, `ALL_PROXY`, `all_proxy` that is set and not
-    /// empty, unless `NO_PROXY` or `no_proxy` names the host; [`proxy`](Self::proxy) goes first.
+    /// empty, unless `NO_PROXY` or `no_proxy` names the host or a domain that it is in; [`proxy`](Self::proxy) goes first.
     ///
     /// Defaults to `false`: the environment is not looked at.
     pub fn proxy_from_env(mut self, on: bool) -> Self {
@@ -166,7 +167,7 @@ impl ClientBuilder {
         self
     }
 
-    /// The longest answer that is taken for shares, in bytes; a real one has about 15 KB.
+    /// The longest answer that is taken for shares, from 1 byte to 1 GiB; a real one has about 15 KB.
     ///
     /// Of a longer one the error keeps that many bytes. Defaults to 1 MiB.
     pub fn max_response_bytes(mut self, max: usize) -> Self {
@@ -213,8 +214,8 @@ impl ClientBuilder {
         if !(1..=100).contains(&self.attempts) {
             return Err(InvalidInput::new("attempts must be from 1 to 100"));
         }
-        if self.max_response_bytes == 0 {
-            return Err(InvalidInput::new("max_response_bytes must not be zero"));
+        if !(1..=1 << 30).contains(&self.max_response_bytes) {
+            return Err(InvalidInput::new("max_response_bytes must be from 1 byte to 1 GiB"));
         }
         let is_header = |b: u8| b == b' ' || b.is_ascii_graphic();
         if self.user_agent.trim().is_empty() || !self.user_agent.bytes().all(is_header) {
@@ -235,7 +236,8 @@ impl ClientBuilder {
                 let url = core::str::from_utf8(url.expose()).unwrap_or_default();
                 Some(proxy(url, None).ok_or_else(|| InvalidInput::new(PROXY_MISTAKE))?)
             }
-            None if self.proxy_from_env => proxy_from_env()?,
+            // A proxy that would not be used cannot be wrong.
+            None if self.proxy_from_env && !(backup.is_plain && confirm.is_plain) => proxy_from_env()?,
             None => None,
         };
         let config = Agent::config_builder()
@@ -333,6 +335,12 @@ fn proxy(url: &str, exceptions: Option<&str>) -> Option<Proxy> {
     if !matches!(parsed.protocol(), ProxyProtocol::Http | ProxyProtocol::Https) || parsed.host().is_empty() {
         return None;
     }
+    // ureq would take a port that is none for the default one.
+    let authority = parsed.uri().authority()?;
+    let place = authority.as_str().rsplit('@').next()?;
+    if place.len() > authority.host().len() && authority.port_u16().is_none_or(|port| port == 0) {
+        return None;
+    }
     let mut builder = Proxy::builder(parsed.protocol()).host(parsed.host()).port(parsed.port());
     if let Some(user) = parsed.username() {
         builder = builder.username(user);
@@ -340,8 +348,10 @@ fn proxy(url: &str, exceptions: Option<&str>) -> Option<Proxy> {
     if let Some(password) = parsed.password() {
         builder = builder.password(password);
     }
-    for name in exceptions.unwrap_or_default().split(',') {
-        builder = builder.no_proxy(name.trim());
+    for name in exceptions.unwrap_or_default().split(',').map(str::trim).filter(|name| !name.is_empty()) {
+        // As curl reads them, which ureq does not: a domain with all that is below it.
+        let name = name.strip_prefix("*.").unwrap_or(name).trim_start_matches('.');
+        builder = builder.no_proxy(name).no_proxy(&format!(".{name}")).no_proxy(&format!("[{name}]"));
     }
     builder.build().ok()
 }

@@ -5,7 +5,9 @@ use alloc::string::ToString as _;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use memchr::memmem;
 use rustls::crypto::CryptoProvider;
+use rustls::server::ParsedCertificate;
 use rustls::{ALL_VERSIONS, ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -37,6 +39,15 @@ pub(super) fn config(
     let client_cert = match client_cert_pem {
         None => None,
         Some(pem) => {
+            // Of PKCS#8, and of the older forms in their `Proc-Type`; base64 holds neither.
+            if [&b" ENCRYPTED"[..], b",ENCRYPTED"]
+                .iter()
+                .any(|mark| memmem::find(pem.expose(), mark).is_some())
+            {
+                return Err(InvalidInput::new(
+                    "the client certificate's private key is encrypted: decrypt it first",
+                ));
+            }
             let chain = certificates(pem.expose(), "client certificate")?;
             let key = PrivateKeyDer::from_pem_slice(pem.expose())
                 .map_err(|_| InvalidInput::new("the client certificate's PEM holds no usable private key"))?;
@@ -100,7 +111,11 @@ fn root_certs(roots: &Roots) -> Result<RootCerts, InvalidInput> {
 fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, InvalidInput> {
     let certificates = CertificateDer::pem_slice_iter(pem)
         .enumerate()
-        .map(|(i, found)| found.map_err(|_| unusable(what, i)))
+        .map(|(i, found)| {
+            let found = found.map_err(|_| unusable(what, i))?;
+            ParsedCertificate::try_from(&found).map_err(|e| unusable(what, i).about(&e.to_string()))?;
+            Ok(found)
+        })
         .collect::<Result<Vec<_>, _>>()?;
     if certificates.is_empty() {
         return Err(InvalidInput::new(format!("the PEM holds no {what}")));

@@ -1,0 +1,484 @@
+//! Whom a client trusts, as whom it shows itself, and settings that cannot work.
+#![cfg(all(feature = "client", feature = "ring"))]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
+
+mod child;
+mod util;
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use child::Child;
+use portal_backup::{ApiKey, Client, ClientBuilder, Error, GenerateResponse, Outcome, StoredShares};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
+use util::certificates::{self, Certificate};
+use util::faults::good;
+use util::secrets::{self, KEY};
+use util::server::Server;
+
+#[track_caller]
+fn backup(client: &Client) -> Result<StoredShares, Error> {
+    let shares = client.backup(&GenerateResponse::parse(secrets::generate_response()).unwrap())?;
+    Ok(shares.store(|_| Ok::<(), io::Error>(())).unwrap())
+}
+
+/// With the bundled roots.
+fn builder(url: &str) -> ClientBuilder {
+    Client::builder(ApiKey::new(KEY).unwrap()).base_url(url).client_api_url(url).timeout(util::TIMEOUT)
+}
+
+fn private_server() -> Server {
+    Server::start(Some(certificates::server_config(Certificate::Trusted)), good)
+}
+
+/// `build()` refuses, and says why without a secret; returns what it says.
+#[track_caller]
+fn mistake(builder: ClientBuilder) -> String {
+    let error = match builder.build() {
+        Err(error) => error,
+        Ok(_) => panic!("it was built"),
+    };
+    assert!(matches!(error, Error::InvalidInput(_)), "{error:?}");
+    assert_eq!(error.outcome(), Outcome::NotSent);
+    let line = error.to_string();
+    secrets::assert_none_in("the error", &format!("{line} {error:?}"));
+    assert!(!line.contains('\n') && line.ends_with("nothing was sent"), "{line}");
+    line
+}
+
+#[track_caller]
+fn assert_says(line: &str, words: &[&str]) {
+    for word in words {
+        assert!(line.contains(word), "{line:?} does not say {word:?}");
+    }
+}
+
+// ---- roots
+
+#[test]
+fn the_bundled_roots_do_not_vouch_for_a_private_authority() {
+    let server = private_server();
+    let error = backup(&builder(&server.url()).build().unwrap()).unwrap_err();
+    assert_eq!(error.outcome(), Outcome::NotSent, "{error}");
+    assert_says(&error.to_string(), &["localhost", "UnknownIssuer", "the roots"]);
+    assert_eq!(server.connections(), 1, "a wrong certificate is not tried again");
+    assert_eq!(server.requests().len(), 0);
+}
+
+/// Another authority, and a server's certificate that it signed.
+fn other_authority() -> (String, Arc<ServerConfig>) {
+    let authority = authority("another one");
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(["localhost".to_string()]).unwrap();
+    let signed = params.signed_by(&key, &authority).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![signed.der().clone()], PrivateKeyDer::Pkcs8(key.serialize_der().into()))
+        .unwrap();
+    (authority.pem(), Arc::new(config))
+}
+
+fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(DnType::CommonName, name);
+    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+}
+
+#[test]
+fn every_root_of_a_pem_file_is_trusted_whatever_stands_between_them() {
+    let (other_pem, other_config) = other_authority();
+    let servers = [private_server(), Server::start(Some(other_config), good)];
+    let first = certificates::root_pem();
+    let pem = format!("# one\n{first}\nsubject=another\n\n{other_pem}{}", key("p256-pkcs8"));
+    for pem in [pem.clone(), pem.replace('\n', "\r\n")] {
+        for server in &servers {
+            backup(&builder(&server.url()).root_certs_pem(&pem).build().unwrap()).unwrap();
+        }
+    }
+    let only_first = builder(&servers[1].url()).root_certs_pem(first).build().unwrap();
+    assert_eq!(backup(&only_first).unwrap_err().outcome(), Outcome::NotSent);
+}
+
+#[test]
+fn own_roots_replace_the_bundled_ones() {
+    let (other_pem, _) = other_authority();
+    let server = private_server();
+    let error = backup(&builder(&server.url()).root_certs_pem(other_pem).build().unwrap()).unwrap_err();
+    assert_eq!((error.outcome(), server.requests().len()), (Outcome::NotSent, 0), "{error}");
+}
+
+#[test]
+fn a_root_that_cannot_be_used_is_named_by_its_number() {
+    let good = certificates::root_pem();
+    let section = |text: &str| format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n");
+    let cut = good.trim_end().trim_end_matches("-----END CERTIFICATE-----");
+    let half: String =
+        good.lines().enumerate().filter(|(i, _)| *i != 3).fold(String::new(), |mut all, (_, line)| {
+            writeln!(all, "{line}").unwrap();
+            all
+        });
+    for (what, bad) in [
+        ("not base64", section("!!!!")),
+        ("no certificate", section("AAAA")),
+        ("nothing in it", section("")),
+        ("a line missing", half),
+        ("without an end", cut.to_string()),
+    ] {
+        for (number, pem) in [
+            (1, bad.clone()),
+            (2, format!("{good}{bad}")),
+            (3, format!("{good}{good}{bad}")),
+            (2, format!("{good}{bad}{good}")),
+        ] {
+            if what == "without an end" && pem.ends_with(good) && number == 2 {
+                continue;
+            }
+            let line = mistake(builder("https://localhost").root_certs_pem(&pem));
+            assert_says(&line, &[&format!("root certificate number {number} ")]);
+        }
+    }
+}
+
+#[test]
+fn a_pem_without_a_root_is_a_mistake() {
+    let trusted = certificates::root_pem().replace("CERTIFICATE", "X509 CRL");
+    for pem in ["", "\n", "garbage", "\u{0}\u{1}", &key("p256-pkcs8"), &key("rsa-pkcs1"), &trusted] {
+        let line = mistake(builder("https://localhost").root_certs_pem(pem));
+        assert_says(&line, &["holds no root certificate"]);
+    }
+    let der = CertificateDer::from_pem_slice(certificates::root_pem().as_bytes()).unwrap();
+    assert_says(&mistake(builder("https://localhost").root_certs_pem(&der)), &["holds no root certificate"]);
+}
+
+// ---- the platform's roots
+
+#[test]
+#[cfg(feature = "platform-verifier")]
+fn the_platform_verifier_trusts_what_the_system_trusts_and_nothing_else() {
+    let server = private_server();
+    let folder = tempfile::tempdir().unwrap();
+    let system = folder.path().join("system.pem");
+    fs::write(&system, certificates::root_pem()).unwrap();
+    let platform = || Child::new(&server.url()).roots("platform");
+
+    assert_eq!(platform().env("SSL_CERT_FILE", &system).says(), "done");
+    assert_eq!(server.requests().len(), 1);
+
+    fs::write(&system, other_authority().0).unwrap();
+    assert_says(&platform().env("SSL_CERT_FILE", &system).says(), &["NotSent: localhost", "UnknownIssuer"]);
+    let bundled = Child::new(&server.url()).roots("bundled").env("SSL_CERT_FILE", &system);
+    assert_says(&bundled.says(), &["NotSent: localhost", "UnknownIssuer"]);
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[test]
+#[cfg(feature = "platform-verifier")]
+fn a_system_without_roots_is_an_error_and_no_panic() {
+    let server = private_server();
+    let folder = tempfile::tempdir().unwrap();
+    let empty = folder.path().join("empty.pem");
+    fs::write(&empty, "").unwrap();
+    let missing = folder.path().join("missing.pem");
+    for file in [empty, missing] {
+        let child = Child::new(&server.url()).roots("platform").env("SSL_CERT_FILE", &file);
+        assert_says(&child.says(), &["NotSent: "]);
+    }
+    assert_eq!(server.requests().len(), 0);
+}
+
+#[test]
+#[cfg(not(feature = "platform-verifier"))]
+fn without_its_feature_the_platform_verifier_is_a_mistake_that_names_the_feature() {
+    assert_says(
+        &mistake(builder("https://localhost").platform_verifier(true)),
+        &["feature `platform-verifier`"],
+    );
+}
+
+// ---- the clock
+
+#[test]
+fn a_clock_in_1970_is_told_to_be_checked() {
+    let server = private_server();
+    let faketime = ["faketime", "--exclude-monotonic", "1970-01-01 00:00:10"];
+    let year = Command::new(faketime[0])
+        .args([&faketime[1..], &["date", "-u", "+%Y"]].concat())
+        .env("TZ", "UTC")
+        .stderr(Stdio::null())
+        .output();
+    match year {
+        Ok(output) if output.stdout == b"1970\n" => {}
+        _ => return println!("skipped: there is no `faketime` that works here"),
+    }
+    let said = Child::under(&faketime, &server.url()).env("TZ", "UTC").says();
+    assert_says(&said, &["NotSent: localhost: ", "check the clock"]);
+    assert_eq!((server.connections(), server.requests().len()), (1, 0));
+}
+
+// ---- client certificates
+
+fn key(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/identities").join(name);
+    fs::read_to_string(path.with_extension("pem")).unwrap()
+}
+
+/// Signs what clients show.
+fn clients_authority() -> &'static CertifiedIssuer<'static, KeyPair> {
+    static AUTHORITY: OnceLock<CertifiedIssuer<'static, KeyPair>> = OnceLock::new();
+    AUTHORITY.get_or_init(|| authority("signs clients"))
+}
+
+/// A client's certificate for the key of that name, in PEM.
+fn certificate_for(name: &str) -> String {
+    signed_for(name, clients_authority())
+}
+
+fn signed_for(name: &str, issuer: &CertifiedIssuer<'static, KeyPair>) -> String {
+    let pair = KeyPair::from_pem(&key(name)).unwrap();
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.distinguished_name.push(DnType::CommonName, "a device");
+    params.signed_by(&pair, issuer).unwrap().pem()
+}
+
+/// A server that talks to clients of that authority only.
+fn demanding_server(versions: &[&'static SupportedProtocolVersion]) -> Server {
+    let provider = Arc::new(ring::default_provider());
+    let mut roots = RootCertStore::empty();
+    roots.add(clients_authority().der().clone()).unwrap();
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build().unwrap();
+    let (pair, params) =
+        (KeyPair::generate().unwrap(), CertificateParams::new(["localhost".to_string()]).unwrap());
+    let signed = params.signed_by(&pair, clients_authority()).unwrap();
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(vec![signed.der().clone()], PrivateKeyDer::Pkcs8(pair.serialize_der().into()))
+        .unwrap();
+    Server::start(Some(Arc::new(config)), |c| {
+        let served = good(c);
+        // The alert that says why, and then the end rather than a reset, which would overtake it.
+        if served.is_err() {
+            let _: io::Result<()> = c.raw().silence();
+        }
+        served
+    })
+}
+
+fn demanded(server: &Server) -> ClientBuilder {
+    builder(&server.url()).root_certs_pem(clients_authority().pem())
+}
+
+/// The name of a key, and the name of the same key in the form that certificates can be made from.
+const KEYS: [(&str, &str); 7] = [
+    ("p256-pkcs8", "p256-pkcs8"),
+    ("p256-sec1", "p256-pkcs8"),
+    ("p384-pkcs8", "p384-pkcs8"),
+    ("p384-sec1", "p384-pkcs8"),
+    ("rsa-pkcs8", "rsa-pkcs8"),
+    ("rsa-pkcs1", "rsa-pkcs8"),
+    ("ed25519-pkcs8", "ed25519-pkcs8"),
+];
+
+#[test]
+fn a_server_that_demands_a_certificate_takes_it_with_a_key_in_every_form() {
+    for versions in [rustls::ALL_VERSIONS, &[&rustls::version::TLS12]] {
+        let server = demanding_server(versions);
+        for (name, of) in KEYS {
+            let certificate = certificate_for(of);
+            for pem in [format!("{certificate}{}", key(name)), format!("{}{certificate}", key(name))] {
+                let client = demanded(&server).client_cert_pem(pem).build();
+                let client = client.unwrap_or_else(|e| panic!("{name}: {e}"));
+                backup(&client).unwrap_or_else(|e| panic!("{name}: {e}"));
+            }
+        }
+        assert_eq!(server.requests().len(), 2 * KEYS.len());
+    }
+}
+
+#[test]
+fn a_chain_of_certificates_is_shown_whole() {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(DnType::CommonName, "in between");
+    let between =
+        CertifiedIssuer::signed_by(params, KeyPair::generate().unwrap(), clients_authority()).unwrap();
+    let own = signed_for("p256-pkcs8", &between);
+    let server = demanding_server(rustls::ALL_VERSIONS);
+    let whole = format!("{own}{}{}", between.pem(), key("p256-sec1"));
+    backup(&demanded(&server).client_cert_pem(whole).build().unwrap()).unwrap();
+    let lonely = demanded(&server).client_cert_pem(own + &key("p256-sec1")).build().unwrap();
+    backup(&lonely).unwrap_err();
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[test]
+fn a_server_that_demands_a_certificate_gets_no_request_without_it() {
+    let stranger = signed_for("p256-pkcs8", &authority("signs nobody")) + &key("p256-pkcs8");
+    for (versions, outcome) in [
+        // The handshake ends for the client before the server has looked at the certificate, and the request is out.
+        (rustls::ALL_VERSIONS, Outcome::Unknown),
+        (&[&rustls::version::TLS12], Outcome::NotSent),
+    ] {
+        let server = demanding_server(versions);
+        for builder in [demanded(&server), demanded(&server).client_cert_pem(&stranger)] {
+            let error = backup(&builder.build().unwrap()).unwrap_err();
+            assert_eq!(error.outcome(), outcome, "{error}");
+            assert_says(&error.to_string(), &["localhost: ", "received fatal alert"]);
+            secrets::assert_none_in("the error", &format!("{error} {error:?}"));
+        }
+        assert_eq!((server.connections(), server.requests().len()), (2, 0));
+    }
+}
+
+#[test]
+fn a_key_that_does_not_fit_its_certificate_is_a_mistake() {
+    for (certificate, name) in [
+        ("p256-pkcs8", "p384-pkcs8"),
+        ("p256-pkcs8", "p384-sec1"),
+        ("p256-pkcs8", "rsa-pkcs1"),
+        ("rsa-pkcs8", "p256-sec1"),
+        ("rsa-pkcs8", "ed25519-pkcs8"),
+    ] {
+        let pem = certificate_for(certificate) + &key(name);
+        assert_says(&mistake(builder("https://localhost").client_cert_pem(pem)), &["client certificate"]);
+    }
+    let other = KeyPair::generate().unwrap().serialize_pem();
+    let line =
+        mistake(builder("https://localhost").client_cert_pem(certificate_for("p256-pkcs8") + other.as_str()));
+    assert_says(&line, &["client certificate"]);
+    assert!(!line.contains(&other[40..60]));
+}
+
+#[test]
+fn a_client_certificate_without_a_usable_key_is_a_mistake() {
+    let certificate = certificate_for("p256-pkcs8");
+    for rest in ["", "garbage", &key("rsa-pkcs8").replace("PRIVATE", "PUBLIC")] {
+        let line = mistake(builder("https://localhost").client_cert_pem(format!("{certificate}{rest}")));
+        assert_says(&line, &["no usable private key"]);
+    }
+    for name in ["p256-encrypted-pkcs8", "rsa-encrypted-pkcs1"] {
+        let line = mistake(builder("https://localhost").client_cert_pem(certificate.clone() + &key(name)));
+        assert_says(&line, &["private key is encrypted"]);
+    }
+    let cut = format!("{certificate}{}", &key("p256-pkcs8")[..120]);
+    assert_says(&mistake(builder("https://localhost").client_cert_pem(cut)), &["client certificate"]);
+    let damaged = key("p256-pkcs8").replace("MIG", "AAA");
+    let line = mistake(builder("https://localhost").client_cert_pem(certificate + &damaged));
+    assert_says(&line, &["client certificate"]);
+}
+
+#[test]
+fn a_key_without_its_certificate_is_a_mistake() {
+    for pem in ["", "garbage", &key("p256-pkcs8"), &key("rsa-pkcs1")] {
+        let line = mistake(builder("https://localhost").client_cert_pem(pem));
+        assert_says(&line, &["holds no client certificate"]);
+    }
+}
+
+#[test]
+fn a_client_certificate_that_cannot_be_used_is_named_by_its_number() {
+    let bad = "-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n";
+    let (good, key) = (certificate_for("p256-pkcs8"), key("p256-pkcs8"));
+    for (number, pem) in [(1, format!("{bad}{good}{key}")), (2, format!("{good}{bad}{key}"))] {
+        let line = mistake(builder("https://localhost").client_cert_pem(pem));
+        assert_says(&line, &[&format!("client certificate number {number} ")]);
+    }
+    let no_certificate = bad.replace("!!!!", "AAAA");
+    for pem in [format!("{no_certificate}{key}"), format!("{good}{no_certificate}{key}")] {
+        assert_says(&mistake(builder("https://localhost").client_cert_pem(pem)), &["client certificate"]);
+    }
+}
+
+// ---- settings
+
+#[test]
+fn settings_that_exclude_each_other_are_a_mistake_that_names_both() {
+    let both = builder("https://localhost").root_certs_pem(certificates::root_pem()).platform_verifier(true);
+    assert_says(&mistake(both), &["root_certs_pem", "platform_verifier"]);
+}
+
+#[test]
+fn numbers_out_of_range_are_a_mistake_that_names_the_setting_and_the_range() {
+    let new = || builder("https://localhost");
+    let (day, ms) = (Duration::from_secs(24 * 60 * 60), Duration::from_millis(1));
+    let ns = Duration::from_nanos(1);
+    for time in [Duration::ZERO, ms - ns, day + ns, Duration::MAX] {
+        assert_says(&mistake(new().timeout(time)), &["timeout must be from 1 ms to 24 h"]);
+        assert_says(&mistake(new().connect_timeout(time)), &["connect_timeout must be from 1 ms to 24 h"]);
+    }
+    for age in [day + ns, Duration::MAX] {
+        assert_says(&mistake(new().keep_alive(age)), &["keep_alive must be at most 24 h"]);
+    }
+    for attempts in [0, 101, u32::MAX] {
+        assert_says(&mistake(new().attempts(attempts)), &["attempts must be from 1 to 100"]);
+    }
+    assert_says(&mistake(new().max_response_bytes(0)), &["max_response_bytes"]);
+
+    for time in [ms, day] {
+        new().timeout(time).connect_timeout(time).build().unwrap();
+    }
+    for age in [Duration::ZERO, day] {
+        new().keep_alive(age).build().unwrap();
+    }
+    new().attempts(1).max_response_bytes(1).build().unwrap();
+    new().attempts(100).build().unwrap();
+}
+
+#[test]
+fn a_user_agent_is_one_line_of_visible_ascii() {
+    let new = || builder("https://localhost");
+    for name in [
+        "",
+        " ",
+        "\n",
+        "a\r\nX-Injected: 1",
+        "a\nb",
+        "a\rb",
+        "a\0b",
+        "a\tb",
+        "ä",
+        "a\u{7f}",
+        "a\u{2028}b",
+        "a\r\n b",
+    ] {
+        assert_says(&mistake(new().user_agent(name)), &["user_agent"]);
+    }
+    let server = private_server();
+    for name in ["a", "device/1.0 (arm; \"x\") ~!#"] {
+        let client = util::builder(&server.url()).user_agent(name).build().unwrap();
+        backup(&client).unwrap();
+        let request = server.requests().pop().unwrap();
+        let head = String::from_utf8(request).unwrap();
+        assert_eq!(util::server::header(&head, "user-agent"), Some(name));
+    }
+}
+
+#[test]
+fn what_was_pasted_into_the_wrong_setting_is_not_shown() {
+    let new = || builder("https://localhost");
+    for text in [KEY, secrets::generate_response(), &format!("https://{KEY}:x"), &format!("{KEY}\n")] {
+        mistake(new().base_url(text));
+        mistake(new().client_api_url(text));
+        mistake(new().root_certs_pem(text));
+        mistake(new().client_cert_pem(text));
+    }
+    mistake(new().user_agent(format!("{KEY}\n")));
+    mistake(new().proxy(format!("{KEY}\n")));
+    let shown = format!("{:?}", new().user_agent(KEY).client_cert_pem(KEY).proxy(KEY));
+    secrets::assert_none_in("a builder", &shown);
+}
