@@ -5,6 +5,8 @@
 //! alone, threads that it starts included; wall has the service in it.
 //!
 //! The system calls of a warm call are counted with `strace`, where there is one.
+//!
+//! `cargo bench --bench call -- threads calls growth strace` chooses among the tables.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints, and stops when it fails")]
 
@@ -39,22 +41,30 @@ fn main() {
     let arguments: Vec<_> = env::args().skip(1).collect();
     match &arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["serve"] => return service::serve(),
-        ["calls", who, count, port] => {
+        ["traced", who, count, port] => {
             return call_for_strace(who, count.parse().unwrap(), port.parse().unwrap());
         }
         _ => {}
     }
-    many_threads();
-
+    let chosen = |table: &str| {
+        let mut names = arguments.iter().filter(|argument| !argument.starts_with('-')).peekable();
+        names.peek().is_none() || names.any(|name| name == table)
+    };
+    if chosen("threads") {
+        many_threads();
+    }
     cpu::pin();
     let service = Service::start();
     let target = Target { port: service.port, roots_pem: &service.roots_pem };
-    println!("\none CPU, bodies of {} KB both ways", USUAL as f64 / 1000.0);
-    println!("{:<8}{:<16}{:>9}{:>9}{:>10}{:>9}", "", "", "CPU µs", "x floor", "wall µs", "x floor");
-    compare("warm", 60, 200, &mut target.warm(USUAL));
-    compare("cold", 60, 10, &mut target.cold(USUAL));
-    growth(target);
-    system_calls(target);
+    if chosen("calls") {
+        compare(target);
+    }
+    if chosen("growth") {
+        growth(target);
+    }
+    if chosen("strace") {
+        system_calls(target);
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -161,13 +171,18 @@ fn micros(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }
 
-fn compare(what: &str, rounds: usize, calls: u32, clients: &mut [Call<'_>; 3]) {
-    let costs = measure(rounds, calls, clients);
-    for ((name, _), cost) in clients.iter().zip(costs) {
-        let [cpu, wall] = cost.map(micros);
-        let [floor_cpu, floor_wall] = costs[0].map(micros);
-        let ratios = (cpu / floor_cpu, wall / floor_wall);
-        println!("{what:<8}{name:<16}{cpu:>9.1}{:>9.2}{wall:>10.1}{:>9.2}", ratios.0, ratios.1);
+fn compare(target: Target<'_>) {
+    println!("\none CPU, bodies of {} KB both ways", USUAL as f64 / 1000.0);
+    println!("{:<8}{:<16}{:>9}{:>9}{:>10}{:>9}", "", "", "CPU µs", "x floor", "wall µs", "x floor");
+    let kinds = [("warm", 100, target.warm(USUAL)), ("cold", 10, target.cold(USUAL))];
+    for (kind, calls, mut clients) in kinds {
+        let costs = measure(100, calls, &mut clients);
+        for ((name, _), cost) in clients.iter().zip(costs) {
+            let [cpu, wall] = cost.map(micros);
+            let [floor_cpu, floor_wall] = costs[0].map(micros);
+            let (cpu_ratio, wall_ratio) = (cpu / floor_cpu, wall / floor_wall);
+            println!("{kind:<8}{name:<16}{cpu:>9.1}{cpu_ratio:>9.2}{wall:>10.1}{wall_ratio:>9.2}");
+        }
     }
 }
 
@@ -253,7 +268,7 @@ fn strace(target: Target<'_>, who: &str, calls: u32) -> Option<BTreeMap<String, 
         .args(["-f", "-c", "-o"])
         .arg(&report)
         .arg(env::current_exe().unwrap())
-        .args(["calls", who, &calls.to_string(), &target.port.to_string()])
+        .args(["traced", who, &calls.to_string(), &target.port.to_string()])
         .stdin(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()

@@ -427,7 +427,10 @@ fn numbers_out_of_range_are_a_mistake_that_names_the_setting_and_the_range() {
     for attempts in [0, 101, u32::MAX] {
         assert_says(&mistake(new().attempts(attempts)), &["attempts must be from 1 to 100"]);
     }
-    assert_says(&mistake(new().max_response_bytes(0)), &["max_response_bytes"]);
+    for max in [0, (1 << 30) + 1, usize::MAX] {
+        let line = mistake(new().max_response_bytes(max));
+        assert_says(&line, &["max_response_bytes must be from 1 byte to 1 GiB"]);
+    }
 
     for time in [ms, day] {
         new().timeout(time).connect_timeout(time).build().unwrap();
@@ -436,7 +439,7 @@ fn numbers_out_of_range_are_a_mistake_that_names_the_setting_and_the_range() {
         new().keep_alive(age).build().unwrap();
     }
     new().attempts(1).max_response_bytes(1).build().unwrap();
-    new().attempts(100).build().unwrap();
+    new().attempts(100).max_response_bytes(1 << 30).build().unwrap();
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod child;
 mod util;
 
 use std::fs;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child as Process, Command, Stdio};
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use child::Child;
 use portal_backup::{ApiKey, Client, Error, GenerateResponse, Outcome, StoredShares};
-use rustls::ServerConfig;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use util::certificates::{self, Certificate};
 use util::faults::answer_of;
 use util::secrets::{self, KEY};
@@ -198,43 +198,50 @@ fn a_certificate_behind_a_proxy_is_checked_like_any_other() {
     assert!(error.to_string().contains("UnknownIssuer"), "{error}");
 }
 
+/// Makes one tunnel that is itself inside of TLS, and returns what was asked for.
+fn tunnel_in_tls(listener: &TcpListener, port: u16) -> io::Result<String> {
+    let (client, _) = listener.accept()?;
+    // One thread for both directions, since they share a connection: each is looked at in turn.
+    let turn = Some(Duration::from_millis(5));
+    client.set_read_timeout(turn)?;
+    let tls = ServerConnection::new(tls().unwrap()).map_err(io::Error::other)?;
+    let mut client = StreamOwned::new(tls, client);
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.extend(read_in_turn(&mut client)?);
+    }
+    client.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
+    let mut server = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    server.set_read_timeout(turn)?;
+    while let Ok(up) = read_in_turn(&mut client) {
+        server.write_all(&up)?;
+        client.write_all(&read_in_turn(&mut server)?)?;
+    }
+    Ok(String::from_utf8(head).unwrap())
+}
+
+/// What is there, or nothing; an error at the end.
+fn read_in_turn(from: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut room = vec![0; 64 << 10];
+    match from.read(&mut room) {
+        Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+        Ok(n) => room.truncate(n),
+        Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => room.clear(),
+        Err(e) => return Err(e),
+    }
+    Ok(room)
+}
+
 #[test]
 fn a_proxy_may_itself_be_spoken_to_over_tls() {
     let server = Server::start(tls(), service);
-    let port = server.port();
-    let proxy = Server::start(tls(), move |c| {
-        c.request()?;
-        c.send("HTTP/1.1 200 OK\r\n\r\n")?;
-        // Tunnels through the proxy's own TLS, which has one thread for both directions: in turns.
-        let mut to = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
-        to.set_read_timeout(Some(Duration::from_millis(20)))?;
-        let mut room = vec![0; 64 << 10];
-        loop {
-            let n = c.read(&mut room)?;
-            if n == 0 {
-                return Ok(());
-            }
-            to.write_all(&room[..n])?;
-            // Until the server has nothing more to say: it speaks only when it was spoken to.
-            let spoken = Instant::now();
-            let mut answered = false;
-            while !answered || spoken.elapsed() < Duration::from_millis(20) {
-                match to.read(&mut room) {
-                    Ok(0) => return Ok(()),
-                    Ok(n) => {
-                        answered = true;
-                        c.write_all(&room[..n])?;
-                    }
-                    Err(_) if spoken.elapsed() > Duration::from_millis(200) => break,
-                    Err(_) => {}
-                }
-            }
-        }
-    });
-    let url = format!("https://{IN_URL}@localhost:{}", proxy.port());
+    let (listener, port) = (TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap(), server.port());
+    let url = format!("https://{IN_URL}@localhost:{}", listener.local_addr().unwrap().port());
+    let proxy = thread::spawn(move || tunnel_in_tls(&listener, port));
     let client = util::builder(&server.url()).proxy(url).timeout(util::TIMEOUT * 5).build().unwrap();
     backup(&client).unwrap();
-    let asked = String::from_utf8(proxy.requests().remove(0)).unwrap();
+    drop(client);
+    let asked = proxy.join().unwrap().unwrap();
     assert!(asked.starts_with("CONNECT localhost:") && asked.contains(BASIC), "{asked}");
     secrets::assert_none_in("what the proxy gets", &asked);
 
@@ -483,6 +490,13 @@ fn a_malformed_proxy_in_the_environment_is_a_mistake_that_names_the_variable() {
             assert_hides_the_password(&said);
         }
     }
+}
+
+#[test]
+fn a_proxy_that_no_call_would_use_cannot_be_wrong() {
+    let server = Server::start(None, service);
+    let child = Child::new(&server.url()).proxy("env").env("ALL_PROXY", "socks5://localhost:1080");
+    assert_eq!(child.says(), "done");
 }
 
 // ---- the command line

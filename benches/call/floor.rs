@@ -84,7 +84,7 @@ impl Floor {
 }
 
 fn content_length(head: &[u8]) -> Option<usize> {
-    let head = str::from_utf8(head).ok()?;
+    let head = std::str::from_utf8(head).ok()?;
     if !head.starts_with("HTTP/1.1 200 ") {
         return None;
     }

@@ -60,7 +60,7 @@ pub(crate) fn serve() {
     let config = Arc::new(config);
 
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    println!("{}\n{}", listener.local_addr().unwrap().port(), roots_pem);
+    print!("{}\n{roots_pem}", listener.local_addr().unwrap().port());
     thread::spawn(move || {
         for socket in listener.incoming().flatten() {
             let tls = ServerConnection::new(config.clone()).unwrap();

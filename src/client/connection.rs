@@ -1,25 +1,29 @@
-//! How a connection is opened: by ureq's own TCP, CONNECT and TLS, but for the name, which is looked up when a
-//! connection is really opened, and only then. ureq asks before it looks at its pool, on a thread for each call.
+//! How a connection is opened: CONNECT and TLS are ureq's; TCP is ours.
+//!
+//! A name is looked up when a connection is really opened, and only then: ureq asks before it looks at its pool, on a
+//! thread for each call.
 
 use alloc::string::ToString as _;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::io;
-use std::net::ToSocketAddrs as _;
+use core::time::Duration;
+use std::io::{self, Read as _, Write as _};
+use std::net::{TcpStream, ToSocketAddrs as _};
 use std::sync::mpsc;
 use std::thread;
+use std::time::Instant;
+use std::vec;
 
 use ureq::http::Uri;
 use ureq::http::uri::Scheme;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::time::{Duration, Instant};
 use ureq::unversioned::transport::{
-    Buffers, ConnectProxyConnector, ConnectionDetails, Connector, Either, NextTimeout, RustlsConnector,
-    TcpConnector, Transport,
+    Buffers, ConnectProxyConnector, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout,
+    RustlsConnector, Transport, time,
 };
-use ureq::{Error, config::Config};
+use ureq::{Error, Timeout, config::Config};
 
 use super::gather::GatherAndWipe;
 use crate::secret::ApiKey;
@@ -27,7 +31,7 @@ use crate::secret::ApiKey;
 /// Opens connections to the service, directly or through a proxy, and puts the key on each request.
 pub(super) fn connector(key: Arc<ApiKey>) -> impl Connector {
     ().chain(ConnectProxyConnector::default())
-        .chain(LookUpAndConnect(TcpConnector::default()))
+        .chain(LookUpAndConnect)
         .chain(RustlsConnector::default())
         .chain(GatherAndWipe(key))
 }
@@ -54,148 +58,177 @@ impl fmt::Display for NameNotFound {
 
 impl core::error::Error for NameNotFound {}
 
-struct LookUpAndConnect(TcpConnector);
-
-impl fmt::Debug for LookUpAndConnect {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("LookUpAndConnect")
-    }
-}
+/// Opens a TCP connection, unless a proxy has opened one.
+#[derive(Debug)]
+struct LookUpAndConnect;
 
 impl<In: Transport> Connector<In> for LookUpAndConnect {
-    type Out = Either<In, Steady<<TcpConnector as Connector<In>>::Out>>;
+    type Out = Either<In, Socket>;
 
     fn connect(&self, details: &ConnectionDetails, chained: Option<In>) -> Result<Option<Self::Out>, Error> {
         if let Some(chained) = chained {
             return Ok(Some(Either::A(chained)));
         }
-        let addrs = look_up(details.uri, details.timeout)?;
-        let now = (details.current_time)();
-        let details = ConnectionDetails {
-            uri: details.uri,
-            addrs,
-            resolver: details.resolver,
-            config: details.config,
-            request_level: details.request_level,
-            now,
-            timeout: NextTimeout { after: left(details, now), ..details.timeout },
-            current_time: details.current_time.clone(),
-            run_connector: details.run_connector.clone(),
-            register_shutdown: details.register_shutdown.clone(),
+        let deadline = Deadline::new(details.timeout);
+        let stream = connect(&look_up(details.uri, &deadline)?, &deadline)?;
+        stream.set_nodelay(true)?;
+        let config = details.config;
+        let buffers = LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size());
+        Ok(Some(Either::B(Socket { stream, buffers, read_timeout: ZERO, write_timeout: ZERO })))
+    }
+}
+
+/// When the time for a step is up.
+struct Deadline {
+    start: Instant,
+    timeout: NextTimeout,
+}
+
+impl Deadline {
+    fn new(timeout: NextTimeout) -> Self {
+        Self { start: Instant::now(), timeout }
+    }
+
+    /// What is left, never zero.
+    fn left(&self) -> Result<Duration, Error> {
+        let all = match self.timeout.after {
+            time::Duration::Exact(all) => all,
+            time::Duration::NotHappening => Duration::from_secs(24 * 60 * 60),
         };
-        Ok(self.0.connect(&details, None)?.map(|inner| Either::B(Steady { inner, read: ZERO, write: ZERO })))
+        let left = all.saturating_sub(self.start.elapsed());
+        if left.is_zero() { Err(Error::Timeout(self.timeout.reason)) } else { Ok(left) }
     }
 }
 
-const ZERO: core::time::Duration = core::time::Duration::ZERO;
+/// Tries the addresses in order; each but the last may take half of the time that is left.
+fn connect(addrs: &[SocketAddr], deadline: &Deadline) -> Result<TcpStream, Error> {
+    let mut error = Error::from(io::Error::new(io::ErrorKind::NotFound, NameNotFound));
+    for (i, addr) in addrs.iter().enumerate() {
+        let left = deadline.left()?;
+        let share = if i + 1 < addrs.len() { left / 2 } else { left };
+        match TcpStream::connect_timeout(addr, share.max(LEAST)) {
+            Ok(stream) => return Ok(stream),
+            Err(e) if is_timeout(&e) => error = Error::Timeout(Timeout::Connect),
+            Err(e) => error = e.into(),
+        }
+    }
+    deadline.left()?;
+    Err(error)
+}
 
-/// A socket whose timeouts are seldom set anew.
+/// A TCP connection whose every read and write ends with the deadline.
 ///
-/// Each read and write comes with what is left of the call's time, which is another value each time, and the operating
-/// system would have to be told. A value set before serves as well, as long as it is not longer than what is left.
-#[derive(Debug)]
-pub(super) struct Steady<T> {
-    inner: T,
-    read: core::time::Duration,
-    write: core::time::Duration,
+/// ureq's own starts the whole time anew for the rest of a write that was taken in part.
+struct Socket {
+    stream: TcpStream,
+    buffers: LazyBuffers,
+    read_timeout: Duration,
+    write_timeout: Duration,
 }
 
-/// The timeout to ask for: the last one if it is between seven eighths and all of what is left.
-fn steady(timeout: NextTimeout, last: &mut core::time::Duration) -> NextTimeout {
-    let Duration::Exact(left) = timeout.after else { return timeout };
-    let eighth = left / 8;
-    if left.is_zero() {
-        return timeout;
-    }
-    if *last > left || *last < left - eighth {
-        *last = left - eighth / 2;
-    }
-    NextTimeout { after: Duration::Exact(*last), ..timeout }
+const ZERO: Duration = Duration::ZERO;
+/// The operating system takes no shorter timeout.
+const LEAST: Duration = Duration::from_millis(1);
+
+/// Whether a timeout that was set before serves for what is left; if not, the one to set.
+///
+/// What is left is another value each time, and a system call each time to set it. One that is up to an eighth shorter
+/// serves as well: after it, the deadline is looked at again.
+fn new_timeout(last: Duration, left: Duration) -> Option<Duration> {
+    let is_fit = last <= left && last >= left - left / 8;
+    (!is_fit).then(|| (left - left / 16).max(LEAST))
 }
 
-impl<T: Transport> Transport for Steady<T> {
+fn is_timeout(e: &io::Error) -> bool {
+    matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
+}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Socket")
+    }
+}
+
+impl Transport for Socket {
     fn buffers(&mut self) -> &mut dyn Buffers {
-        self.inner.buffers()
+        &mut self.buffers
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        // Up to an eighth early: a write that blocks for so long has lost its reader.
-        self.inner.transmit_output(amount, steady(timeout, &mut self.write))
+        let deadline = Deadline::new(timeout);
+        let mut sent = 0;
+        while sent < amount {
+            if let Some(timeout) = new_timeout(self.write_timeout, deadline.left()?) {
+                self.stream.set_write_timeout(Some(timeout))?;
+                self.write_timeout = timeout;
+            }
+            match self.stream.write(&self.buffers.output()[sent..amount]) {
+                Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
+                Ok(n) => sent += n,
+                Err(e) if is_timeout(&e) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(())
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
-        let start = std::time::Instant::now();
+        let deadline = Deadline::new(timeout);
         loop {
-            let left = match timeout.after {
-                Duration::Exact(all) => Duration::Exact(all.saturating_sub(start.elapsed())),
-                never => never,
-            };
-            let is_over =
-                matches!(left, Duration::Exact(left) if left < core::time::Duration::from_millis(1));
-            match self.inner.await_input(steady(NextTimeout { after: left, ..timeout }, &mut self.read)) {
-                Err(Error::Timeout(_)) if !is_over => {}
-                result => return result,
+            if let Some(timeout) = new_timeout(self.read_timeout, deadline.left()?) {
+                self.stream.set_read_timeout(Some(timeout))?;
+                self.read_timeout = timeout;
+            }
+            match self.stream.read(self.buffers.input_append_buf()) {
+                Ok(n) => {
+                    self.buffers.input_appended(n);
+                    return Ok(n > 0);
+                }
+                Err(e) if is_timeout(&e) => {}
+                Err(e) => return Err(e.into()),
             }
         }
     }
 
     fn is_open(&mut self) -> bool {
-        self.inner.is_open()
-    }
-
-    fn is_tls(&self) -> bool {
-        self.inner.is_tls()
-    }
-}
-
-/// What is left at `now` of the time that connecting may take.
-fn left(details: &ConnectionDetails, now: Instant) -> Duration {
-    match (details.timeout.after, details.now, now) {
-        (Duration::Exact(all), Instant::Exact(start), Instant::Exact(now)) => {
-            Duration::Exact(all.saturating_sub(now.saturating_duration_since(start)))
-        }
-        (all, _, _) => all,
+        // Whatever can be read was not asked for, be it bytes or the end.
+        let is_silent = |stream: &TcpStream| {
+            stream.set_nonblocking(true)?;
+            let read = stream.peek(&mut [0]);
+            stream.set_nonblocking(false)?;
+            Ok::<_, io::Error>(read.is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock))
+        };
+        is_silent(&self.stream).unwrap_or(false)
     }
 }
 
-fn look_up(uri: &Uri, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
+fn look_up(uri: &Uri, deadline: &Deadline) -> Result<Vec<SocketAddr>, Error> {
     let host = uri.host().unwrap_or_default();
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let default_port = if uri.scheme() == Some(&Scheme::HTTP) { 80 } else { 443 };
     let port = uri.port_u16().unwrap_or(default_port);
-    let mut found = NoLookup.empty();
     if let Ok(ip) = host.parse::<IpAddr>() {
-        found.push(SocketAddr::new(ip, port));
+        Ok(vec![SocketAddr::new(ip, port)])
     } else if host.eq_ignore_ascii_case("localhost") {
         // Always this machine (RFC 6761, section 6.3): plain HTTP is allowed to it, whatever a resolver says.
-        found.push(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port));
-        found.push(SocketAddr::new(Ipv6Addr::LOCALHOST.into(), port));
+        let here = [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()];
+        Ok(here.map(|ip| SocketAddr::new(ip, port)).into())
     } else {
-        let most = 16;
-        for address in ask_system(host, port, timeout)?.into_iter().take(most) {
-            found.push(address);
-        }
+        ask_system(host, port, deadline.left()?, deadline.timeout)
     }
-    Ok(found)
 }
 
 /// Asks the operating system, which knows no deadline: a thread that it does not give up outlives the call.
-fn ask_system(host: &str, port: u16, timeout: NextTimeout) -> Result<Vec<SocketAddr>, Error> {
+fn ask_system(host: &str, port: u16, left: Duration, timeout: NextTimeout) -> Result<Vec<SocketAddr>, Error> {
     let name = (host.to_string(), port);
     let (answer, answered) = mpsc::sync_channel(1);
-    thread::Builder::new().name("portal-backup-lookup".into()).stack_size(128 << 10).spawn(move || {
+    thread::Builder::new().name("portal-backup-lookup".into()).spawn(move || {
         let found = name.to_socket_addrs().map(Vec::from_iter);
         // Nobody waits any more when this fails.
         let _ = answer.send(found.unwrap_or_default());
     })?;
-    let found = match timeout.after {
-        Duration::Exact(after) => answered.recv_timeout(after).map_err(|_| Error::Timeout(timeout.reason))?,
-        Duration::NotHappening => answered.recv().unwrap_or_default(),
-    };
-    if found.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::NotFound, NameNotFound).into());
-    }
-    Ok(found)
+    // An empty answer is one: see `connect`.
+    answered.recv_timeout(left).map_err(|_| Error::Timeout(timeout.reason))
 }
 
 /// Whether an error of ureq says that the name was not found.

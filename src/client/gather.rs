@@ -33,7 +33,6 @@ impl<In: Transport> Connector<In> for GatherAndWipe {
         Ok(chained.map(|inner| Gathered {
             inner,
             key: self.0.clone(),
-            output: SecretBytes::new(alloc::vec![0; RECORD]),
             held: 0,
             in_body: false,
             input: Input::new(),
@@ -43,11 +42,10 @@ impl<In: Transport> Connector<In> for GatherAndWipe {
 }
 
 /// A transport that holds output back until its buffer is full or an answer is awaited.
-pub(super) struct Gathered<T> {
+pub(super) struct Gathered<T: Transport> {
     inner: T,
     key: Arc<ApiKey>,
-    output: SecretBytes,
-    /// How much of `output` waits to be sent.
+    /// How much of the output buffer, which is `inner`'s, waits to be sent.
     held: usize,
     /// Whether the head of the current request has passed.
     in_body: bool,
@@ -56,28 +54,37 @@ pub(super) struct Gathered<T> {
     is_rested: bool,
 }
 
-impl<T> fmt::Debug for Gathered<T> {
+impl<T: Transport> fmt::Debug for Gathered<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Gathered")
     }
 }
 
 impl<T: Transport> Gathered<T> {
+    /// All the room for output, what is held first.
+    fn record(&mut self) -> &mut [u8] {
+        let output = self.inner.buffers().output();
+        let len = output.len().min(RECORD);
+        &mut output[..len]
+    }
+
     /// Puts the key into the head that is held, once for each request of ours; a CONNECT is none.
     fn authorize(&mut self) -> Result<(), Error> {
-        let held = &self.output.expose()[..self.held];
-        let ours = held.starts_with(b"POST ") || held.starts_with(b"PATCH ");
-        if self.in_body || !ours || !held.ends_with(b"\r\n\r\n") {
+        let held = self.held;
+        let key = self.key.clone();
+        let record = self.record();
+        let head = &record[..held];
+        let is_ours = head.starts_with(b"POST ") || head.starts_with(b"PATCH ");
+        if !is_ours || !head.ends_with(b"\r\n\r\n") {
             return Ok(());
         }
-        self.in_body = true;
-        let mut at = self.held - 2;
-        for part in [b"authorization: Bearer ", self.key.expose().as_bytes(), b"\r\n\r\n"] {
-            let room = self.output.expose_mut().get_mut(at..at + part.len());
+        let mut at = held - 2;
+        for part in [b"authorization: Bearer ", key.expose().as_bytes(), b"\r\n\r\n"] {
+            let room = record.get_mut(at..at + part.len());
             room.ok_or(Error::LargeResponseHeader(at + part.len(), RECORD))?.copy_from_slice(part);
             at += part.len();
         }
-        self.held = at;
+        (self.held, self.in_body) = (at, true);
         Ok(())
     }
 
@@ -90,19 +97,28 @@ impl<T: Transport> Gathered<T> {
     }
 
     fn flush(&mut self, timeout: NextTimeout) -> Result<(), Error> {
-        let mut sent = 0;
-        while sent < self.held {
-            let below = self.inner.buffers().output();
-            let amount = below.len().min(self.held - sent);
-            below[..amount].copy_from_slice(&self.output.expose()[sent..sent + amount]);
-            let result = self.inner.transmit_output(amount, timeout);
-            self.inner.buffers().output()[..amount].zeroize();
-            result?;
-            sent += amount;
+        if self.held == 0 {
+            return Ok(());
         }
-        self.output.expose_mut()[..self.held].zeroize();
-        self.held = 0;
-        Ok(())
+        let result = self.inner.transmit_output(self.held, timeout);
+        self.wipe_output();
+        result
+    }
+
+    fn wipe_output(&mut self) {
+        let held = core::mem::take(&mut self.held);
+        self.record()[..held].zeroize();
+    }
+}
+
+impl<T: Transport> Drop for Gathered<T> {
+    fn drop(&mut self) {
+        self.wipe_output();
+        // Plain text that TLS decrypted and nobody read.
+        let below = self.inner.buffers();
+        let unread = below.input().len();
+        below.input_consume(unread);
+        below.input_append_buf().zeroize();
     }
 }
 
@@ -113,8 +129,10 @@ impl<T: Transport> Transport for Gathered<T> {
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
         self.held += amount;
-        self.authorize()?;
-        if self.held == RECORD { self.flush(timeout) } else { Ok(()) }
+        if !self.in_body {
+            self.authorize()?;
+        }
+        if self.held == self.record().len() { self.flush(timeout) } else { Ok(()) }
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
@@ -153,7 +171,8 @@ impl<T: Transport> Transport for Gathered<T> {
 
 impl<T: Transport> Buffers for Gathered<T> {
     fn output(&mut self) -> &mut [u8] {
-        &mut self.output.expose_mut()[self.held..]
+        let held = self.held;
+        &mut self.record()[held..]
     }
 
     fn tmp_and_output(&mut self) -> (&mut [u8], &mut [u8]) {

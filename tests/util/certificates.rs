@@ -3,7 +3,8 @@
 use std::sync::{Arc, OnceLock};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair, date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    date_time_ymd,
 };
 use rustls::ServerConfig;
 use rustls::crypto::ring;
@@ -53,7 +54,10 @@ pub fn tls12_server_config(certificate: Certificate) -> Arc<ServerConfig> {
     config(certificate, &[&rustls::version::TLS12])
 }
 
-fn config(certificate: Certificate, versions: &[&'static rustls::SupportedProtocolVersion]) -> Arc<ServerConfig> {
+fn config(
+    certificate: Certificate,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> Arc<ServerConfig> {
     let names = match certificate {
         Certificate::OtherName => vec!["other.example".to_string()],
         _ => vec!["localhost".to_string(), "127.0.0.1".into(), "::1".into()],

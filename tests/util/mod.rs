@@ -5,19 +5,23 @@
 
 pub mod certificates;
 pub mod faults;
+pub mod logger;
 pub mod secrets;
 pub mod server;
 
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use portal_backup::{ApiKey, Client, ClientBuilder};
 
 use self::server::Server;
 
-/// The deadline of every call to a server that fails.
+/// The deadline of nearly every call to a server that fails.
 pub const TIMEOUT: Duration = Duration::from_secs(2);
-/// When a call with that deadline must be over, however busy the machine.
-pub const LATEST: Duration = Duration::from_secs(3);
+/// How much later than its deadline a call may end, however busy the machine.
+pub const GRACE: Duration = Duration::from_secs(1);
 
 /// A client of this server, with the deadline and the roots of these tests.
 #[track_caller]
@@ -33,4 +37,31 @@ pub fn builder(url: &str) -> ClientBuilder {
         .client_api_url(url)
         .root_certs_pem(certificates::root_pem())
         .timeout(TIMEOUT)
+}
+
+/// Does this to each of them, on a few threads.
+pub fn in_parallel<I: Send, O: Send>(items: Vec<I>, threads: usize, each: impl Fn(I) -> O + Sync) -> Vec<O> {
+    let items: Vec<_> = items.into_iter().map(|item| Mutex::new(Some(item))).collect();
+    let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some(item) = items.get(next.fetch_add(1, Ordering::SeqCst)) {
+                    let one = each(item.lock().unwrap().take().unwrap());
+                    done.lock().unwrap().push(one);
+                }
+            });
+        }
+    });
+    done.into_inner().unwrap()
+}
+
+/// Runs the whole table: those that wait many at a time, those that work few at a time, since all are timed.
+pub fn run_table<O: Send>(table: Vec<faults::Fault>, each: impl Fn(faults::Fault) -> O + Sync) -> Vec<O> {
+    let (large, table): (Vec<_>, Vec<_>) = table.into_iter().partition(|fault| fault.is_large);
+    let (lasting, others): (Vec<_>, Vec<_>) = table.into_iter().partition(|fault| fault.lasts);
+    let mut done = in_parallel(lasting, 12, &each);
+    done.extend(in_parallel(others, 3, &each));
+    done.extend(in_parallel(large, 3, &each));
+    done
 }

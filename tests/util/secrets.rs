@@ -13,14 +13,14 @@ const KEY_MARK: &str = "KEYMARK";
 /// What goes to the service: two shares of real size.
 pub fn generate_response() -> &'static str {
     static TEXT: OnceLock<String> = OnceLock::new();
-    TEXT.get_or_init(|| two_shares(SENT, "generate", 0))
+    TEXT.get_or_init(|| two_shares(SENT, "generate", 0, 15_400))
 }
 
 /// As much as a request can hold: more than the kernels of both ends take while nobody reads.
 pub fn large_generate_response() -> &'static str {
     static TEXT: OnceLock<String> = OnceLock::new();
     TEXT.get_or_init(|| {
-        let text = two_shares(SENT, "generate", 0);
+        let text = two_shares(SENT, "generate", 0, 15_400);
         // Each of these takes two bytes once it is in a string.
         format!("{{{}{}", "\n".repeat((4 << 20) - text.len()), &text[1..])
     })
@@ -28,11 +28,16 @@ pub fn large_generate_response() -> &'static str {
 
 /// What the service answers: two other shares of real size; each number makes others.
 pub fn backup_response(number: usize) -> String {
-    two_shares(MADE, "backup", number)
+    backup_response_of(15_400, number)
 }
 
-fn two_shares(mark: &str, id: &str, number: usize) -> String {
-    let share = |curve| format!("{mark}{curve}{number}").repeat(7700 / (mark.len() + 2));
+/// The same with shares of about that length together.
+pub fn backup_response_of(len: usize, number: usize) -> String {
+    two_shares(MADE, "backup", number, len)
+}
+
+fn two_shares(mark: &str, id: &str, number: usize, len: usize) -> String {
+    let share = |curve| format!("{mark}{curve}{number}").repeat((len / 2 / (mark.len() + 2)).max(1));
     format!(
         r#"{{"SECP256K1":{{"share":"{}","id":"{id}-secp-{number}"}},"ED25519":{{"share":"{}","id":"{id}-ed-{number}"}}}}"#,
         share("S"),
@@ -49,12 +54,17 @@ pub fn assert_none_in(what: &str, text: &str) {
         let decimal: Vec<_> = mark.bytes().map(|b| b.to_string()).collect();
         let mut hex = String::new();
         mark.bytes().for_each(|b| write!(hex, "{b:02x}").unwrap());
-        for form in [mark.into(), mark.to_lowercase(), decimal.join(", "), decimal.join(","), hex.to_uppercase(), hex] {
-            assert!(!text.contains(&form), "{what} shows a secret ({form}): {}", cut(text));
+        for form in
+            [mark.into(), mark.to_lowercase(), decimal.join(", "), decimal.join(","), hex.to_uppercase(), hex]
+        {
+            if let Some(at) = text.find(&form) {
+                panic!("{what} shows a secret ({form}): {}", line_around(text, at));
+            }
         }
     }
 }
 
-fn cut(text: &str) -> String {
-    text.chars().take(2000).collect()
+fn line_around(text: &str, at: usize) -> String {
+    let start = text[..at].rfind('\n').map_or(0, |end| end + 1);
+    text[start..].lines().next().unwrap_or_default().chars().take(2000).collect()
 }

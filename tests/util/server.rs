@@ -32,6 +32,7 @@ struct Shared {
 #[derive(Default)]
 struct State {
     open: HashMap<usize, TcpStream>,
+    closed: usize,
     requests: Vec<Vec<u8>>,
 }
 
@@ -80,6 +81,19 @@ impl Server {
         self.shared.state().requests.clone()
     }
 
+    /// Waits until no connection is left.
+    pub fn wait_for_all_closed(&self) {
+        let state = self.shared.state();
+        let is_open = |state: &mut State| state.closed < self.connections();
+        drop(self.shared.changed.wait_while(state, is_open).unwrap());
+    }
+
+    /// Waits until that many connections were closed from this end.
+    pub fn wait_for_closed(&self, connections: usize) {
+        let state = self.shared.state();
+        drop(self.shared.changed.wait_while(state, |state| state.closed < connections).unwrap());
+    }
+
     pub fn port(&self) -> u16 {
         self.address.port()
     }
@@ -106,24 +120,37 @@ impl Shared {
         self.state.lock().unwrap()
     }
 
-    fn accept(self: Arc<Self>, listener: &TcpListener, tls: Option<&Arc<ServerConfig>>, script: &Arc<Script>) {
+    fn accept(
+        self: Arc<Self>,
+        listener: &TcpListener,
+        tls: Option<&Arc<ServerConfig>>,
+        script: &Arc<Script>,
+    ) {
         let mut threads = Vec::new();
         for stream in listener.incoming() {
             let Ok(stream) = stream else { continue };
+            let copy = stream.try_clone().unwrap();
+            stream.set_nodelay(true).unwrap();
+            let mut state = self.state();
+            // Under the lock that the end of the server takes next, or this connection would never be closed.
             if self.is_over.load(Ordering::SeqCst) {
                 break;
             }
             let number = self.accepted.fetch_add(1, Ordering::SeqCst);
-            stream.set_nodelay(true).unwrap();
-            self.state().open.insert(number, stream.try_clone().unwrap());
+            state.open.insert(number, copy);
+            drop(state);
             let tls = tls.map(|config| ServerConnection::new(config.clone()).unwrap());
             let (shared, script) = (self.clone(), script.clone());
             threads.push(thread::spawn(move || {
-                let socket = Socket { stream, shared: shared.clone(), resets: false, ahead: false };
+                let socket =
+                    Socket { stream, shared: shared.clone(), resets: false, ahead: false, drips: None };
                 let mut connection = Connection { number, socket, tls, received: Vec::new() };
                 // A client that leaves early is the client's affair.
                 let _ = script(&mut connection);
                 shared.state().open.remove(&number);
+                drop(connection);
+                shared.state().closed += 1;
+                shared.changed.notify_all();
             }));
             threads = join_finished(threads);
         }
@@ -163,15 +190,20 @@ impl Connection {
 
     /// Reads one request, head and body as announced, and returns it.
     pub fn request(&mut self) -> io::Result<Vec<u8>> {
+        let request = self.request_unrecorded()?;
+        self.socket.shared.state().requests.push(request.clone());
+        Ok(request)
+    }
+
+    /// The same, but the server does not remember it.
+    pub fn request_unrecorded(&mut self) -> io::Result<Vec<u8>> {
         let len = loop {
-            if let Some(len) = request_len(&self.received).filter(|&len| self.received.len() >= len) {
+            if let Some(len) = message_len(&self.received).filter(|&len| self.received.len() >= len) {
                 break len;
             }
             self.receive()?;
         };
-        let request: Vec<_> = self.received.drain(..len).collect();
-        self.socket.shared.state().requests.push(request.clone());
-        Ok(request)
+        Ok(self.received.drain(..len).collect())
     }
 
     /// Reads until that many bytes of a request are here.
@@ -197,8 +229,26 @@ impl Connection {
         self.write_all(bytes.as_ref())
     }
 
+    /// Sends each of these as a TLS record or more of its own, and all of them in one write.
+    pub fn send_together(&mut self, pieces: &[&str]) -> io::Result<()> {
+        let Some(tls) = &mut self.tls else { return self.send(pieces.concat()) };
+        tls.set_buffer_limit(None);
+        for piece in pieces {
+            tls.writer().write_all(piece.as_bytes())?;
+        }
+        let mut bytes = Vec::new();
+        while tls.wants_write() {
+            tls.write_tls(&mut bytes)?;
+        }
+        self.socket.write_all(&bytes)
+    }
+
     /// Sends each of these by itself, with a pause between them.
-    pub fn pieces<'p>(&mut self, pieces: impl IntoIterator<Item = &'p [u8]>, pause: Duration) -> io::Result<()> {
+    pub fn pieces<'p>(
+        &mut self,
+        pieces: impl IntoIterator<Item = &'p [u8]>,
+        pause: Duration,
+    ) -> io::Result<()> {
         for piece in pieces {
             self.send(piece)?;
             self.socket.pause(pause)?;
@@ -267,8 +317,8 @@ impl Write for Connection {
     }
 }
 
-/// How long the request is that begins here, if its head is whole.
-fn request_len(received: &[u8]) -> Option<usize> {
+/// How long the message is that begins here, if its head is whole.
+pub fn message_len(received: &[u8]) -> Option<usize> {
     let head_len = received.windows(4).position(|end| end == b"\r\n\r\n")? + 4;
     let head = std::str::from_utf8(&received[..head_len]).unwrap();
     Some(head_len + header(head, "content-length").map_or(0, |len| len.parse::<usize>().unwrap()))
@@ -290,17 +340,53 @@ pub struct Socket {
     resets: bool,
     /// Whether the byte that the kernel holds back was read already.
     ahead: bool,
+    drips: Option<Duration>,
 }
 
 impl Socket {
+    /// From now on, everything is sent a byte at a time, even the TLS handshake.
+    pub fn will_drip(&mut self, pause: Duration) {
+        self.drips = Some(pause);
+    }
+
     /// Waits for the client to say something, and leaves it unread.
     pub fn wait_for_bytes(&mut self) -> io::Result<()> {
         self.stream.peek(&mut [0]).map(drop)
     }
 
+    /// Takes what is there.
+    pub fn read_some(&mut self) -> io::Result<()> {
+        self.read(&mut [0; 4 << 10]).map(drop)
+    }
+
+    /// Takes at most that much, then pauses; an error when the client is gone.
+    pub fn read_slowly(&mut self, most: usize, pause: Duration) -> io::Result<()> {
+        match self.read(&mut vec![0; most])? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => self.pause(pause),
+        }
+    }
+
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+        self.write_all(bytes.as_ref())
+    }
+
     pub fn silence(&mut self) -> io::Result<()> {
         while self.read(&mut [0; 4 << 10])? > 0 {}
         Ok(())
+    }
+
+    /// Becomes a tunnel to that port of this machine, until either end leaves.
+    pub fn tunnel(&mut self, port: u16) -> io::Result<()> {
+        let other = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+        let (mut there, mut back) = (other.try_clone()?, self.stream.try_clone()?);
+        let returning = thread::spawn(move || {
+            let _ = io::copy(&mut there, &mut back);
+            let _ = back.shutdown(Shutdown::Both);
+        });
+        let _ = io::copy(&mut self.stream, &mut &other);
+        let _ = other.shutdown(Shutdown::Both);
+        returning.join().map_err(|_| io::ErrorKind::Other.into())
     }
 
     /// Lets time pass, but not past the end of the server.
@@ -348,7 +434,9 @@ impl Read for Socket {
 
 impl Write for Socket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.stream.write(bytes)
+        let Some(pause) = self.drips else { return self.stream.write(bytes) };
+        self.pause(pause)?;
+        self.stream.write(&bytes[..bytes.len().min(1)])
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -1,0 +1,58 @@
+//! What a curious logger sees: neither key nor shares. A binary of its own, since a logger is for the process.
+#![cfg(all(feature = "client", feature = "ring"))]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
+
+mod util;
+
+use log::LevelFilter;
+use portal_backup::{GenerateResponse, StoredShares};
+use util::certificates::{self, Certificate};
+use util::faults::{self, Fault};
+use util::logger::Logging;
+use util::secrets;
+use util::server::Server;
+
+/// Both calls against every fault that does not only wait, and against the service as it should be.
+fn call_everything() {
+    // ureq logs the `Content-Type` of an answer as it is, and at TRACE the `Location`: a service that puts the key there
+    // is left out, since it has the key and nobody but its client would read it there.
+    let echoes_in_headers = |fault: &Fault| fault.name.contains("in each header");
+    let mut quick = faults::all();
+    quick.retain(|fault| !fault.lasts && !fault.is_large && !echoes_in_headers(fault));
+    util::in_parallel(quick, 4, |fault: Fault| {
+        let stage = fault.stage();
+        let client = util::builder(&stage.url).build().unwrap();
+        let answer = client.backup(&GenerateResponse::parse(fault.generate_response()).unwrap());
+        let Ok(shares) = answer else { return };
+        let stored = shares.store(|_| Ok::<_, ()>(())).unwrap();
+        // Most of these take one connection only.
+        let _ = client.confirm(&stored);
+    });
+    let server = Server::start(Some(certificates::server_config(Certificate::Trusted)), |c| {
+        c.request()?;
+        c.send("HTTP/1.1 204 No Content\r\n\r\n")
+    });
+    util::client(&server).confirm(&StoredShares::from_share_pair_ids(["a", "b"])).unwrap();
+}
+
+#[track_caller]
+fn assert_no_secret(logging: &Logging) {
+    let lines = logging.lines();
+    assert!(lines.iter().any(|line| line.contains("POST")), "nothing was logged");
+    println!("{} lines", lines.len());
+    secrets::assert_none_in("the log", &lines.join("\n"));
+}
+
+#[test]
+fn a_log_at_debug_holds_neither_key_nor_shares() {
+    let logging = Logging::start(&[("", LevelFilter::Debug)]);
+    call_everything();
+    assert_no_secret(&logging);
+}
+
+#[test]
+fn a_log_at_trace_of_all_but_ureq_proto_holds_neither_key_nor_shares() {
+    let logging = Logging::start(&[("", LevelFilter::Trace), ("ureq_proto", LevelFilter::Debug)]);
+    call_everything();
+    assert_no_secret(&logging);
+}

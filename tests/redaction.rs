@@ -1,0 +1,560 @@
+//! Whatever a server says, and wherever a secret was put by mistake: no error and no `Debug` shows a key or a share.
+
+#![cfg(all(feature = "client", feature = "sandbox"))]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that fails must stop")]
+
+use std::collections::HashSet;
+use std::error::Error as StdError;
+use std::fmt::{Debug, Display, Write as _};
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpListener};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use portal_backup::wire::{Failure, backup, confirm};
+use portal_backup::{
+    ApiKey, BackupShares, Client, ClientBuilder, Error, FileSlot, GenerateResponse, Sandbox, StoredShares,
+};
+
+/// Whose pieces must not be shown, and how long a piece is one.
+struct Secrets {
+    key: String,
+    sent: [String; 2],
+    made: [String; 2],
+    generate: String,
+    answer: String,
+    /// All that a piece of `piece` characters can be, by `piece`.
+    pieces: [(usize, HashSet<Vec<u8>>); 2],
+}
+
+const KEY_PIECE: usize = 8;
+const SHARE_PIECE: usize = 12;
+
+impl Secrets {
+    /// Shares as they are today: base64.
+    fn base64() -> Self {
+        Self::of(|seed| {
+            noise(seed, b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", 7700)
+        })
+    }
+
+    /// Shares as they were: JSON in a JSON string.
+    fn json() -> Self {
+        Self::of(|seed| {
+            let number = |i: u64| noise(seed * 100 + i, b"0123456789", 150);
+            let numbers: Vec<_> = (0..20).map(|i| format!(r#""n{i}":"{}""#, number(i))).collect();
+            format!("{{{},\"é\":\"\\n\"}}", numbers.join(",\n"))
+        })
+    }
+
+    fn of(share: impl Fn(u64) -> String) -> Self {
+        let [sent, made] = [[1, 2], [3, 4]].map(|seeds| seeds.map(&share));
+        let text = |shares: &[String; 2]| {
+            let member = |share, id| serde_json::json!({ "share": share, "id": id });
+            serde_json::json!({ "SECP256K1": member(&shares[0], "id-1"), "ED25519": member(&shares[1], "id-2") })
+                .to_string()
+        };
+        let (generate, answer) = (text(&sent), text(&made));
+        let key = noise(5, b"abcdefghijklmnopqrstuvwxyz0123456789-", 40);
+        let pieces_of = |text: &String, len| text.as_bytes().windows(len).map(Vec::from).collect::<Vec<_>>();
+        let shares = sent.iter().chain(&made).flat_map(|share| pieces_of(share, SHARE_PIECE)).collect();
+        let pieces = [(SHARE_PIECE, shares), (KEY_PIECE, pieces_of(&key, KEY_PIECE).into_iter().collect())];
+        Self { key, sent, made, generate, answer, pieces }
+    }
+
+    /// What is sent, and may come back.
+    fn echoable(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.sent.iter().map(|share| (&**share, SHARE_PIECE)).chain([(&*self.key, KEY_PIECE)])
+    }
+
+    #[track_caller]
+    fn assert_not_in(&self, what: &str, text: &str) {
+        for (len, pieces) in &self.pieces {
+            for shown in text.as_bytes().windows(*len) {
+                assert!(
+                    !pieces.contains(shown),
+                    "{what}: shows {:?} in {text}",
+                    String::from_utf8_lossy(shown)
+                );
+            }
+        }
+        // The `Debug` of bytes is a list of numbers.
+        let numbers = text.split([',', '[', ']', ' ', '\n']).filter(|text| !text.is_empty());
+        let mut row = 0;
+        for number in numbers {
+            row = if number.parse::<u8>().is_ok() { row + 1 } else { 0 };
+            assert!(row < 5, "{what}: shows bytes in {text}");
+        }
+    }
+
+    #[track_caller]
+    fn assert_debug(&self, value: &dyn Debug) {
+        self.assert_not_in("Debug", &format!("{value:?}"));
+        self.assert_not_in("Debug", &format!("{value:#?}"));
+    }
+
+    #[track_caller]
+    fn assert_error(&self, what: &str, e: &(dyn StdError + 'static)) {
+        let mut next = Some(e);
+        while let Some(e) = next {
+            for text in [e.to_string(), format!("{e:?}"), format!("{e:#?}")] {
+                self.assert_not_in(what, &text);
+                let control = |c: char| c.is_control() && c != '\n' || "\u{202e}\u{2066}".contains(c);
+                assert!(!text.contains(control), "{what}: {text:?}");
+            }
+            next = e.source();
+        }
+    }
+
+    fn client(&self, server: &Server) -> Client {
+        self.builder(server).build().unwrap()
+    }
+
+    fn builder(&self, server: &Server) -> ClientBuilder {
+        Client::builder(ApiKey::new(&self.key).unwrap())
+            .base_url(&server.url)
+            .client_api_url(&server.url)
+            .attempts(1)
+            .keep_alive(Duration::ZERO)
+            .timeout(Duration::from_secs(20))
+    }
+
+    /// Both calls, answered like this; what they say is checked.
+    #[track_caller]
+    fn check_answer(&self, server: &Server, client: &Client, what: &str, answer: &[u8]) {
+        *server.answer.lock().unwrap() = answer.to_vec();
+        match client.backup(&GenerateResponse::parse(&self.generate).unwrap()) {
+            Ok(shares) => {
+                self.assert_debug(&shares);
+                for id in shares.share_pair_ids() {
+                    self.assert_not_in("an id", id);
+                }
+            }
+            Err(e) => self.assert_all(what, &e),
+        }
+        // The key alone is sent with a confirmation: of other secrets, nothing is known then.
+        if answer.windows(KEY_PIECE).any(|piece| self.pieces[1].1.contains(piece)) {
+            if let Err(e) = client.confirm(&StoredShares::from_share_pair_ids(["id-1", "id-2"])) {
+                self.assert_all(what, &e);
+            }
+        }
+    }
+
+    #[track_caller]
+    fn assert_all(&self, what: &str, e: &Error) {
+        self.assert_error(what, e);
+        match e {
+            Error::Refused(inner) | Error::Failed(inner) => {
+                self.assert_debug(inner);
+                self.assert_not_in(what, &inner.to_string());
+                for text in [inner.id(), inner.message()].into_iter().flatten() {
+                    self.assert_not_in(what, text);
+                }
+            }
+            Error::Unreadable(inner) => self.assert_error(what, inner),
+            Error::Transport(inner) => self.assert_error(what, inner),
+            Error::InvalidInput(inner) => self.assert_error(what, inner),
+            Error::Store(inner) => self.assert_error(what, inner),
+            _ => panic!("{what}: what is {e:?}?"),
+        }
+    }
+}
+
+/// Characters without a pattern, the same for each seed.
+fn noise(seed: u64, alphabet: &[u8], len: usize) -> String {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(alphabet[(state >> 33) as usize % alphabet.len()])
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+/// Answers every request with the same bytes.
+struct Server {
+    url: String,
+    answer: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Server {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let answer = Arc::new(Mutex::new(Vec::new()));
+        let shared = answer.clone();
+        thread::spawn(move || {
+            for connection in listener.incoming() {
+                let mut connection = connection.unwrap();
+                let mut received = Vec::new();
+                let mut room = [0; 4096];
+                while !is_whole(&received) {
+                    match connection.read(&mut room) {
+                        Ok(n) if n > 0 => received.extend_from_slice(&room[..n]),
+                        _ => break,
+                    }
+                }
+                // A client may hang up before it has heard all.
+                let _ = connection.write_all(&shared.lock().unwrap());
+                let _ = connection.shutdown(Shutdown::Write);
+                let _ = connection.read(&mut room);
+            }
+        });
+        Self { url, answer }
+    }
+}
+
+fn is_whole(request: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(request).to_lowercase();
+    let Some((head, _)) = text.split_once("\r\n\r\n") else { return false };
+    let len = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap_or("0");
+    request.len() >= head.len() + 4 + len.parse::<usize>().unwrap()
+}
+
+fn answer(status: u16, body: impl Display) -> Vec<u8> {
+    let body = body.to_string();
+    format!("HTTP/1.1 {status} S\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into()
+}
+
+/// A text that repeats a secret, in every form in which it may come back.
+fn echoes(secret: &str, piece: usize) -> Vec<String> {
+    let mut echoes = vec![secret.to_string()];
+    // Pieces of it, from the shortest that counts.
+    for len in [piece, piece + 1, 63, 100] {
+        for at in [0, secret.len() / 2, secret.len().saturating_sub(len)] {
+            if let Some(part) = secret.get(at..(at + len).min(secret.len())) {
+                echoes.extend([part.to_string(), format!("no such key: 'x{part}y'.")]);
+            }
+        }
+    }
+    // Wrapped, quoted, escaped, encoded.
+    let lines: Vec<_> = secret.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
+    echoes.push(lines.join("\r\n"));
+    echoes.push(format!("Bearer {secret}"));
+    echoes.push(format!("{secret}{secret}"));
+    echoes.push(secret.replace('+', "%2B").replace('/', "%2F"));
+    echoes.push(secret.replace('"', "&quot;").replace('+', "&#43;"));
+    echoes.push(serde_json::json!(secret).to_string());
+    echoes.push(serde_json::json!(serde_json::json!(secret).to_string()).to_string());
+    // Where a text is cut.
+    for at in [280, 290, 300] {
+        echoes.push(format!("{}{secret}", "a ".repeat(at / 2)));
+    }
+    for at in [2380, 2395, 65_530] {
+        echoes.push(format!("{}{secret}", " ".repeat(at)));
+    }
+    echoes
+}
+
+#[test]
+fn no_refusal_repeats_a_secret() {
+    for secrets in [Secrets::base64(), Secrets::json()] {
+        let server = Server::start();
+        let client = secrets.client(&server);
+        for (secret, piece) in secrets.echoable() {
+            for (number, echo) in echoes(secret, piece).into_iter().enumerate() {
+                let quoted = serde_json::json!(echo).to_string();
+                let all_escaped = echo.encode_utf16().fold(String::new(), |mut text, unit| {
+                    write!(text, "\\u{unit:04x}").unwrap();
+                    text
+                });
+                let forms = [
+                    ("a message", 400, format!(r#"{{"id":"BAD_REQUEST","message":{quoted}}}"#)),
+                    ("text", 500, echo.clone()),
+                    ("an id", 401, format!(r#"{{"id":{quoted}}}"#)),
+                    (
+                        "the error guide's form",
+                        409,
+                        format!(r#"{{"error":{{"code":{quoted},"message":{quoted}}}}}"#),
+                    ),
+                    ("an error text", 500, format!(r#"{{"error":{quoted}}}"#)),
+                    ("another member", 503, format!(r#"{{"detail":{quoted}}}"#)),
+                    ("a name", 403, format!(r#"{{{quoted}:1}}"#)),
+                    ("JSON escapes", 422, format!(r#"{{"message":"{all_escaped}"}}"#)),
+                    ("HTML", 502, format!("<html><title>{echo}</title><p>{echo}</html>")),
+                ];
+                let some = if number < 6 { forms.len() } else { 2 };
+                for (what, status, body) in &forms[..some] {
+                    secrets.check_answer(&server, &client, what, &answer(*status, body));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn an_echo_of_the_whole_request_shows_nothing_of_it() {
+    for secrets in [Secrets::base64(), Secrets::json()] {
+        let server = Server::start();
+        let client = secrets.client(&server);
+        let request = backup::request(&GenerateResponse::parse(&secrets.generate).unwrap());
+        let body = String::from_utf8(request.body().to_vec()).unwrap();
+        let head = format!("POST /v1/backup HTTP/1.1\r\nauthorization: Bearer {}\r\n", secrets.key);
+        let body_first = format!("{body}\r\n\r\n{head}");
+        for echo in [body, format!("{head}\r\n"), body_first, secrets.generate.clone()] {
+            for status in [400, 500] {
+                let quoted = serde_json::json!({ "message": echo });
+                secrets.check_answer(&server, &client, "text", &answer(status, &echo));
+                secrets.check_answer(&server, &client, "a message", &answer(status, quoted));
+            }
+        }
+    }
+}
+
+#[test]
+fn no_head_of_an_answer_repeats_a_secret() {
+    let secrets = Secrets::base64();
+    let server = Server::start();
+    let client = secrets.client(&server);
+    for (secret, piece) in secrets.echoable() {
+        let middle = secret.len() / 2;
+        for echo in [secret, &secret[..piece], &secret[middle..middle + piece], &secret[..40]] {
+            for head in [
+                format!("{echo}"),
+                format!("{echo} HTTP/1.1 200 OK"),
+                format!("HTTP/1.1 {echo}"),
+                format!("HTTP/{echo} 200 OK"),
+                format!("HTTP/1.1 400 {echo}"),
+                format!("HTTP/1.1 200 {echo}"),
+                format!("HTTP/1.1 302 S\r\nLocation: https://{echo}/"),
+                format!("HTTP/1.1 302 S\r\nLocation: https://{echo}.example.com/{echo}?{echo}#{echo}"),
+                format!("HTTP/1.1 307 S\r\nLocation: https://user:{echo}@example.com/"),
+                format!("HTTP/1.1 308 S\r\nLocation: /{echo}"),
+                format!("HTTP/1.1 308 S\r\nLocation: {echo}"),
+                format!("HTTP/1.1 308 S\r\nLocation: {echo}://{echo}"),
+                format!("HTTP/1.1 429 S\r\nRetry-After: {echo}"),
+                format!("HTTP/1.1 400 S\r\n{echo}"),
+                format!("HTTP/1.1 400 S\r\n{echo}: {echo}"),
+                format!("HTTP/1.1 200 S\r\n{echo} x: {echo}"),
+                format!("HTTP/1.1 200 S\r\nContent-Length: {echo}"),
+                format!("HTTP/1.1 200 S\r\nTransfer-Encoding: {echo}"),
+                format!("HTTP/1.1 200 S\r\nTransfer-Encoding: chunked\r\n\r\n{echo}"),
+                format!("HTTP/1.1 200 S\r\nTransfer-Encoding: chunked\r\n\r\n5;{echo}\r\nabc"),
+                format!("HTTP/1.1 200 S\r\nContent-Encoding: {echo}"),
+                format!("HTTP/1.1 400 S\r\nContent-Type: text/plain; charset={echo}"),
+                format!("HTTP/1.1 401 S\r\nWWW-Authenticate: Bearer error=\"{echo}\""),
+                format!("HTTP/1.1 100 {echo}\r\n\r\nHTTP/1.1 103 {echo}\r\nLink: {echo}"),
+            ] {
+                secrets.check_answer(&server, &client, &head, format!("{head}\r\n\r\n").as_bytes());
+            }
+        }
+    }
+}
+
+#[test]
+fn no_success_puts_a_secret_where_ids_are_shown() {
+    let secrets = Secrets::base64();
+    let server = Server::start();
+    let client = secrets.client(&server);
+    for (secret, piece) in secrets.echoable() {
+        // An id may well be part of a share, but no id is that long.
+        let len = if piece == KEY_PIECE { 12 } else { 64 };
+        let middle = secret.len() / 2;
+        let end = secret.len() - len;
+        for echo in [secret, &secret[..len], &secret[middle..middle + len], &secret[end..]] {
+            for [first, second] in [[echo, "id-2"], ["id-1", echo], [&format!("id-{echo}"), "id-2"]] {
+                let body = secrets.answer.replace("id-1", first).replace("id-2", second);
+                *server.answer.lock().unwrap() = answer(201, &body);
+                let e = match client.backup(&GenerateResponse::parse(&secrets.generate).unwrap()) {
+                    Err(Error::Unreadable(e)) => e,
+                    other => panic!("an id is {echo}: {other:?}"),
+                };
+                secrets.assert_error("an id", &e);
+                assert_eq!((e.status(), e.expose_body()), (201, body.as_bytes()), "it is kept all the same");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_id_may_be_part_of_a_share() {
+    let secrets = Secrets::base64();
+    let server = Server::start();
+    let id = "clu32l6c8008wuvz52jokyo3r";
+    let text = |share: &str| {
+        serde_json::json!({"SECP256K1": {"share": share, "id": id}, "ED25519": {"share": "share", "id": "shareId"}})
+            .to_string()
+    };
+    let body = text(&format!("{{\"id\":\"{id}\"}}"));
+    *server.answer.lock().unwrap() = answer(200, &body);
+    let shares = secrets.client(&server).backup(&GenerateResponse::parse(&body).unwrap()).unwrap();
+    assert_eq!(shares.share_pair_ids(), [id, "shareId"]);
+}
+
+#[test]
+fn an_unreadable_success_is_kept_and_not_shown() {
+    for secrets in [Secrets::base64(), Secrets::json()] {
+        let server = Server::start();
+        let client = secrets.client(&server);
+        let text = &secrets.answer;
+        let made = &secrets.made[0];
+        let quoted = serde_json::json!(made).to_string();
+        for body in [
+            text[..text.len() - 1].to_string(),
+            text[..text.len() / 2].to_string(),
+            format!("{text}{text}"),
+            format!("x{text}"),
+            quoted.clone(),
+            made.clone(),
+            format!("{{{quoted}:1}}"),
+            format!(r#"{{"SECP256K1":{quoted}}}"#),
+            format!(r#"{{"SECP256K1":{{"share":1,"id":{quoted}}}}}"#),
+            format!(r#"{{"SECP256K1":{{"share":{quoted},"share":{quoted}}}}}"#),
+            text.replacen("\"share\"", "\"Share\"", 1),
+            text.replacen("\"id\"", &quoted, 1),
+        ] {
+            secrets.check_answer(&server, &client, "a success", &answer(200, &body));
+            let Err(failure) = backup::response(200, None, body.clone().into()) else { panic!("{body}") };
+            secrets.assert_error("wire", &failure);
+            let Failure::Unreadable(e) = failure else { panic!("{body}") };
+            assert_eq!(e.expose_body(), body.as_bytes());
+
+            secrets.assert_all("a stored text", &BackupShares::parse(body.as_str()).unwrap_err());
+            secrets.assert_all("a generate response", &GenerateResponse::parse(&body).unwrap_err());
+        }
+        // Cut short, and too long.
+        let announced = format!("HTTP/1.1 200 S\r\nContent-Length: {}\r\n\r\n{text}", text.len() + 1);
+        secrets.check_answer(&server, &client, "a cut success", announced.as_bytes());
+        let chunked =
+            format!("HTTP/1.1 200 S\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{text}\r\nzz", text.len());
+        secrets.check_answer(&server, &client, "a cut success", chunked.as_bytes());
+        let small = secrets.builder(&server).max_response_bytes(100).build().unwrap();
+        secrets.check_answer(&server, &small, "a long success", &answer(200, text));
+    }
+}
+
+#[test]
+fn no_mistake_in_the_input_repeats_it() {
+    for secrets in [Secrets::base64(), Secrets::json()] {
+        for len in (0..secrets.generate.len()).step_by(53) {
+            let Some(part) = secrets.generate.get(..len) else { continue };
+            secrets.assert_all("a cut text", &GenerateResponse::parse(part).unwrap_err());
+            secrets.assert_all("a cut text", &BackupShares::parse(part).unwrap_err());
+        }
+        for made in &secrets.made {
+            // Put where something else belongs.
+            let with = |key: &str| Client::builder(ApiKey::new(key).unwrap());
+            let build = |builder: ClientBuilder| builder.build().map(drop);
+            let key = &secrets.key;
+            for result in [
+                ApiKey::new(&format!("{key}\n")).map(drop),
+                ApiKey::new(&format!("{key} {made}")).map(drop),
+                build(with(key).base_url(key)),
+                build(with(key).base_url(made)),
+                build(with(key).base_url(format!("https://user:{key}@example.com"))),
+                build(with(key).base_url(format!("https://example.com/?{key}"))),
+                build(with(key).base_url(format!("https://example.com:{key}"))),
+                build(with(key).base_url(format!("http://{key}"))),
+                build(with(key).base_url(format!("https://{key}_/"))),
+                build(with(key).client_api_url(format!("ftp://{key}"))),
+                build(with(key).proxy(format!("{key}://{key}"))),
+                build(with(key).proxy(format!("socks5://user:{key}@localhost"))),
+                build(with(key).user_agent(format!("{key}\n"))),
+                build(with(key).root_certs_pem(made)),
+                build(with(key).root_certs_pem(pem("CERTIFICATE", made))),
+                build(with(key).client_cert_pem(made)),
+                build(with(key).client_cert_pem(pem("CERTIFICATE", made))),
+                build(with(key).client_cert_pem(pem("PRIVATE KEY", made))),
+            ] {
+                if let Err(e) = result {
+                    secrets.assert_all("a setting", &e);
+                }
+            }
+        }
+    }
+}
+
+fn pem(label: &str, text: &str) -> String {
+    format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")
+}
+
+#[test]
+fn a_proxy_cannot_make_its_password_be_shown() {
+    let secrets = Secrets::base64();
+    let proxy = Server::start();
+    let password = noise(9, b"abcdefghijklmnopqrstuvwxyz", 24);
+    let credentials = "dXNlcjp1c2VyOnVzZXI6dXNlcjp1c2Vy";
+    let client = Client::builder(ApiKey::new(&secrets.key).unwrap())
+        .base_url("https://portal.invalid")
+        .client_api_url("https://portal.invalid")
+        .proxy(proxy.url.replace("//", &format!("//user:{password}@")))
+        .attempts(1);
+    assert!(!format!("{client:?}").contains(&password));
+    let client = client.build().unwrap();
+    assert!(!format!("{client:?}").contains(&password));
+    for head in [
+        format!("HTTP/1.1 407 {password}\r\nProxy-Authenticate: {credentials}"),
+        format!("HTTP/1.1 403 Forbidden\r\nX: {password}"),
+        format!("{password}"),
+    ] {
+        *proxy.answer.lock().unwrap() = format!("{head}\r\n\r\n{password}").into();
+        let e = client.backup(&GenerateResponse::parse(&secrets.generate).unwrap()).unwrap_err();
+        assert!(!format!("{e} {e:?}").contains(&password), "{e}");
+        secrets.assert_all("a proxy", &e);
+    }
+}
+
+#[test]
+fn no_debug_shows_what_a_type_holds() {
+    for secrets in [Secrets::base64(), Secrets::json()] {
+        let server = Server::start();
+        let key = ApiKey::new(&secrets.key).unwrap();
+        secrets.assert_debug(&key);
+        let generate = GenerateResponse::parse(&secrets.generate).unwrap();
+        secrets.assert_debug(&generate);
+        secrets.assert_debug(&backup::request(&generate));
+        let shares = backup::response(200, None, secrets.answer.clone().into()).unwrap();
+        secrets.assert_debug(&shares);
+        for share in [shares.secp256k1(), shares.ed25519()] {
+            secrets.assert_debug(&share);
+            if let Ok(decoded) = share.decode() {
+                secrets.assert_debug(&decoded);
+            }
+        }
+        secrets.assert_debug(&portal_backup::SecretBytes::new(secrets.made[0].clone().into()));
+        let stored = shares.store(|_| Ok::<(), ()>(())).unwrap();
+        secrets.assert_debug(&stored);
+        secrets.assert_debug(&confirm::request(stored.share_pair_ids()));
+        secrets.assert_debug(&secrets.builder(&server).client_cert_pem(&secrets.made[0]));
+        secrets.assert_debug(&secrets.client(&server));
+        let folder = tempfile::tempdir().unwrap();
+        let slot = FileSlot::reserve(folder.path().join("backup.json")).unwrap();
+        secrets.assert_debug(&slot);
+        std::fs::write(folder.path().join("backup.json"), "theirs").unwrap();
+        secrets.assert_all("the store", &slot.store(&shares).unwrap_err());
+    }
+}
+
+#[test]
+fn the_sandbox_does_not_show_what_it_saw() {
+    let secrets = Secrets::base64();
+    let sandbox = Sandbox::start().unwrap();
+    let client = Client::builder(ApiKey::new(sandbox.api_key()).unwrap())
+        .base_url(sandbox.url())
+        .client_api_url(sandbox.url())
+        .build()
+        .unwrap();
+    let shares = client.backup(&GenerateResponse::parse(&secrets.generate).unwrap()).unwrap();
+    client.confirm(&shares.store(|_| Ok::<(), ()>(())).unwrap()).unwrap();
+    assert!(!format!("{sandbox:?}").contains(sandbox.api_key()));
+    assert_eq!(sandbox.requests().len(), 2);
+    secrets.assert_debug(&sandbox.requests());
+}
+
+#[test]
+fn looking_for_echoes_takes_no_time_worth_mentioning() {
+    let secrets = Secrets::base64();
+    let server = Server::start();
+    let client = secrets.client(&server);
+    let generate = GenerateResponse::parse(&secrets.generate).unwrap();
+    let check = |what: &str, answer: Vec<u8>| {
+        *server.answer.lock().unwrap() = answer;
+        let start = Instant::now();
+        let e = client.backup(&generate).expect_err(what);
+        assert!(start.elapsed() < Duration::from_secs(3), "{what}: {:?} {e}", start.elapsed());
+    };
+    let long = noise(7, b"abcdefghijklmnopqrstuvwxyz ", 1_000_000);
+    check("an id of a megabyte", answer(200, secrets.answer.replace("id-1", &long)));
+    check("a message of a megabyte", answer(400, format!(r#"{{"id":"{long}","message":"{long}"}}"#)));
+    check("a text of a megabyte", answer(500, &long));
+}

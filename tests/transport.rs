@@ -1,0 +1,691 @@
+//! Where requests go and where they never go, when they are repeated, and what a call leaves behind.
+#![cfg(all(feature = "client", feature = "ring"))]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
+
+mod util;
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use portal_backup::{ApiKey, BackupShares, Client, Error, GenerateResponse, Outcome, StoredShares};
+use util::certificates::{self, Certificate};
+use util::faults::{self, answer_of, good};
+use util::secrets::{self, KEY};
+use util::server::{Connection, Script, Server, header};
+use util::{GRACE, TIMEOUT};
+
+fn tls() -> Option<Arc<rustls::ServerConfig>> {
+    Some(certificates::server_config(Certificate::Trusted))
+}
+
+fn backup(client: &Client) -> Result<BackupShares, Error> {
+    client.backup(&GenerateResponse::parse(secrets::generate_response()).unwrap())
+}
+
+fn confirm(client: &Client) -> Result<(), Error> {
+    client.confirm(&stored())
+}
+
+fn stored() -> StoredShares {
+    StoredShares::from_share_pair_ids(["backup-secp-0", "backup-ed-0"])
+}
+
+/// Answers every request on every connection with this, and keeps the connection.
+fn answering(answer: impl Into<String>) -> Arc<Script> {
+    let answer = answer.into();
+    Arc::new(move |c: &mut Connection| {
+        loop {
+            c.request()?;
+            c.send(&answer)?;
+        }
+    })
+}
+
+fn closing() -> Arc<Script> {
+    Arc::new(|_: &mut Connection| Ok(()))
+}
+
+fn closing_after_the_request() -> Arc<Script> {
+    Arc::new(|c: &mut Connection| c.request().map(drop))
+}
+
+// ---- what is sent
+
+#[test]
+fn a_backup_is_the_documented_request() {
+    for tls in [None, tls()] {
+        let server = Server::start(tls, good);
+        drop(backup(&util::client(&server)).unwrap());
+        let [request] = &server.requests()[..] else { panic!("not one request") };
+        let (head, body) = parts(request);
+        assert!(head.starts_with("POST /v1/backup HTTP/1.1\r\n"), "{head}");
+        assert_one_of_each_header(head, &server);
+        let body: serde_json::Value = serde_json::from_str(body).unwrap();
+        let expected = serde_json::json!({ "generateResponse": secrets::generate_response() });
+        assert!(body == expected, "the body is not the generate response, verbatim");
+    }
+}
+
+#[test]
+fn a_confirmation_is_the_documented_request() {
+    for tls in [None, tls()] {
+        let server = Server::run(tls, answering("HTTP/1.1 204 No Content\r\n\r\n"));
+        confirm(&util::client(&server)).unwrap();
+        let [request] = &server.requests()[..] else { panic!("not one request") };
+        let (head, body) = parts(request);
+        assert!(head.starts_with("PATCH /api/v3/clients/me/backup-share-pairs HTTP/1.1\r\n"), "{head}");
+        assert_one_of_each_header(head, &server);
+        assert_eq!(
+            body,
+            r#"{"status":"STORED_CLIENT_BACKUP_SHARE","backupSharePairIds":["backup-secp-0","backup-ed-0"]}"#
+        );
+    }
+}
+
+fn parts(request: &[u8]) -> (&str, &str) {
+    std::str::from_utf8(request).unwrap().split_once("\r\n\r\n").unwrap()
+}
+
+#[track_caller]
+fn assert_one_of_each_header(head: &str, server: &Server) {
+    let mut names: Vec<_> =
+        head.lines().skip(1).map(|line| line.split(':').next().unwrap().to_ascii_lowercase()).collect();
+    names.sort();
+    let expected = ["accept", "authorization", "content-length", "content-type", "host", "user-agent"];
+    assert_eq!(names, expected, "{head}");
+    assert_eq!(header(head, "authorization"), Some(&*format!("Bearer {KEY}")));
+    assert_eq!(header(head, "content-type"), Some("application/json"));
+    assert_eq!(header(head, "host"), Some(&*format!("localhost:{}", server.port())));
+}
+
+#[test]
+fn a_head_of_any_length_goes_with_the_key_or_not_at_all() {
+    let server = Server::run(
+        None,
+        Arc::new(|c: &mut Connection| {
+            loop {
+                good(c)?
+            }
+        }),
+    );
+    let lengths = (15_800..16_600).step_by(13).chain([1, 8_000, 17_000, 32_768, 40_000]);
+    for length in lengths {
+        let client = util::builder(&server.url()).user_agent("u".repeat(length)).build();
+        match client.and_then(|client| backup(&client).map(drop)) {
+            Ok(()) => {}
+            Err(error) => assert_eq!(error.outcome(), Outcome::NotSent, "{length}: {error}"),
+        }
+    }
+    for request in server.requests() {
+        let (head, _) = parts(&request);
+        let keys = head.matches(KEY).count();
+        assert_eq!(keys, 1, "a head of {} bytes has the key {keys} times", head.len());
+    }
+}
+
+// ---- redirects
+
+/// What a server at the other end of a redirect looks like; nobody may ever see it.
+fn trap() -> Server {
+    Server::start(None, |_| panic!("somebody came"))
+}
+
+#[test]
+fn no_redirect_is_followed() {
+    let trap = trap();
+    let port = trap.port();
+    let targets = [
+        format!("http://127.0.0.1:{port}/v1/backup"),
+        format!("//127.0.0.1:{port}/v1/backup"),
+        format!("https://127.0.0.1:{port}/"),
+        "/v1/elsewhere".into(),
+        "elsewhere".into(),
+    ];
+    for status in [300, 301, 302, 303, 305, 307, 308] {
+        for target in &targets {
+            let answer = format!("HTTP/1.1 {status} Gone\r\nLocation: {target}\r\nContent-Length: 0\r\n\r\n");
+            let server = Server::run(tls(), answering(answer));
+            let client = util::client(&server);
+            for error in [backup(&client).unwrap_err(), confirm(&client).unwrap_err()] {
+                assert_eq!(error.outcome(), Outcome::Refused, "{status} to {target}: {error}");
+                assert!(error.to_string().contains(&status.to_string()), "{error}");
+            }
+            assert_eq!(server.requests().len(), 2, "{status} to {target}");
+        }
+    }
+    assert_eq!(trap.connections(), 0);
+}
+
+#[test]
+fn a_redirect_names_the_host_that_it_points_to() {
+    for (target, named) in [
+        ("https://other.example/v1/backup", "other.example"),
+        ("https://other.example:8443/", "other.example"),
+        ("HTTPS://Other.Example/", "other.example"),
+        ("//other.example/v1/backup", "other.example"),
+        ("http://127.0.0.1:80/", "127.0.0.1"),
+        ("https://user:password@other.example/", "other.example"),
+        ("/v1/elsewhere", "the same host"),
+        ("?again", "the same host"),
+    ] {
+        let line = redirected_to(target);
+        assert!(line.to_ascii_lowercase().contains(named), "{target}: {line}");
+        assert!(!line.contains("password"), "{target}: {line}");
+    }
+    for target in
+        ["https://other.example/with space", "https://[::1", "https://other.example:port/", "https://"]
+    {
+        let line = redirected_to(target);
+        assert!(!line.contains("the same host"), "{target}: {line}");
+    }
+}
+
+fn redirected_to(target: &str) -> String {
+    let server = Server::run(
+        tls(),
+        answering(format!("HTTP/1.1 307 Moved\r\nLocation: {target}\r\nContent-Length: 0\r\n\r\n")),
+    );
+    backup(&util::client(&server)).unwrap_err().to_string()
+}
+
+// ---- URLs
+
+#[test]
+fn plain_http_goes_to_loopback_only() {
+    for url in [
+        "http://localhost.example.com",
+        "http://localhost.",
+        "http://localhost.localdomain",
+        "http://127.0.0.1.nip.io",
+        "http://127.0.0.1.",
+        "http://0x7f.1",
+        "http://0x7f000001",
+        "http://2130706433",
+        "http://127.1",
+        "http://0177.0.0.1",
+        "http://0.0.0.0",
+        "http://[::]",
+        "http://[::ffff:127.0.0.1]",
+        "http://[::ffff:10.0.0.1]",
+        "http://[fe80::1%25lo]",
+        "http://128.0.0.1",
+        "http://126.255.255.255",
+        "http://mpc-client.portalhq.io",
+        "http://xn--localhost-0000",
+        "http://localhos\u{2130}",
+        "http://ⓛocalhost",
+        "http://%6cocalhost",
+        "http://localhost%2eexample.com",
+        "http://localhost%00.example.com",
+        "HTTP://example.com",
+        "http:localhost",
+        "http:///localhost",
+        "http://",
+        "ftp://localhost",
+        "file:///etc/passwd",
+        "ws://localhost",
+        "localhost",
+        "//localhost",
+        "",
+        " http://localhost",
+        "http://localhost ",
+        "http://local\thost",
+        "http://localhost:0",
+        "http://localhost:99999",
+        "http://localhost:",
+    ] {
+        assert_refused(url);
+    }
+    for url in [
+        "http://localhost",
+        "http://LOCALHOST:8080/",
+        "http://127.0.0.1:8080",
+        "http://127.255.255.254/prefix",
+        "http://[::1]:8080",
+        "https://example.com",
+        "https://example.com:8443/prefix/",
+        "HTTPS://example.com",
+        "https://10.0.0.1",
+        "https://[2001:db8::1]:8443",
+    ] {
+        let built = Client::builder(ApiKey::new(KEY).unwrap()).base_url(url).client_api_url(url).build();
+        assert!(built.is_ok(), "{url}: {}", built.unwrap_err());
+    }
+}
+
+#[test]
+fn user_names_and_passwords_in_urls_are_refused_and_not_shown() {
+    for url in [
+        "https://user@example.com",
+        "https://user:password@example.com",
+        "https://@example.com",
+        "https://:password@example.com",
+        "http://127.0.0.1@evil.example",
+        "http://localhost@evil.example",
+        "http://localhost:80@evil.example",
+        "http://localhost#@evil.example",
+        "http://localhost?@evil.example",
+        "http://localhost/@evil.example",
+        "http://localhost\\@evil.example",
+        "http://evil.example\\@localhost",
+        "https://example.com/?key=password",
+        "https://example.com/#password",
+    ] {
+        assert_refused(url);
+    }
+}
+
+/// In both settings, before anything is sent.
+#[track_caller]
+fn assert_refused(url: &str) {
+    let builder = || Client::builder(ApiKey::new(KEY).unwrap());
+    for (setting, builder) in
+        [("base_url", builder().base_url(url)), ("client_api_url", builder().client_api_url(url))]
+    {
+        let error = builder.build().err().unwrap_or_else(|| panic!("{setting} {url:?} was taken"));
+        assert!(matches!(error, Error::InvalidInput(_)), "{url}: {error:?}");
+        assert_eq!(error.outcome(), Outcome::NotSent, "{url}");
+        let line = format!("{error} {error:?}");
+        assert!(line.contains(setting), "{url}: {line}");
+        for part in ["user", "password", "evil"] {
+            // The words of the advice itself aside.
+            let line = line.replace("no user name, password, query", "");
+            assert!(!line.contains(part), "{url}: {line}");
+        }
+    }
+}
+
+// ---- repetitions
+
+#[test]
+fn a_request_that_did_not_leave_is_sent_as_often_as_was_allowed() {
+    for attempts in [1, 2, 4] {
+        let server = Server::run(tls(), closing());
+        let client =
+            util::builder(&server.url()).attempts(attempts).timeout(Duration::from_secs(20)).build().unwrap();
+        let error = backup(&client).unwrap_err();
+        assert_eq!(error.outcome(), Outcome::NotSent, "{error}");
+        assert_eq!(server.connections(), attempts as usize);
+    }
+}
+
+#[test]
+fn a_refused_connection_is_tried_again_and_an_unknown_name_is_not() {
+    let port = faults::ClosedPort::new();
+    let patient = |url: &str, attempts| {
+        util::builder(url).attempts(attempts).timeout(Duration::from_secs(60)).build().unwrap()
+    };
+    let start = Instant::now();
+    let error = backup(&patient(&format!("https://127.0.0.1:{}", port.number()), 4)).unwrap_err();
+    assert_eq!(error.outcome(), Outcome::NotSent, "{error}");
+    // Nobody counts these tries, but there are pauses of 0.1, 0.2 and 0.4 s between them.
+    assert!(start.elapsed() >= Duration::from_millis(700), "{:?}", start.elapsed());
+
+    let start = Instant::now();
+    let error = backup(&patient("https://no-such-name.invalid", 100)).unwrap_err();
+    assert_eq!(error.outcome(), Outcome::NotSent, "{error}");
+    // The pauses of a hundred tries would fill the minute; one lookup is given up after 10 s at the latest.
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_backup_passes_when_the_second_connection_does() {
+    let server = Server::in_turn(tls(), vec![closing(), Arc::new(good)]);
+    let shares = backup(&util::client(&server)).unwrap();
+    assert_eq!(shares.expose_json(), secrets::backup_response(1));
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[test]
+fn a_backup_that_may_have_arrived_is_not_sent_again_even_if_that_would_pass() {
+    for tls in [None, tls()] {
+        let server = Server::in_turn(tls, vec![closing_after_the_request(), Arc::new(good)]);
+        let error = backup(&util::client(&server)).unwrap_err();
+        assert_eq!(error.outcome(), Outcome::Unknown, "{error}");
+        assert_eq!(server.connections(), 1);
+    }
+}
+
+#[test]
+fn a_backup_is_not_sent_again_on_another_connection_when_the_kept_one_breaks() {
+    // The first call is answered; its connection breaks under the second.
+    let server = Server::in_turn(
+        tls(),
+        vec![
+            Arc::new(|c: &mut Connection| {
+                good(c)?;
+                c.request().map(drop)
+            }),
+            Arc::new(good),
+        ],
+    );
+    let client = util::client(&server);
+    drop(backup(&client).unwrap());
+    let error = backup(&client).unwrap_err();
+    assert_eq!(error.outcome(), Outcome::Unknown, "{error}");
+    assert_eq!((server.connections(), server.requests().len()), (1, 2));
+}
+
+fn too_many(retry_after: &str) -> String {
+    answer_of(429, "{}").replacen("\r\n", &format!("\r\nRetry-After: {retry_after}\r\n"), 1)
+}
+
+#[test]
+fn a_429_is_repeated_after_the_pause_that_it_asks_for() {
+    let server = Server::start(tls(), |c| {
+        c.request()?;
+        c.send(too_many("1"))?;
+        good(c)
+    });
+    let start = Instant::now();
+    let client = util::builder(&server.url()).timeout(Duration::from_secs(20)).build().unwrap();
+    drop(backup(&client).unwrap());
+    assert!(start.elapsed() >= Duration::from_secs(1), "{:?}", start.elapsed());
+    assert_eq!(server.requests().len(), 2);
+}
+
+#[test]
+fn a_429_that_asks_for_more_time_than_is_left_is_told_at_once() {
+    for retry_after in ["100", "2", "4294967295", "99999999999999999999"] {
+        let server = Server::run(tls(), answering(too_many(retry_after)));
+        let client = util::client(&server);
+        let start = Instant::now();
+        for error in [backup(&client).unwrap_err(), confirm(&client).unwrap_err()] {
+            assert_eq!(error.outcome(), Outcome::Refused, "{error}");
+            let Error::Refused(refusal) = error else { panic!("{error:?}") };
+            assert!(refusal.retry_after() >= Some(Duration::from_secs(2)));
+        }
+        assert!(start.elapsed() < TIMEOUT, "{retry_after}: {:?}", start.elapsed());
+        assert_eq!(server.requests().len(), 2, "{retry_after}");
+    }
+}
+
+#[test]
+fn a_429_without_a_number_of_seconds_is_told_at_once() {
+    for retry_after in ["", "soon", "-1", "1.5", "Fri, 31 Dec 1999 23:59:59 GMT"] {
+        let server = Server::run(tls(), answering(too_many(retry_after)));
+        let error = backup(&util::client(&server)).unwrap_err();
+        assert_eq!(error.outcome(), Outcome::Refused, "{error}");
+        assert_eq!(server.requests().len(), 1, "{retry_after}");
+    }
+}
+
+#[test]
+fn a_confirmation_passes_after_a_5xx_or_a_broken_connection() {
+    let confirmed = || answering("HTTP/1.1 204 No Content\r\n\r\n");
+    let unavailable = answer_of(503, "{}").replacen("\r\n", "\r\nConnection: close\r\nRetry-After: 0\r\n", 1);
+    let closed: Arc<Script> = Arc::new(move |c: &mut Connection| {
+        c.request()?;
+        c.send(&unavailable)
+    });
+    let cut: Arc<Script> = Arc::new(|c: &mut Connection| {
+        c.request()?;
+        c.send("HTTP/1.1 20")
+    });
+    for first in [closing(), closing_after_the_request(), closed, cut] {
+        let server = Server::in_turn(tls(), vec![first.clone(), first, confirmed()]);
+        confirm(&util::client(&server)).unwrap();
+        assert_eq!(server.connections(), 3);
+    }
+}
+
+#[test]
+fn a_confirmation_is_not_repeated_after_a_refusal() {
+    for status in [400, 401, 404, 409, 307] {
+        let server = Server::run(tls(), answering(answer_of(status, "{}")));
+        let error = confirm(&util::client(&server)).unwrap_err();
+        assert_eq!(error.outcome(), Outcome::Refused, "{error}");
+        assert_eq!(server.requests().len(), 1);
+    }
+}
+
+#[test]
+fn repetitions_end_with_the_deadline() {
+    let server = Server::run(tls(), answering(answer_of(500, "{}")));
+    let client = util::builder(&server.url()).attempts(100).build().unwrap();
+    let start = Instant::now();
+    let error = confirm(&client).unwrap_err();
+    assert_eq!(error.outcome(), Outcome::Unknown, "{error}");
+    assert!(matches!(error, Error::Failed(_)), "the last answer is told: {error:?}");
+    assert!(start.elapsed() < TIMEOUT + GRACE, "{:?}", start.elapsed());
+    // 0.1, 0.2, 0.4 and 0.8 s of pauses fit.
+    assert!((4..=5).contains(&server.requests().len()), "{} tries", server.requests().len());
+}
+
+#[test]
+fn a_connection_that_takes_too_long_to_make_is_given_up_and_tried_again() {
+    let server = Server::in_turn(tls(), vec![Arc::new(Connection::stall), Arc::new(good)]);
+    let client = util::builder(&server.url())
+        .timeout(Duration::from_secs(20))
+        .connect_timeout(Duration::from_millis(500))
+        .build()
+        .unwrap();
+    let start = Instant::now();
+    drop(backup(&client).unwrap());
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    assert_eq!(server.connections(), 2);
+}
+
+#[test]
+fn a_reader_that_stops_makes_no_call_outlast_its_deadline() {
+    // Where it stops decides whether a write of the client is taken in part, or not at all, when its time is up.
+    let places: Vec<_> = (0..16).map(|i| 60_000 + i * 1_001).collect();
+    let generate = GenerateResponse::parse(secrets::large_generate_response()).unwrap();
+    let timeout = 2 * TIMEOUT;
+    util::in_parallel(places, 16, |place| {
+        let tls = if place % 2 == 0 { tls() } else { None };
+        let server = Server::start(tls, move |c| {
+            c.part_of_request(place)?;
+            c.stall()
+        });
+        let client = util::builder(&server.url()).timeout(timeout).build().unwrap();
+        let start = Instant::now();
+        let error = client.backup(&generate).unwrap_err();
+        assert_eq!(error.outcome(), Outcome::NotSent, "{place}: {error}");
+        assert!(start.elapsed() < timeout + GRACE, "{place}: {:?}", start.elapsed());
+    });
+}
+
+// ---- connections that are kept
+
+#[test]
+fn a_connection_serves_the_next_call() {
+    for tls in [None, tls()] {
+        let server = Server::run(tls, answering(answer_of(200, &secrets::backup_response(0))));
+        let client = util::client(&server);
+        for client in [&client, &client.clone(), &client] {
+            drop(backup(client).unwrap());
+            confirm(client).unwrap();
+        }
+        assert_eq!((server.connections(), server.requests().len()), (1, 6));
+    }
+}
+
+#[test]
+fn keep_alive_of_zero_keeps_no_connection() {
+    let server = Server::run(tls(), answering(answer_of(200, &secrets::backup_response(0))));
+    let client = util::builder(&server.url()).keep_alive(Duration::ZERO).build().unwrap();
+    drop(backup(&client).unwrap());
+    server.wait_for_closed(1);
+    drop(backup(&client).unwrap());
+    server.wait_for_closed(2);
+    assert_eq!(server.connections(), 2);
+}
+
+#[test]
+fn a_connection_that_the_service_closed_is_not_used_again() {
+    let closes: [fn(&mut Connection) -> io::Result<()>; 3] = [
+        good,
+        |c| {
+            good(c)?;
+            c.close_notify()
+        },
+        |c| {
+            c.will_reset();
+            good(c)
+        },
+    ];
+    for close in closes {
+        for tls in [None, tls()] {
+            let server = Server::start(tls, close);
+            let client = util::client(&server);
+            for number in 0..3 {
+                let shares = backup(&client).unwrap();
+                assert_eq!(shares.expose_json(), secrets::backup_response(number));
+                server.wait_for_closed(number + 1);
+            }
+            assert_eq!(server.connections(), 3);
+        }
+    }
+}
+
+#[test]
+fn what_comes_behind_an_answer_is_never_taken_for_the_next_one() {
+    // Of several lengths: what is left over may be in any of the buffers of ureq, rustls and this crate.
+    for (len, more_len) in [(5, 5), (5, 6_000), (5, 15_000), (6_000, 5), (15_000, 5), (15_000, 15_000)] {
+        for is_together in [true, false] {
+            let script: Arc<Script> = Arc::new(move |c: &mut Connection| {
+                c.request()?;
+                let answer = answer_of(200, &secrets::backup_response_of(len, c.number));
+                let forged = answer_of(200, &secrets::backup_response_of(more_len, 666));
+                match is_together {
+                    true => c.send(answer + &forged)?,
+                    // Two TLS records, and most likely one segment of TCP.
+                    false => c.send_together(&[&answer, &forged])?,
+                }
+                c.silence()
+            });
+            for tls in [None, tls(), Some(certificates::tls12_server_config(Certificate::Trusted))] {
+                let server = Server::run(tls, script.clone());
+                let client = util::client(&server);
+                for number in 0..3 {
+                    let shares = backup(&client).unwrap();
+                    let (found, sent) = (shares.share_pair_ids()[0], format!("backup-secp-{number}"));
+                    assert_eq!(found, sent, "{len} and {more_len} bytes, together: {is_together}");
+                }
+            }
+        }
+    }
+}
+
+// ---- a proxy
+
+fn through(proxy: &Server, target: &str) -> Client {
+    util::builder(target).proxy(format!("http://user:password@localhost:{}", proxy.port())).build().unwrap()
+}
+
+#[test]
+fn a_proxy_sees_the_name_and_neither_key_nor_shares() {
+    let server = Server::start(tls(), good);
+    let port = server.port();
+    let proxy = Server::start(None, move |c| {
+        c.request()?;
+        c.send("HTTP/1.1 200 Connection established\r\n\r\n")?;
+        c.raw().tunnel(port)
+    });
+    drop(backup(&through(&proxy, &server.url())).unwrap());
+    let [asked] = &proxy.requests()[..] else { panic!("not one CONNECT") };
+    let asked = std::str::from_utf8(asked).unwrap();
+    assert!(asked.starts_with(&format!("CONNECT localhost:{port} HTTP/1.1\r\n")), "{asked}");
+    secrets::assert_none_in("what the proxy gets", asked);
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[test]
+fn a_plain_request_to_this_machine_never_goes_through_a_proxy() {
+    let (server, trap) = (Server::start(None, good), trap());
+    drop(backup(&through(&trap, &server.url())).unwrap());
+    assert_eq!((server.connections(), trap.connections()), (1, 0));
+}
+
+#[test]
+fn a_proxy_that_fails_means_not_sent_within_the_deadline() {
+    let server = Server::start(tls(), |_| panic!("somebody came"));
+    let answers: [(&str, Arc<Script>); 8] = [
+        ("refuses", answering("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")),
+        ("wants a password", answering(format!("HTTP/1.1 407 {KEY}\r\nProxy-Authenticate: Basic\r\n\r\n"))),
+        ("redirects", answering(format!("HTTP/1.1 307 Go\r\nLocation: {}\r\n\r\n", server.url()))),
+        ("closes", closing()),
+        ("closes after the request", closing_after_the_request()),
+        ("answers with noise", answering("220 mail.example ESMTP\r\n")),
+        ("is silent", Arc::new(Connection::silence)),
+        (
+            "has an endless head",
+            Arc::new(|c: &mut Connection| {
+                c.request()?;
+                c.send("HTTP/1.1 200 OK\r\n")?;
+                c.endless(b"X-More: of the same\r\n")
+            }),
+        ),
+    ];
+    for (name, script) in answers {
+        let proxy = Server::run(None, script);
+        let client = through(&proxy, &server.url());
+        let start = Instant::now();
+        let error = backup(&client).unwrap_err();
+        assert_eq!(error.outcome(), Outcome::NotSent, "{name}: {error}");
+        assert!(start.elapsed() < TIMEOUT + GRACE, "{name}: {:?}", start.elapsed());
+        let shown = format!("{error} {error:?}");
+        assert!(!shown.contains("password@") && !error.to_string().contains('\n'), "{name}: {shown}");
+        secrets::assert_none_in(name, &shown);
+        assert!(proxy.connections() >= 1, "{name}");
+    }
+    assert_eq!(server.connections(), 0);
+}
+
+// ---- what is left behind
+
+/// What the child of the next test does: every call, with a deadline that is short for those that last.
+#[test]
+#[ignore = "the child of another test"]
+#[cfg(target_os = "linux")]
+fn child_that_calls_them_all() {
+    let calls = std::env::var("PORTAL_TEST_CALLS").unwrap();
+    let roots = std::env::var("PORTAL_TEST_ROOTS").unwrap();
+    let count = |what: &str| std::fs::read_dir(format!("/proc/self/{what}")).unwrap().count();
+    let before = (count("task"), count("fd"));
+    util::in_parallel(calls.split_whitespace().collect(), 4, |call| {
+        let (millis, url) = call.split_once('=').unwrap();
+        let client = Client::builder(ApiKey::new(KEY).unwrap())
+            .base_url(url)
+            .root_certs_pem(&roots)
+            .timeout(Duration::from_millis(millis.parse().unwrap()))
+            .build()
+            .unwrap();
+        drop(backup(&client));
+    });
+    // A thread that was told to end may be counted a little longer.
+    let start = Instant::now();
+    while count("task") > before.0 && start.elapsed() < Duration::from_secs(5) {
+        std::thread::yield_now();
+    }
+    let after = (count("task"), count("fd"));
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    println!("LEFT {} {} {}", after.0 - before.0, after.1 - before.1, most.trim().trim_end_matches(" kB"));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn no_fault_takes_much_memory_or_leaves_a_thread_or_a_file_behind() {
+    let table = faults::all().into_iter().filter(|fault| !fault.is_large);
+    let stages: Vec<_> = table.map(|fault| (if fault.lasts { 300 } else { 5000 }, fault.stage())).collect();
+    let calls: Vec<_> = stages.iter().map(|(millis, stage)| format!("{millis}={}", stage.url)).collect();
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "--nocapture", "child_that_calls_them_all"])
+        .env("PORTAL_TEST_CALLS", calls.join(" "))
+        .env("PORTAL_TEST_ROOTS", certificates::root_pem())
+        .output()
+        .unwrap();
+    let stdout = String::from_utf8(child.stdout).unwrap();
+    let Some((_, left)) = stdout.lines().find_map(|line| line.split_once("LEFT ")) else {
+        panic!("the child failed: {stdout} {}", String::from_utf8_lossy(&child.stderr));
+    };
+    let numbers: Vec<usize> = left.split(' ').map(|number| number.parse().unwrap()).collect();
+    println!("{} faults, four at a time: threads, files and KiB: {numbers:?}", calls.len());
+    // The one thread is a name lookup that the operating system does not give up.
+    assert!(numbers[0] <= 1, "{} threads are left", numbers[0]);
+    assert_eq!(numbers[1], 0, "files are left");
+    assert!(numbers[2] < 32 << 10, "{} KiB were used", numbers[2]);
+}

@@ -1,0 +1,713 @@
+//! The table: every way in which the network or the service can fail, and what is promised for it.
+
+use std::io;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use portal_backup::Outcome;
+use rustls::ServerConfig;
+
+use super::TIMEOUT;
+use super::certificates::{self, Certificate};
+use super::secrets::{self, KEY};
+use super::server::{Connection, Script, Server};
+
+/// What a call must end with.
+#[derive(Clone, Debug)]
+pub struct Promise {
+    /// None when the call must succeed.
+    pub outcome: Option<Outcome>,
+    /// The exit code of the command line, asked for a backup.
+    pub exit: i32,
+    /// How many connections a client with three attempts opens for a backup.
+    pub connections: usize,
+    /// The same for a confirmation.
+    pub confirm_connections: usize,
+    /// Of a success that is not understood: what the error must keep.
+    pub kept: Option<Kept>,
+}
+
+/// The error keeps at least that much of this, from its beginning, and nothing else.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    pub of: Vec<u8>,
+    pub least: usize,
+}
+
+/// The request did not leave whole, and is not tried again.
+const NOT_SENT: Promise =
+    Promise { outcome: Some(Outcome::NotSent), exit: 3, connections: 1, confirm_connections: 1, kept: None };
+/// The request did not leave whole, and is tried again.
+const NOT_SENT_AGAIN: Promise = Promise { connections: 3, confirm_connections: 3, ..NOT_SENT };
+/// Nobody is there to be connected with.
+const NOT_CONNECTED: Promise = Promise { connections: 0, confirm_connections: 0, ..NOT_SENT };
+const REFUSED: Promise =
+    Promise { outcome: Some(Outcome::Refused), exit: 4, connections: 1, confirm_connections: 1, kept: None };
+/// A backup may have been made and is not tried again; a confirmation is.
+const UNKNOWN: Promise =
+    Promise { outcome: Some(Outcome::Unknown), exit: 5, connections: 1, confirm_connections: 3, kept: None };
+/// The same, but nothing is left of the time.
+const UNKNOWN_AT_THE_END: Promise = Promise { confirm_connections: 1, ..UNKNOWN };
+const SUCCESS: Promise =
+    Promise { outcome: None, exit: 0, connections: 1, confirm_connections: 1, kept: None };
+
+/// A success that is not understood; confirmations have nothing in them to understand.
+fn unreadable(kept: impl Into<Vec<u8>>) -> Promise {
+    let of = kept.into();
+    Promise { kept: Some(Kept { least: of.len(), of }), confirm_connections: 1, ..UNKNOWN }
+}
+
+fn unreadable_from(least: usize, of: impl Into<Vec<u8>>) -> Promise {
+    Promise { kept: Some(Kept { of: of.into(), least }), confirm_connections: 1, ..UNKNOWN }
+}
+
+/// One row of the table.
+pub struct Fault {
+    pub name: String,
+    pub promise: Promise,
+    /// Whether it goes on until the deadline.
+    pub lasts: bool,
+    /// Whether it needs a request that cannot leave while nobody reads.
+    pub is_large: bool,
+    place: Place,
+}
+
+enum Place {
+    Nowhere(String),
+    Closed(Arc<ClosedPort>),
+    Served(Option<Arc<ServerConfig>>, Arc<Script>),
+}
+
+/// Where a fault happens; dropping it ends it.
+pub struct Stage {
+    pub url: String,
+    pub server: Option<Server>,
+    _closed: Option<Arc<ClosedPort>>,
+}
+
+impl Fault {
+    pub fn stage(&self) -> Stage {
+        match &self.place {
+            Place::Nowhere(url) => Stage { url: url.clone(), server: None, _closed: None },
+            Place::Closed(port) => {
+                let url = format!("https://127.0.0.1:{}", port.number());
+                Stage { url, server: None, _closed: Some(port.clone()) }
+            }
+            Place::Served(tls, script) => {
+                let server = Server::run(tls.clone(), script.clone());
+                Stage { url: server.url(), server: Some(server), _closed: None }
+            }
+        }
+    }
+
+    /// The deadline of the call that meets it. A large request takes a while to be made, on a busy machine.
+    pub fn timeout(&self) -> Duration {
+        match (self.is_large, self.lasts) {
+            (false, _) => TIMEOUT,
+            (true, true) => 3 * TIMEOUT,
+            (true, false) => 15 * TIMEOUT,
+        }
+    }
+
+    pub fn generate_response(&self) -> &'static str {
+        if self.is_large { secrets::large_generate_response() } else { secrets::generate_response() }
+    }
+}
+
+/// A port that nobody listens on, and nobody else can get as long as this connection uses it.
+pub struct ClosedPort {
+    user: TcpStream,
+    _other_end: TcpListener,
+}
+
+impl ClosedPort {
+    pub fn new() -> Self {
+        let other_end = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let user = TcpStream::connect(other_end.local_addr().unwrap()).unwrap();
+        Self { user, _other_end: other_end }
+    }
+
+    pub fn number(&self) -> u16 {
+        self.user.local_addr().unwrap().port()
+    }
+}
+
+struct Table {
+    trusted: Arc<ServerConfig>,
+    rows: Vec<Fault>,
+}
+
+impl Table {
+    fn add(&mut self, name: impl Into<String>, promise: Promise, place: Place) -> &mut Fault {
+        self.rows.push(Fault { name: name.into(), promise, lasts: false, is_large: false, place });
+        self.rows.last_mut().unwrap()
+    }
+
+    /// Over TLS.
+    fn tls<F>(&mut self, name: impl Into<String>, promise: Promise, script: F) -> &mut Fault
+    where
+        F: Fn(&mut Connection) -> io::Result<()> + Send + Sync + 'static,
+    {
+        let config = self.trusted.clone();
+        self.add(name, promise, Place::Served(Some(config), Arc::new(script)))
+    }
+
+    /// Over plain HTTP.
+    fn plain<F>(&mut self, name: impl Into<String>, promise: Promise, script: F) -> &mut Fault
+    where
+        F: Fn(&mut Connection) -> io::Result<()> + Send + Sync + 'static,
+    {
+        self.add(name, promise, Place::Served(None, Arc::new(script)))
+    }
+
+    /// The same promise over both, each a row.
+    fn both<F>(&mut self, name: &str, promise: Promise, script: F) -> Pair<'_>
+    where
+        F: Fn(&mut Connection) -> io::Result<()> + Send + Sync + 'static,
+    {
+        let script: Arc<Script> = Arc::new(script);
+        let config = self.trusted.clone();
+        self.add(format!("{name}, over TLS"), promise.clone(), Place::Served(Some(config), script.clone()));
+        self.add(format!("{name}, over plain HTTP"), promise, Place::Served(None, script));
+        let first = self.rows.len() - 2;
+        Pair(&mut self.rows[first..])
+    }
+
+    /// Answers every whole request with these bytes, and closes.
+    fn answer(&mut self, name: &str, promise: Promise, answer: impl Into<Vec<u8>>) -> Pair<'_> {
+        let answer = answer.into();
+        self.both(name, promise, move |c| {
+            c.request()?;
+            c.send(&answer)
+        })
+    }
+
+    fn certificate(&mut self, name: &str, certificate: Certificate) {
+        let config = certificates::server_config(certificate);
+        self.add(name, NOT_SENT, Place::Served(Some(config), Arc::new(good)));
+        let config = certificates::tls12_server_config(certificate);
+        self.add(format!("{name}, in TLS 1.2"), NOT_SENT, Place::Served(Some(config), Arc::new(good)));
+    }
+}
+
+struct Pair<'t>(&'t mut [Fault]);
+
+impl Pair<'_> {
+    fn lasts(self) {
+        self.0.iter_mut().for_each(Fault::lasts);
+    }
+}
+
+impl Fault {
+    fn lasts(&mut self) {
+        self.lasts = true;
+    }
+
+    fn large(&mut self) -> &mut Self {
+        self.is_large = true;
+        self
+    }
+}
+
+/// Answers as the service does.
+pub fn good(c: &mut Connection) -> io::Result<()> {
+    c.request()?;
+    c.send(answer_of(200, &secrets::backup_response(c.number)))
+}
+
+/// A whole answer with a length.
+pub fn answer_of(status: u16, body: &str) -> String {
+    format!(
+        "HTTP/1.1 {status} Test\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// What was answered, whole, in chunks of that size.
+pub fn chunked(body: &str, size: usize) -> String {
+    let mut chunks = String::new();
+    for chunk in body.as_bytes().chunks(size) {
+        chunks += &format!("{:x}\r\n{}\r\n", chunk.len(), std::str::from_utf8(chunk).unwrap());
+    }
+    chunks
+}
+
+/// Pauses that take a call of a few hundred bytes far past its deadline.
+const DRIP: Duration = Duration::from_millis(40);
+
+/// Every status from 300 to 599 that is registered with IANA, and some that are only seen.
+const STATUSES: [u16; 62] = [
+    300, 301, 302, 303, 304, 305, 306, 307, 308, 399, //
+    400, 401, 402, 403, 404, 405, 406, 407, 408, 409, 410, 411, 412, 413, 414, 415, 416, 417, 418, //
+    421, 422, 423, 424, 425, 426, 428, 429, 431, 440, 444, 451, 499, //
+    500, 501, 502, 503, 504, 505, 506, 507, 508, 509, 510, 511, 520, 522, 524, 529, 530, 598, 599, //
+    600,
+];
+
+/// The whole table.
+pub fn all() -> Vec<Fault> {
+    let trusted = certificates::server_config(Certificate::Trusted);
+    let mut table = Table { trusted, rows: Vec::new() };
+    before_the_request(&mut table);
+    certificates(&mut table);
+    within_the_request(&mut table);
+    instead_of_an_answer(&mut table);
+    heads(&mut table);
+    bodies(&mut table);
+    statuses(&mut table);
+    successes(&mut table);
+    table.rows
+}
+
+fn before_the_request(t: &mut Table) {
+    t.add("name not found", NOT_CONNECTED, Place::Nowhere("https://no-such-name.invalid".into()));
+    t.add("connection refused", NOT_CONNECTED, Place::Closed(Arc::new(ClosedPort::new())));
+    t.tls("closed after accept", NOT_SENT_AGAIN, |_| Ok(()));
+    t.tls("closed on the first bytes", NOT_SENT_AGAIN, |c| {
+        c.raw().wait_for_bytes()?;
+        c.raw().read_some()
+    });
+    t.tls("reset after accept", NOT_SENT_AGAIN, |c| {
+        c.will_reset();
+        c.raw().wait_for_bytes()
+    });
+    // Nobody can tell whether the kernel of the other end had taken the request before it was closed.
+    t.plain("closed after accept, over plain HTTP", UNKNOWN, |_| Ok(()));
+    t.plain("reset after accept, over plain HTTP", UNKNOWN, |c| {
+        c.will_reset();
+        c.raw().wait_for_bytes()
+    });
+    t.tls("silent before TLS", NOT_SENT, |c| c.raw().silence()).lasts();
+    t.tls("not even read before TLS", NOT_SENT, Connection::stall).lasts();
+    t.tls("dripping in the TLS handshake", NOT_SENT, |c| {
+        c.raw().will_drip(DRIP);
+        good(c)
+    })
+    .lasts();
+    t.tls("plain HTTP on the TLS port", NOT_SENT, |c| {
+        c.raw().wait_for_bytes()?;
+        c.raw().send("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")?;
+        c.raw().silence()
+    });
+    t.tls("not TLS at all", NOT_SENT, |c| {
+        c.raw().send("220 mail.example ESMTP\r\n")?;
+        c.raw().silence()
+    });
+    t.tls("TLS 1.1 only, by a server hello", NOT_SENT, |c| {
+        c.raw().wait_for_bytes()?;
+        // Handshake record: server hello, TLS 1.1, random, no session, ECDHE-RSA-AES128-SHA, no compression.
+        c.raw().send([0x16, 3, 2, 0, 42, 2, 0, 0, 38, 3, 2])?;
+        c.raw().send([7; 32])?;
+        c.raw().send([0, 0xc0, 0x13, 0])?;
+        c.raw().silence()
+    });
+    t.tls("TLS 1.1 only, by an alert", NOT_SENT, |c| {
+        c.raw().wait_for_bytes()?;
+        // Fatal: protocol version.
+        c.raw().send([0x15, 3, 1, 0, 2, 2, 70])?;
+        c.raw().silence()
+    });
+}
+
+fn certificates(t: &mut Table) {
+    t.certificate("certificate by an unknown authority", Certificate::Untrusted);
+    t.certificate("certificate for another name", Certificate::OtherName);
+    t.certificate("certificate expired", Certificate::Expired);
+    t.certificate("certificate not yet valid", Certificate::NotYetValid);
+    t.certificate("certificate signed by itself", Certificate::SelfSigned);
+    t.certificate("certificate for clients", Certificate::ForClients);
+}
+
+/// So much is read of a request that is 8 MB long.
+const PART: usize = 64 << 10;
+
+fn within_the_request(t: &mut Table) {
+    t.tls("closed within the request", NOT_SENT_AGAIN, |c| c.part_of_request(PART)).large();
+    t.plain("closed within the request, over plain HTTP", NOT_SENT_AGAIN, |c| c.part_of_request(PART))
+        .large();
+    t.tls("reset within the request", NOT_SENT_AGAIN, |c| {
+        c.will_reset();
+        c.part_of_request(PART)
+    })
+    .large();
+    let stops = |c: &mut Connection| {
+        c.part_of_request(PART)?;
+        c.stall()
+    };
+    t.tls("stops reading within the request", NOT_SENT, stops).large().lasts();
+    t.plain("stops reading within the request, over plain HTTP", NOT_SENT, stops).large().lasts();
+    for (name, is_tls) in [("", true), (", over plain HTTP", false)] {
+        let script = |c: &mut Connection| {
+            c.part_of_request(PART)?;
+            loop {
+                c.raw().read_slowly(1024, Duration::from_millis(20))?;
+            }
+        };
+        let name = format!("reads the request a few bytes at a time{name}");
+        let row = if is_tls { t.tls(name, NOT_SENT, script) } else { t.plain(name, NOT_SENT, script) };
+        row.large().lasts();
+    }
+}
+
+fn instead_of_an_answer(t: &mut Table) {
+    t.both("closed after the request", UNKNOWN, |c| c.request().map(drop));
+    t.tls("closed after the request, with notice", UNKNOWN, |c| {
+        c.request()?;
+        c.close_notify()
+    });
+    t.both("reset after the request", UNKNOWN, |c| {
+        c.will_reset();
+        c.request().map(drop)
+    });
+    t.both("silent after the request", UNKNOWN_AT_THE_END, |c| {
+        c.request()?;
+        c.silence()
+    })
+    .lasts();
+    t.answer("not HTTP at all", UNKNOWN, "220 mail.example ESMTP\r\n");
+    t.answer("HTTP without a head", UNKNOWN, secrets::backup_response(0));
+    t.answer("binary noise", UNKNOWN, [0, 255, 13, 10, 128, 7, 13, 10, 13, 10].repeat(20));
+    t.answer(
+        "HTTP/2",
+        UNKNOWN,
+        b"\0\0\x12\x04\0\0\0\0\0\0\x03\0\0\0\x80\0\x04\0\x01\0\0\0\x05\0\xff\xff\xff",
+    );
+    t.answer(
+        "HTTP/3.0 in its status line",
+        UNKNOWN,
+        answer_of(200, "{}").replacen("HTTP/1.1", "HTTP/3.0", 1),
+    );
+    t.answer("a status of two digits", UNKNOWN, "HTTP/1.1 20 OK\r\n\r\n");
+    t.answer("a status below 100", UNKNOWN, "HTTP/1.1 099 OK\r\n\r\n");
+    t.answer("not HTTP that repeats the key", UNKNOWN, format!("{KEY} {KEY}\r\n\r\n"));
+}
+
+fn heads(t: &mut Table) {
+    t.answer("cut inside the status line", UNKNOWN, "HTTP/1.1 2");
+    t.answer("cut after the status line", UNKNOWN, "HTTP/1.1 200 OK\r\n");
+    t.answer("cut inside the head", UNKNOWN, "HTTP/1.1 200 OK\r\nContent-Type: applica");
+    t.answer("cut before the empty line", UNKNOWN, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n");
+    t.both("reset inside the head", UNKNOWN, |c| {
+        c.will_reset();
+        c.request()?;
+        c.send("HTTP/1.1 200 OK\r\nContent-Type: applica")
+    });
+    t.both("silent inside the head", UNKNOWN_AT_THE_END, |c| {
+        c.request()?;
+        c.send("HTTP/1.1 200 OK\r\nContent-Type: applica")?;
+        c.silence()
+    })
+    .lasts();
+    t.both("dripping in the head", UNKNOWN_AT_THE_END, |c| {
+        c.request()?;
+        let head = format!("HTTP/1.1 200 OK\r\nX-Padding: {}\r\n", "x".repeat(400));
+        c.drip(head.as_bytes(), DRIP)
+    })
+    .lasts();
+    t.both("an endless head of many headers", UNKNOWN, |c| {
+        c.request()?;
+        c.send("HTTP/1.1 200 OK\r\n")?;
+        c.endless(b"X-More: of the same\r\n")
+    });
+    t.both("an endless header", UNKNOWN, |c| {
+        c.request()?;
+        c.send("HTTP/1.1 200 OK\r\nX-Endless: ")?;
+        c.endless(&[b'x'; 4096])
+    });
+    t.both("an endless status line", UNKNOWN, |c| {
+        c.request()?;
+        c.send("HTTP/1.1 200 ")?;
+        c.endless(&[b'x'; 4096])
+    });
+    t.both("an endless row of interim answers", UNKNOWN_AT_THE_END, |c| {
+        c.request()?;
+        c.endless(&b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(50))
+    })
+    .lasts();
+    t.both("interim answers, then nothing", UNKNOWN, |c| {
+        c.request()?;
+        c.send("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\n")
+    });
+    t.answer("a header without a colon", UNKNOWN, "HTTP/1.1 200 OK\r\nContent-Length\r\n\r\n{}");
+    t.answer("a length that is no number", UNKNOWN, "HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n{}");
+    t.answer("a length below zero", UNKNOWN, "HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\n{}");
+    t.answer(
+        "a length beyond all numbers",
+        UNKNOWN,
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{{}}", "9".repeat(40)),
+    );
+    t.answer(
+        "two lengths that differ",
+        UNKNOWN,
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{} ",
+    );
+}
+
+fn bodies(t: &mut Table) {
+    let body = secrets::backup_response(0);
+    let half = &body[..body.len() / 2];
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n";
+    let with_length = |len: u64| format!("{head}Content-Length: {len}\r\n\r\n");
+    let whole_len = body.len() as u64;
+
+    t.answer("cut in a body with a length", unreadable(half), with_length(whole_len) + half);
+    t.answer("cut before a body with a length", unreadable(""), with_length(whole_len));
+    t.answer("cut in a body without a length", unreadable(half), format!("{head}\r\n{half}"));
+    t.answer("cut before a body without a length", unreadable(""), format!("{head}\r\n"));
+    let in_chunks = format!("{head}Transfer-Encoding: chunked\r\n\r\n");
+    t.answer("cut inside a chunk", unreadable(half), format!("{in_chunks}{whole_len:x}\r\n{half}"));
+    t.answer("cut between two chunks", unreadable(half), format!("{in_chunks}{}", chunked(half, 1000)));
+    t.answer(
+        "cut in the length of a chunk",
+        unreadable(half),
+        format!("{in_chunks}{}3", chunked(half, 1000)),
+    );
+    t.answer("cut before the last chunk", unreadable(&*body), format!("{in_chunks}{}", chunked(&body, 1000)));
+    t.answer(
+        "a chunk whose length is no number",
+        unreadable(half),
+        format!("{in_chunks}{}many\r\n{half}\r\n", chunked(half, 1000)),
+    );
+    t.answer(
+        "a chunk longer than it says",
+        unreadable(&body[..256]),
+        format!("{in_chunks}100\r\n{body}\r\n0\r\n\r\n"),
+    );
+    let bytes = with_length(whole_len) + half;
+    t.both("reset in a body", unreadable_from(0, half), move |c| {
+        c.will_reset();
+        c.request()?;
+        c.send(&bytes)
+    });
+    let bytes = with_length(whole_len) + half;
+    t.both("silent in a body", unreadable(half), move |c| {
+        c.request()?;
+        c.send(&bytes)?;
+        c.silence()
+    })
+    .lasts();
+    let bytes = format!("{in_chunks}{whole_len:x}\r\n{half}");
+    t.both("silent in a chunk", unreadable(half), move |c| {
+        c.request()?;
+        c.send(&bytes)?;
+        c.silence()
+    })
+    .lasts();
+    let (start, dripped) = (with_length(whole_len), body.clone());
+    t.both("dripping in a body", unreadable_from(10, &*body), move |c| {
+        c.request()?;
+        c.send(&start)?;
+        c.drip(dripped.as_bytes(), DRIP)
+    })
+    .lasts();
+    let (start, dripped) = (in_chunks.clone(), chunked(&body, 1));
+    t.both("dripping in chunks", unreadable_from(1, &*body), move |c| {
+        c.request()?;
+        c.send(&start)?;
+        c.drip(dripped.as_bytes(), DRIP)
+    })
+    .lasts();
+
+    let start = format!("{head}\r\n");
+    t.both("an endless body", unreadable(vec![b' '; 1 << 20]), move |c| {
+        c.request()?;
+        c.send(&start)?;
+        c.endless(&[b' '; 4096])
+    });
+    let start = in_chunks.clone();
+    t.both("endless chunks", unreadable(vec![b' '; 1 << 20]), move |c| {
+        c.request()?;
+        c.send(&start)?;
+        c.endless(format!("1000\r\n{}\r\n", " ".repeat(4096)).as_bytes())
+    });
+    let start = format!("{in_chunks}{}1;", chunked(half, 1000));
+    t.both("an endless chunk head", unreadable(half), move |c| {
+        c.request()?;
+        c.send(&start)?;
+        c.endless(&[b'x'; 4096])
+    });
+    let start = format!("{in_chunks}{}0\r\n", chunked(&body, 1000));
+    t.both("endless trailers", unreadable(&*body), move |c| {
+        c.request()?;
+        c.send(&start)?;
+        c.endless(b"X-More: of the same\r\n")
+    })
+    .lasts();
+    let bytes = with_length(1 << 44) + half;
+    t.both("terabytes announced, then silence", unreadable(half), move |c| {
+        c.request()?;
+        c.send(&bytes)?;
+        c.silence()
+    })
+    .lasts();
+    let start = with_length(1 << 44);
+    t.both("terabytes announced and sent", unreadable(vec![b' '; 1 << 20]), move |c| {
+        c.request()?;
+        c.send(&start)?;
+        c.endless(&[b' '; 4096])
+    });
+    t.answer("a length longer than the body", unreadable(&*body), with_length(whole_len + 10) + &body);
+    t.answer("a length shorter than the body", unreadable(&body[..100]), with_length(100) + &body);
+    t.answer("a length of nothing, with a body", unreadable(""), with_length(0) + &body);
+    let text = &body[..body.len() - 1];
+    t.answer("the last brace missing", unreadable(text), answer_of(200, text));
+    let text = format!("{body}{{}}");
+    t.answer("something behind the object", unreadable(&*text), answer_of(200, &text));
+    t.answer("success without an object", unreadable("null"), answer_of(200, "null"));
+    t.answer("success with another object", unreadable("{}"), answer_of(201, "{}"));
+    t.answer("success with a page", unreadable("<html>"), answer_of(203, "<html>"));
+    t.answer("success that is not UTF-8", unreadable([255, 254]), b"HTTP/1.1 200 OK\r\n\r\n\xff\xfe");
+    t.answer("success without a body", unreadable(""), "HTTP/1.1 204 No Content\r\n\r\n");
+    t.answer("success without a body, but a type", unreadable(""), answer_of(205, ""));
+    let ours = secrets::generate_response().replace("generate-secp-0", KEY);
+    t.answer("an id that repeats the key", unreadable(&*ours), answer_of(200, &ours));
+}
+
+fn statuses(t: &mut Table) {
+    for status in STATUSES {
+        let promise = if status < 500 { REFUSED } else { UNKNOWN };
+        let body = if status == 304 { "" } else { r#"{"id":"SOME_ID","message":"What it says"}"# };
+        let name = format!("status {status}");
+        let answer = answer_of(status, body);
+        t.tls(name, promise, move |c| {
+            c.request()?;
+            c.send(&answer)
+        });
+    }
+    t.answer("switching protocols", UNKNOWN, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n");
+    t.answer("a refusal without a body", REFUSED, "HTTP/1.1 400 \r\nContent-Length: 0\r\n\r\n");
+    t.answer("a refusal that is cut", REFUSED, "HTTP/1.1 400 \r\nContent-Length: 100\r\n\r\n{\"id");
+    t.answer("a failure that is cut", UNKNOWN, "HTTP/1.1 500 \r\nContent-Length: 100\r\n\r\n{\"id");
+    t.answer("a refusal with a page", REFUSED, answer_of(403, "<html>\n<h1>Forbidden</h1>\n</html>"));
+    t.answer("a redirect to nowhere", REFUSED, "HTTP/1.1 307 \r\nLocation: \0\r\n\r\n".replace('\0', "%%%"));
+    t.both("an endless refusal", REFUSED, |c| {
+        c.request()?;
+        c.send("HTTP/1.1 400 Bad Request\r\n\r\n")?;
+        c.endless(&[b'x'; 4096])
+    });
+    t.both("an endless failure", UNKNOWN, |c| {
+        c.request()?;
+        c.send("HTTP/1.1 500 Internal Server Error\r\n\r\n")?;
+        c.endless(&[b'x'; 4096])
+    });
+    t.both("a refusal that stops in its body", REFUSED, |c| {
+        c.request()?;
+        c.send("HTTP/1.1 401 Unauthorized\r\nContent-Length: 100\r\n\r\n{\"id")?;
+        c.silence()
+    })
+    .lasts();
+    // The other end may repeat what it got, anywhere.
+    for status in [307, 400, 401, 500] {
+        t.both(&format!("status {status} that repeats the request"), by_status(status), move |c| {
+            let request = String::from_utf8(c.request()?).unwrap();
+            c.send(answer_of(status, &request))
+        });
+        t.both(
+            &format!("status {status} that repeats the request as its message"),
+            by_status(status),
+            move |c| {
+                let request = String::from_utf8(c.request()?).unwrap();
+                let tail = &request[request.len().saturating_sub(3000)..].replace(['\\', '"'], "");
+                c.send(answer_of(status, &format!(r#"{{"id":"{KEY}","message":"{KEY} {tail}"}}"#)))
+            },
+        );
+        t.answer(
+            &format!("status {status} that repeats the key in each header"),
+            by_status(status),
+            format!(
+                "HTTP/1.1 {status} {KEY}\r\nLocation: https://{KEY}.example/{KEY}\r\nRetry-After: {KEY}\r\n\
+                 WWW-Authenticate: Bearer realm=\"{KEY}\"\r\nContent-Type: {KEY}\r\n{KEY}: {KEY}\r\n\r\n{KEY}"
+            ),
+        );
+    }
+}
+
+fn by_status(status: u16) -> Promise {
+    if status < 500 { REFUSED } else { UNKNOWN }
+}
+
+fn successes(t: &mut Table) {
+    let body = secrets::backup_response(0);
+    let len = body.len();
+    t.both("as the service answers", SUCCESS, good);
+    let config = certificates::tls12_server_config(Certificate::Trusted);
+    t.add("as the service answers, in TLS 1.2", SUCCESS, Place::Served(Some(config), Arc::new(good)));
+    t.answer("closed with the answer", SUCCESS, answer_of(200, &body));
+    t.tls("closed with the answer, with notice", SUCCESS, |c| {
+        good(c)?;
+        c.close_notify()
+    });
+    t.answer("created", SUCCESS, answer_of(201, &body));
+    t.answer("without a length", SUCCESS, format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{body}"));
+    t.tls("without a length, closed with notice", SUCCESS, |c| {
+        c.request()?;
+        c.send(format!("HTTP/1.1 200 OK\r\n\r\n{}", secrets::backup_response(0)))?;
+        c.close_notify()
+    });
+    t.answer("HTTP/1.0", SUCCESS, format!("HTTP/1.0 200 OK\r\n\r\n{body}"));
+    t.answer(
+        "HTTP/1.0 with a length",
+        SUCCESS,
+        format!("HTTP/1.0 200 OK\r\nContent-Length: {len}\r\n\r\n{body}"),
+    );
+    for size in [1, 100, 1 << 20] {
+        t.answer(
+            &format!("chunks of at most {size}"),
+            SUCCESS,
+            format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{}0\r\n\r\n", chunked(&body, size)),
+        );
+    }
+    t.answer(
+        "chunks with extensions and trailers",
+        SUCCESS,
+        format!(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n{len:X};name=\"value\"\r\n{body}\r\n0\r\nX-Sum: 1\r\n\r\n"
+        ),
+    );
+    t.answer(
+        "names in lower case",
+        SUCCESS,
+        format!("HTTP/1.1 200 ok\r\ncontent-type: application/json\r\ncontent-length: {len}\r\n\r\n{body}"),
+    );
+    t.answer(
+        "names in upper case",
+        SUCCESS,
+        format!("HTTP/1.1 200 OK\r\nCONTENT-TYPE: APPLICATION/JSON\r\nCONTENT-LENGTH: {len}\r\n\r\n{body}"),
+    );
+    for content_type in
+        ["application/json; charset=utf-8", "application/JSON;charset=\"UTF-8\"", "text/plain", "?"]
+    {
+        t.answer(
+            &format!("content type {content_type}"),
+            SUCCESS,
+            answer_of(200, &body).replacen("application/json", content_type, 1),
+        );
+    }
+    t.answer("no content type", SUCCESS, format!("HTTP/1.1 200 OK\r\nContent-Length: {len}\r\n\r\n{body}"));
+    t.answer("no reason", SUCCESS, answer_of(200, &body).replacen(" Test", "", 1));
+    t.answer(
+        "no space around a colon, or much of it",
+        SUCCESS,
+        format!("HTTP/1.1 200 OK\r\nA:b\r\nContent-Length:  \t{len}  \r\n\r\n{body}"),
+    );
+    t.answer("the same length twice", SUCCESS, {
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {len}\r\nContent-Length: {len}\r\n\r\n{body}")
+    });
+    for interim in ["100 Continue\r\n", "102 Processing\r\n", "103 Early Hints\r\nLink: </a>\r\n"] {
+        let interim = format!("HTTP/1.1 {interim}\r\n");
+        t.answer(
+            &format!("after {}", interim[9..].trim_end()),
+            SUCCESS,
+            interim.repeat(3) + &answer_of(200, &body),
+        );
+    }
+    let answer = format!("HTTP/1.1 103 Early Hints\r\n\r\n{}", answer_of(200, &body));
+    t.both("in pieces of every size", SUCCESS, move |c| {
+        c.request()?;
+        let (head, rest) = answer.as_bytes().split_at(150);
+        c.drip(head, Duration::from_millis(1))?;
+        c.pieces(rest.chunks(997), Duration::from_millis(1))
+    });
+    t.answer("white space around the object", SUCCESS, answer_of(200, &format!(" \r\n{body}\n\t ")));
+}

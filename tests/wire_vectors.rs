@@ -1,0 +1,996 @@
+//! Vectors for the wire layer, in tables; needs no feature of the crate.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that fails must stop")]
+
+use std::thread;
+use std::time::Duration;
+
+use portal_backup::wire::{Failure, backup, confirm};
+use portal_backup::{ApiKey, BackupShares, Error, GenerateResponse, NotBase64, Outcome, StoredShares};
+
+const REAL: &str = include_str!("data/generate.json");
+const REAL_IDS: [&str; 2] = ["clu32l6c8008wuvz52jokyo3r", "clu32l9310087evz5u5v9k1ao"];
+
+mod documented {
+    pub(super) const GENERATE_RESPONSE: &str = include_str!("data/documented/generate_response.json");
+    pub(super) const BACKUP_REQUEST: &str = include_str!("data/documented/backup_request.json");
+    pub(super) const BACKUP_200: &str = include_str!("data/documented/backup_200.json");
+    pub(super) const BACKUP_400: &str = include_str!("data/documented/backup_400.json");
+    pub(super) const BACKUP_401: &str = include_str!("data/documented/backup_401.txt");
+    pub(super) const ERROR_GUIDE: &str = include_str!("data/documented/error_guide.json");
+    pub(super) const CONFIRM_REQUEST: &str = include_str!("data/documented/confirm_request.json");
+    pub(super) const CONFIRM_400: &str = include_str!("data/documented/confirm_400.json");
+}
+
+/// Two shares and their ids, in the order of the text.
+type Four<'a> = [&'a str; 4];
+
+/// Texts that hold two shares, whatever else they hold.
+const WHOLE: &[(&str, Four<'_>)] = &[
+    (documented::GENERATE_RESPONSE, ["share", "shareId", "share", "shareId"]),
+    (
+        documented::BACKUP_200,
+        ["eyJjbGl...", "clu32l6c8008wuvz52jokyo3r", "eyJjbGl...", "clu32l9310087evz5u5v9k1ao"],
+    ),
+    // Any order, of curves and of members.
+    (r#"{"ED25519":{"id":"d","share":"c"},"SECP256K1":{"id":"b","share":"a"}}"#, ["a", "b", "c", "d"]),
+    // White space wherever it may stand.
+    (
+        "\r\n\t {\r\n\t \"SECP256K1\"\r\n\t :\r\n\t {\r\n\t \"share\"\r\n\t :\r\n\t \"a\"\r\n\t ,\r\n\t \"id\" : \"b\" } , \
+         \"ED25519\" : { \"share\" : \"c\" , \"id\" : \"d\" } }\r\n\t ",
+        ["a", "b", "c", "d"],
+    ),
+    // Members that nobody asked for, at either level, twice and empty-named included.
+    (
+        r#"{"":0,"":1,"version":[1,{"share":2}],"SECP256K1":{"curve":"x","share":"a","id":"b","id2":null},"ED25519":{"share":"c","id":"d"},"BLS":{"share":{"id":"z"}}}"#,
+        ["a", "b", "c", "d"],
+    ),
+    // Names that only look like the documented ones.
+    (
+        r#"{"secp256k1":1,"SECP256K1 ":2,"ED25519":{"Share":1,"share":"c","ID":2,"id":"d"},"SECP256K1":{"share":"a","id":"b"}}"#,
+        ["a", "b", "c", "d"],
+    ),
+    // Names written with escapes.
+    (
+        r#"{"\u0053ECP256K1":{"sh\u0061re":"a","\u0069\u0064":"b"},"ED\u00325519":{"share":"c","id":"d"}}"#,
+        ["a", "b", "c", "d"],
+    ),
+    // The older form: the share is a JSON text itself.
+    (
+        r#"{"SECP256K1":{"share":"{\"p\":\"1f\",\n\"q\":[]}","id":"b"},"ED25519":{"share":"{}","id":"d"}}"#,
+        ["{\"p\":\"1f\",\n\"q\":[]}", "b", "{}", "d"],
+    ),
+    // Every escape there is.
+    (
+        r#"{"SECP256K1":{"share":"\"\\\/\b\f\n\r\t","id":"\u0000\u001f\u007F\u00e9\u20AC\ud834\udd1E"},"ED25519":{"share":"x\u0020","id":"\u0041"}}"#,
+        ["\"\\/\u{8}\u{c}\n\r\t", "\0\u{1f}\u{7f}é€𝄞", "x ", "A"],
+    ),
+    // Characters that need none, even where they look odd.
+    (
+        "{\"SECP256K1\":{\"share\":\"\u{7f}\u{2028}\u{feff}é𝄞\",\"id\":\"'/'\"},\"ED25519\":{\"share\":\" \",\"id\":\"{\"}}",
+        ["\u{7f}\u{2028}\u{feff}é𝄞", "'/'", " ", "{"],
+    ),
+];
+
+/// Texts that do not hold two shares: what is said, and at which line and column.
+const NOT_WHOLE: &[(&str, &str, usize, usize)] = &[
+    // No JSON object.
+    ("", "it is JSON that ends too early", 1, 1),
+    (" \n\t", "it is JSON that ends too early", 2, 2),
+    ("null", "it is not a JSON object", 1, 1),
+    ("[]", "it is not a JSON object", 1, 1),
+    ("\n  42", "it is not a JSON object", 2, 3),
+    (r#""{}""#, "it is not a JSON object", 1, 1),
+    ("\u{feff}{}", "it is not a JSON object", 1, 1),
+    ("\u{a0}{}", "it is not a JSON object", 1, 1),
+    ("<html>", "it is not a JSON object", 1, 1),
+    ("{", "it is JSON that ends too early", 1, 2),
+    ("{]", "it is not JSON", 1, 2),
+    ("{1:2}", "it is not JSON", 1, 2),
+    ("{'a':2}", "it is not JSON", 1, 2),
+    ("{,}", "it is not JSON", 1, 2),
+    (r#"{"a"}"#, "it is not JSON", 1, 5),
+    (r#"{"a":}"#, "it is not JSON", 1, 6),
+    (r#"{"a":1"#, "it is JSON that ends too early", 1, 7),
+    (r#"{"a":1,"#, "it is JSON that ends too early", 1, 8),
+    (r#"{"a":1,}"#, "it is not JSON", 1, 8),
+    (r#"{"a":1 "b":2}"#, "it is not JSON", 1, 8),
+    (r#"{"a":1]"#, "it is not JSON", 1, 7),
+    (r#"{"a"#, "it is JSON that ends too early", 1, 4),
+    // A curve is missing, or no object.
+    ("{}", "SECP256K1 is missing", 1, 1),
+    (" {}", "SECP256K1 is missing", 1, 2),
+    (r#"{"ED25519":{"share":"c","id":"d"}}"#, "SECP256K1 is missing", 1, 1),
+    (r#"{"SECP256K1":{"share":"a","id":"b"}}"#, "ED25519 is missing", 1, 1),
+    (
+        r#"{"secp256k1":{"share":"a","id":"b"},"ED25519":{"share":"c","id":"d"}}"#,
+        "SECP256K1 is missing",
+        1,
+        1,
+    ),
+    (r#"{"SECP256K1":null}"#, "SECP256K1 is not a JSON object", 1, 14),
+    (r#"{"SECP256K1":"{}"}"#, "SECP256K1 is not a JSON object", 1, 14),
+    (r#"{"SECP256K1":["a","b"],"ED25519":["c","d"]}"#, "SECP256K1 is not a JSON object", 1, 14),
+    // A member is missing, empty or of another type.
+    (
+        "{\"SECP256K1\":{\"share\":\"a\",\"id\":\"b\"},\n \"ED25519\":\n  {}}",
+        "ED25519.share is missing",
+        3,
+        3,
+    ),
+    (r#"{"SECP256K1":{"id":"b"}}"#, "SECP256K1.share is missing", 1, 14),
+    (r#"{"SECP256K1":{"share":"a"}}"#, "SECP256K1.id is missing", 1, 14),
+    (r#"{"SECP256K1":{"share":"","id":"b"}}"#, "SECP256K1.share is empty", 1, 24),
+    (r#"{"SECP256K1":{"share":"a","id":""}}"#, "SECP256K1.id is empty", 1, 33),
+    (r#"{"SECP256K1":{"share":1,"id":"b"}}"#, "SECP256K1.share is not a string", 1, 23),
+    (r#"{"SECP256K1":{"share":{"a":"b"},"id":"b"}}"#, "SECP256K1.share is not a string", 1, 23),
+    (r#"{"SECP256K1":{"share":"a","id":null}}"#, "SECP256K1.id is not a string", 1, 32),
+    (r#"{"SECP256K1":{"share":"a","id": [] }}"#, "SECP256K1.id is not a string", 1, 33),
+    (r#"{"SECP256K1":{"share":}}"#, "SECP256K1.share is not a string", 1, 23),
+    (r#"{"SECP256K1":{"share":"#, "SECP256K1.share is JSON that ends too early", 1, 23),
+    (r#"{"SECP256K1":{"share":"a"#, "SECP256K1.share is JSON that ends too early", 1, 25),
+    (r#"{"SECP256K1":{"share""#, "SECP256K1 is JSON that ends too early", 1, 22),
+    // There twice, however the name is written.
+    (r#"{"SECP256K1":{"share":"a","share":"a","id":"b"}}"#, "SECP256K1.share is there twice", 1, 28),
+    (r#"{"SECP256K1":{"share":"a","id":"b","i\u0064":"b"}}"#, "SECP256K1.id is there twice", 1, 37),
+    (
+        "{\"SECP256K1\":{\"share\":\"a\",\"id\":\"b\"},\n\"\\u0053ECP256K1\":{\"share\":\"a\",\"id\":\"b\"}}",
+        "SECP256K1 is there twice",
+        2,
+        2,
+    ),
+    (
+        r#"{"SECP256K1":{"share":"a","id":"b"},"ED25519":{"share":"c","id":"d"},"ED25519":null}"#,
+        "ED25519 is there twice",
+        1,
+        71,
+    ),
+    // Half a surrogate pair stands for no character.
+    (r#"{"SECP256K1":{"share":"\ud834","id":"b"}}"#, "SECP256K1.share holds half a surrogate pair", 1, 24),
+    (r#"{"SECP256K1":{"share":"\udd1e","id":"b"}}"#, "SECP256K1.share holds half a surrogate pair", 1, 24),
+    (
+        r#"{"SECP256K1":{"share":"\udd1e\ud834","id":"b"}}"#,
+        "SECP256K1.share holds half a surrogate pair",
+        1,
+        24,
+    ),
+    (
+        r#"{"SECP256K1":{"share":"\ud834\ud834","id":"b"}}"#,
+        "SECP256K1.share holds half a surrogate pair",
+        1,
+        24,
+    ),
+    (
+        r#"{"SECP256K1":{"share":"\ud834\ue000","id":"b"}}"#,
+        "SECP256K1.share holds half a surrogate pair",
+        1,
+        24,
+    ),
+    (
+        r#"{"SECP256K1":{"share":"\ud834\u0041","id":"b"}}"#,
+        "SECP256K1.share holds half a surrogate pair",
+        1,
+        24,
+    ),
+    (r#"{"SECP256K1":{"share":"\ud834x","id":"b"}}"#, "SECP256K1.share holds half a surrogate pair", 1, 24),
+    (r#"{"SECP256K1":{"share":"a","id":"x\ud834\n"}}"#, "SECP256K1.id holds half a surrogate pair", 1, 33),
+    // No escapes, and what may not stand in a string without one.
+    (r#"{"SECP256K1":{"share":"\x41","id":"b"}}"#, "SECP256K1.share is not JSON", 1, 24),
+    (r#"{"SECP256K1":{"share":"\u00g0","id":"b"}}"#, "SECP256K1.share is not JSON", 1, 24),
+    (r#"{"SECP256K1":{"share":"\u+041","id":"b"}}"#, "SECP256K1.share is not JSON", 1, 24),
+    (r#"{"SECP256K1":{"share":"\U0041","id":"b"}}"#, "SECP256K1.share is not JSON", 1, 24),
+    // Behind the end.
+    (
+        r#"{"SECP256K1":{"share":"a","id":"b"},"ED25519":{"share":"c","id":"d"}}}"#,
+        "it has something behind its end",
+        1,
+        70,
+    ),
+    (
+        "{\"SECP256K1\":{\"share\":\"a\",\"id\":\"b\"},\"ED25519\":{\"share\":\"c\",\"id\":\"d\"}}\n\n {}",
+        "it has something behind its end",
+        3,
+        2,
+    ),
+    (
+        "{\"SECP256K1\":{\"share\":\"a\",\"id\":\"b\"},\"ED25519\":{\"share\":\"c\",\"id\":\"d\"}}\0",
+        "it has something behind its end",
+        1,
+        70,
+    ),
+    // Columns count bytes, from the last line feed.
+    ("{\"é\":\r\n\"é\", x", "it is not JSON", 2, 7),
+];
+
+/// Values that are JSON, as members that nobody asked for.
+const JSON_VALUES: &[&str] = &[
+    "0",
+    "-0",
+    "7",
+    "-12",
+    "1.5",
+    "0.0",
+    "-0.25",
+    "1e5",
+    "1E5",
+    "1e+5",
+    "1e-05",
+    "0e0",
+    "12.34E-56",
+    "123456789012345678901234567890",
+    "1e999999",
+    "true",
+    "false",
+    "null",
+    r#""""#,
+    r#""a""#,
+    r#""\u0000""#,
+    r#""\ud800""#,
+    r#""\udc00\ud800""#,
+    "\"\u{7f}\u{2028}\"",
+    "[]",
+    "{}",
+    "[ ]",
+    "{ }",
+    "[[],{}]",
+    "[1,2 , 3]",
+    r#"{"a":{"b":[1,2,{"c":null}]},"a":"twice"}"#,
+    r#"[{"a":[]},[{}],"]"]"#,
+    " \t\r\n 1 \t\r\n ",
+];
+
+/// Values that are not.
+const NOT_JSON_VALUES: &[&str] = &[
+    "",
+    "01",
+    "-",
+    "-a",
+    "+1",
+    ".5",
+    "1.",
+    "1.e1",
+    "1e",
+    "1e+",
+    "0x1",
+    "1_000",
+    "00",
+    "--1",
+    "NaN",
+    "Infinity",
+    "-Infinity",
+    "tru",
+    "True",
+    "truex",
+    "fals",
+    "nul",
+    "NULL",
+    "nullx",
+    "undefined",
+    "'a'",
+    "a",
+    "\"\t\"",
+    "\"\n\"",
+    "\"\0\"",
+    "\"\u{1f}\"",
+    r#""\x""#,
+    r#""\u12g4""#,
+    r#""\u123""#,
+    r#""\"#,
+    "[1,]",
+    "[,1]",
+    "[,]",
+    "[1 2]",
+    "[1",
+    "]",
+    "[1}",
+    "{",
+    r#"{"a"}"#,
+    r#"{"a":}"#,
+    r#"{"a":1,}"#,
+    "{a:1}",
+    "{1:1}",
+    r#"{"a" 1}"#,
+    r#"{"a":1]"#,
+    r#"{"a":1 "b":2}"#,
+    "{,}",
+    "1//",
+    "/**/1",
+    "\u{a0}1",
+    "\u{b}1",
+    "\u{c}1",
+    "\u{2028}1",
+];
+
+#[track_caller]
+fn mistake_in_generate(text: &str) -> Error {
+    GenerateResponse::parse(text).expect_err("it should have been refused")
+}
+
+#[track_caller]
+fn unreadable(status: u16, body: &[u8]) -> portal_backup::Unreadable {
+    match backup::response(status, None, body.to_vec()) {
+        Err(Failure::Unreadable(e)) => e,
+        other => panic!("expected an unreadable success, got {other:?}"),
+    }
+}
+
+#[track_caller]
+fn refused(status: u16, retry_after: Option<&str>, body: &[u8]) -> portal_backup::MpcErrorResponse {
+    match backup::response(status, retry_after, body.to_vec()) {
+        Err(Failure::Refused(e)) => e,
+        other => panic!("expected a refusal, got {other:?}"),
+    }
+}
+
+fn four(shares: &BackupShares) -> Four<'_> {
+    let [first, second] = [shares.secp256k1(), shares.ed25519()];
+    [first.expose_share(), first.id(), second.expose_share(), second.id()]
+}
+
+fn around(value: &str) -> String {
+    format!(
+        r#"{{"x":{value},"SECP256K1":{{"share":"a","y":[{value}],"id":"b"}},"ED25519":{{"share":"c","id":"d"}}}}"#
+    )
+}
+
+fn with_share(share: &str) -> BackupShares {
+    let text =
+        format!(r#"{{"SECP256K1":{{"share":"{share}","id":"b"}},"ED25519":{{"share":"c","id":"d"}}}}"#);
+    BackupShares::parse(text).unwrap()
+}
+
+// Generate responses and answers
+
+#[test]
+fn whole_texts_are_accepted_by_all_three_parsers() {
+    for &(text, expected) in WHOLE {
+        GenerateResponse::parse(text).unwrap_or_else(|e| panic!("{text}: {e}"));
+        let shares = BackupShares::parse(text).unwrap_or_else(|e| panic!("{text}: {e}"));
+        assert_eq!(four(&shares), expected, "{text}");
+        for status in [200, 201, 202, 204, 226, 299] {
+            let shares =
+                backup::response(status, None, text.into()).unwrap_or_else(|e| panic!("{text}: {e}"));
+            assert_eq!(four(&shares), expected, "{text}");
+            assert_eq!(shares.share_pair_ids(), [expected[1], expected[3]], "{text}");
+            assert_eq!(shares.expose_json(), text, "verbatim, white space included");
+        }
+    }
+}
+
+#[test]
+fn a_text_of_real_size_is_what_its_maker_put_in() {
+    let shares = BackupShares::parse(REAL).unwrap();
+    assert_eq!(shares.share_pair_ids(), REAL_IDS);
+    for (share, len) in [(shares.secp256k1(), 5800), (shares.ed25519(), 5801)] {
+        let decoded = share.decode().unwrap();
+        assert_eq!(decoded.len(), len);
+        assert_ne!(share.expose_share().len() % 4, 0, "the padding is left out");
+        let json: serde_json::Value = serde_json::from_slice(decoded.expose()).unwrap();
+        assert_eq!(json["madeUp"], true, "nobody's wallet");
+    }
+}
+
+#[test]
+fn mistakes_are_named_with_line_and_column_and_never_a_value() {
+    for &(text, what, line, column) in NOT_WHOLE {
+        let e = mistake_in_generate(text);
+        let expected = format!("generate response: {what} (line {line}, column {column}); nothing was sent");
+        assert_eq!(e.to_string(), expected, "{text}");
+        assert_eq!(e.outcome(), Outcome::NotSent);
+        let Error::InvalidInput(e) = e else { panic!("{text}: {e:?}") };
+        assert_eq!(e.position(), Some((line, column)), "{text}");
+
+        let e = BackupShares::parse(text).expect_err(text);
+        let expected = format!("backup shares: {what} (line {line}, column {column}); nothing was sent");
+        assert_eq!(e.to_string(), expected, "{text}");
+    }
+}
+
+#[test]
+fn an_unreadable_success_keeps_every_byte() {
+    for &(text, what, ..) in NOT_WHOLE {
+        for status in [200, 207, 299] {
+            let body = text.as_bytes().to_vec();
+            let was_at = body.as_ptr();
+            let Err(Failure::Unreadable(e)) = backup::response(status, None, body) else { panic!("{text}") };
+            let len = text.len();
+            assert_eq!(
+                e.to_string(),
+                format!(
+                    "the answer (status {status}, {len} bytes) could not be read: {what}; \
+                     shares may have been made: keep the body of this error, and the call may be repeated"
+                )
+            );
+            assert_eq!((e.status(), e.expose_body()), (status, text.as_bytes()));
+            let body = e.into_body();
+            assert_eq!(body, text.as_bytes());
+            assert!(text.is_empty() || body.as_ptr() == was_at, "taken over, not copied");
+        }
+    }
+}
+
+#[test]
+fn a_truncated_success_is_unreadable_at_every_byte() {
+    for whole in WHOLE.iter().map(|(text, _)| text.trim_end()) {
+        for len in 0..whole.len() {
+            let part = &whole.as_bytes()[..len];
+            let e = unreadable(200, part);
+            assert_eq!(e.expose_body(), part);
+            assert_eq!(e.into_body(), part);
+            if let Ok(part) = core::str::from_utf8(part) {
+                mistake_in_generate(part);
+            }
+        }
+    }
+    // All that is different in a text of real size, and some of the rest.
+    let is_looked_at = |len: &usize| *len < 100 || len % 61 == 0 || *len + 100 > REAL.len();
+    for len in (0..REAL.len()).filter(is_looked_at) {
+        let part = &REAL.as_bytes()[..len];
+        assert_eq!(unreadable(200, part).into_body(), part);
+    }
+}
+
+#[test]
+fn a_success_that_is_not_utf8_is_unreadable_and_kept() {
+    let broken: &[&[u8]] =
+        &[b"\xff", b"\xc3", b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xe2\x82", b"\x80"];
+    for bytes in broken {
+        for (before, after) in [
+            (r#"{"SECP256K1":{"share":"a"#, r#"","id":"b"},"ED25519":{"share":"c","id":"d"}}"#),
+            (r#"{"x":""#, r#"","SECP256K1":{"share":"a","id":"b"},"ED25519":{"share":"c","id":"d"}}"#),
+            (r#"{"SECP256K1":{"share":"a","id":"b"},"ED25519":{"share":"c","id":"d"}}"#, ""),
+        ] {
+            let body = [before.as_bytes(), bytes, after.as_bytes()].concat();
+            let e = unreadable(200, &body);
+            assert!(e.to_string().contains("could not be read: it is not UTF-8; "), "{e}");
+            assert_eq!(e.into_body(), body);
+            let e = BackupShares::parse(body).unwrap_err();
+            assert_eq!(e.to_string(), "backup shares: it is not UTF-8; nothing was sent");
+        }
+    }
+}
+
+#[test]
+fn unknown_members_may_hold_any_json_and_nothing_else() {
+    for value in JSON_VALUES {
+        let text = around(value);
+        assert!(serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok(), "the table is wrong: {value}");
+        GenerateResponse::parse(&text).unwrap_or_else(|e| panic!("{text}: {e}"));
+        let shares =
+            backup::response(200, None, text.clone().into()).unwrap_or_else(|e| panic!("{text}: {e}"));
+        assert_eq!(four(&shares), ["a", "b", "c", "d"], "{text}");
+    }
+    for value in NOT_JSON_VALUES {
+        let text = around(value);
+        assert!(serde_json::from_str::<serde::de::IgnoredAny>(&text).is_err(), "the table is wrong: {value}");
+        mistake_in_generate(&text);
+        unreadable(200, text.as_bytes());
+    }
+}
+
+#[test]
+fn control_characters_may_not_stand_in_a_string() {
+    for control in (0..0x20).map(char::from) {
+        for text in [
+            format!(
+                r#"{{"SECP256K1":{{"share":"a{control}","id":"b"}},"ED25519":{{"share":"c","id":"d"}}}}"#
+            ),
+            format!(
+                r#"{{"a{control}":1,"SECP256K1":{{"share":"a","id":"b"}},"ED25519":{{"share":"c","id":"d"}}}}"#
+            ),
+            around(&format!("\"\\n{}{control}\"", "long enough for whole blocks ".repeat(300))),
+        ] {
+            assert!(mistake_in_generate(&text).to_string().contains(" is not JSON (line "), "{control:?}");
+        }
+    }
+}
+
+#[test]
+fn three_hundred_thousand_brackets_need_no_stack() {
+    const DEPTH: usize = 300_000;
+    let on_a_small_stack = || {
+        for (open, close) in [("[", "]"), (r#"{"":"#, "}")] {
+            let open = open.repeat(DEPTH);
+            let text = around(&format!("{open}1{}", close.repeat(DEPTH)));
+            GenerateResponse::parse(&text).unwrap();
+            assert_eq!(four(&backup::response(200, None, text.into()).unwrap()), ["a", "b", "c", "d"]);
+
+            mistake_in_generate(&open);
+            for text in [format!(r#"{{"x":{open}"#), format!(r#"{{"SECP256K1":{open}"#)] {
+                unreadable(200, text.as_bytes());
+            }
+            for text in [format!(r#"{{"error":{open}"#), open] {
+                refused(400, None, text.as_bytes());
+            }
+        }
+    };
+    thread::Builder::new().stack_size(128 << 10).spawn(on_a_small_stack).unwrap().join().unwrap();
+}
+
+#[test]
+fn a_generate_response_may_have_four_mebibytes_and_no_more() {
+    assert_eq!(backup::MAX_GENERATE_RESPONSE, 4 << 20);
+    let mut text = documented::GENERATE_RESPONSE.to_string();
+    text.push_str(&" ".repeat(backup::MAX_GENERATE_RESPONSE - text.len()));
+    GenerateResponse::parse(&text).unwrap();
+    text.push(' ');
+    let e = mistake_in_generate(&text);
+    assert_eq!(e.to_string(), "generate response: it is longer than 4 MiB; nothing was sent");
+    let Error::InvalidInput(e) = e else { panic!("{e:?}") };
+    assert_eq!(e.position(), None);
+}
+
+#[test]
+fn shares_and_ids_are_slices_of_the_answer_that_was_handed_over() {
+    for text in [REAL, documented::BACKUP_200] {
+        let body = Vec::from(text);
+        let whole = body.as_ptr_range();
+        let shares = backup::response(200, None, body).unwrap();
+        assert_eq!(shares.expose_json().as_bytes().as_ptr_range(), whole);
+        for slice in four(&shares) {
+            let slice = slice.as_bytes().as_ptr_range();
+            assert!(whole.start <= slice.start && slice.end <= whole.end);
+        }
+        let loaded = String::from(text);
+        let was_at = loaded.as_ptr();
+        assert_eq!(BackupShares::parse(loaded).unwrap().expose_json().as_ptr(), was_at);
+    }
+}
+
+#[test]
+fn debug_shows_ids_and_lengths() {
+    let generate = GenerateResponse::parse(documented::GENERATE_RESPONSE).unwrap();
+    assert_eq!(
+        format!("{generate:?}"),
+        r#"GenerateResponse { SECP256K1: MpcShare { id: "shareId", share: 5 bytes }, ED25519: MpcShare { id: "shareId", share: 5 bytes } }"#
+    );
+    assert_eq!(format!("{:?}", backup::request(&generate)), "Request(POST /v1/backup, 132 bytes)");
+    let shares = BackupShares::parse(documented::BACKUP_200).unwrap();
+    assert_eq!(
+        format!("{shares:?}"),
+        r#"BackupShares { SECP256K1: MpcShare { id: "clu32l6c8008wuvz52jokyo3r", share: 10 bytes }, ED25519: MpcShare { id: "clu32l9310087evz5u5v9k1ao", share: 10 bytes } }"#
+    );
+    assert_eq!(
+        format!("{:?}", unreadable(200, b"secret")),
+        r#"Unreadable { status: 200, what: "it is not a JSON object", body: SecretBytes(6 bytes) }"#
+    );
+}
+
+// Requests
+
+#[test]
+fn the_request_body_is_the_documented_one() {
+    let request = backup::request(&GenerateResponse::parse(documented::GENERATE_RESPONSE).unwrap());
+    assert_eq!((request.method(), request.path()), ("POST", "/v1/backup"));
+    assert_eq!(request.body(), documented::BACKUP_REQUEST.as_bytes());
+    assert_eq!(backup::BASE_URL, "https://mpc-client.portalhq.io");
+    assert_eq!(portal_backup::wire::CONTENT_TYPE, "application/json");
+}
+
+#[test]
+fn the_generate_response_is_sent_verbatim() {
+    for text in WHOLE.iter().map(|(text, _)| *text).chain([REAL]) {
+        let request = backup::request(&GenerateResponse::parse(text).unwrap());
+        let body: serde_json::Value = serde_json::from_slice(request.body()).unwrap();
+        assert_eq!(body, serde_json::json!({ "generateResponse": text }));
+    }
+    let text = "\t{\"SECP256K1\":\r\n{\"share\":\"\\\\\\u00e9/é\u{7f}\u{2028}𝄞\",\"id\":\"b\"},\"ED25519\":{\"share\":\"c\",\"id\":\"d\"}}\n";
+    let request = backup::request(&GenerateResponse::parse(text).unwrap());
+    let expected = concat!(
+        r#"{"generateResponse":"\t{\"SECP256K1\":\r\n{\"share\":\"\\\\\\u00e9/é"#,
+        "\u{7f}\u{2028}𝄞",
+        r#"\",\"id\":\"b\"},\"ED25519\":{\"share\":\"c\",\"id\":\"d\"}}\n"}"#,
+    );
+    assert_eq!(core::str::from_utf8(request.body()).unwrap(), expected);
+}
+
+#[test]
+fn the_confirm_request_is_the_documented_one() {
+    let shares = BackupShares::parse(documented::BACKUP_200).unwrap();
+    let stored = shares.store(|_| Ok::<(), ()>(())).unwrap();
+    let request = confirm::request(stored.share_pair_ids());
+    assert_eq!((request.method(), request.path()), ("PATCH", "/api/v3/clients/me/backup-share-pairs"));
+    assert_eq!(request.body(), documented::CONFIRM_REQUEST.as_bytes());
+    assert_eq!(confirm::BASE_URL, "https://api.portalhq.io");
+    assert_eq!(format!("{request:?}"), "Request(PATCH /api/v3/clients/me/backup-share-pairs, 118 bytes)");
+}
+
+#[test]
+fn every_character_is_escaped_as_json_asks() {
+    let short =
+        [(8, r"\b"), (9, r"\t"), (10, r"\n"), (12, r"\f"), (13, r"\r"), (0x22, "\\\""), (0x5c, r"\\")];
+    for byte in 0..0x80_u8 {
+        let c = char::from(byte);
+        let escaped = match short.iter().find(|(b, _)| *b == byte) {
+            Some((_, escape)) => (*escape).to_string(),
+            None if byte < 0x20 => format!("\\u{byte:04x}"),
+            None => c.to_string(),
+        };
+        let body = |first: &str, second: &str| {
+            format!(
+                r#"{{"status":"STORED_CLIENT_BACKUP_SHARE","backupSharePairIds":["{first}","{second}"]}}"#
+            )
+        };
+        for (plain, escaped) in [
+            (c.to_string(), escaped.clone()),
+            (format!("a{c}{c}é"), format!("a{escaped}{escaped}é")),
+            (format!("\"{c}\\"), format!("\\\"{escaped}\\\\")),
+        ] {
+            assert_eq!(
+                core::str::from_utf8(confirm::request([&plain, "x"]).body()).unwrap(),
+                body(&escaped, "x"),
+                "{c:?}"
+            );
+            assert_eq!(
+                core::str::from_utf8(confirm::request(["x", &plain]).body()).unwrap(),
+                body("x", &escaped),
+                "{c:?}"
+            );
+        }
+    }
+}
+
+// Refusals
+
+#[test]
+fn the_status_alone_decides_what_an_answer_is() {
+    let whole = documented::BACKUP_200;
+    for status in 0..=999 {
+        let made = backup::response(status, None, whole.into());
+        let broken = backup::response(status, None, Vec::new());
+        let confirmed = confirm::response(status, None, whole.into());
+        let confirmed_empty = confirm::response(status, None, Vec::new());
+        match status {
+            200..=299 => {
+                assert!(made.is_ok() && confirmed.is_ok() && confirmed_empty.is_ok(), "{status}");
+                assert!(matches!(broken, Err(Failure::Unreadable(_))), "{status}");
+            }
+            300..=499 => {
+                assert!(matches!(made, Err(Failure::Refused(_))), "{status}");
+                assert!(matches!(broken, Err(Failure::Refused(_))), "{status}");
+                assert!(matches!(confirmed, Err(Failure::Refused(_))), "{status}");
+                assert!(matches!(confirmed_empty, Err(Failure::Refused(_))), "{status}");
+            }
+            _ => {
+                assert!(matches!(made, Err(Failure::Failed(_))), "{status}");
+                assert!(matches!(broken, Err(Failure::Failed(_))), "{status}");
+                assert!(matches!(confirmed, Err(Failure::Failed(_))), "{status}");
+                assert!(matches!(confirmed_empty, Err(Failure::Failed(_))), "{status}");
+            }
+        }
+        if let Err(Failure::Refused(e) | Failure::Failed(e)) = backup::response(status, None, Vec::new()) {
+            assert_eq!(e.status(), status);
+        }
+    }
+}
+
+#[test]
+fn any_success_confirms_whatever_its_body_says() {
+    for body in ["", "{}", "no", "\0", r#"{"id":"BAD_REQUEST"}"#] {
+        for status in [200, 202, 204, 299] {
+            confirm::response(status, Some("soon"), body.into()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_failure_becomes_the_error_of_the_same_name() {
+    let error = |status, body: &str| Error::from(backup::response(status, None, body.into()).unwrap_err());
+    let e = error(400, documented::BACKUP_400);
+    assert!(matches!(e, Error::Refused(_)) && e.outcome() == Outcome::Refused);
+    assert_eq!(
+        e.to_string(),
+        "the service refused: status 400, BAD_REQUEST, Can't parse the request body; \
+         see what it says before you call again"
+    );
+    let e = error(503, "");
+    assert!(matches!(e, Error::Failed(_)) && e.outcome() == Outcome::Unknown);
+    assert_eq!(
+        e.to_string(),
+        "the service failed: status 503; it may have acted, and the call may be repeated"
+    );
+    let e = error(200, "");
+    assert!(matches!(e, Error::Unreadable(_)) && e.outcome() == Outcome::Unknown);
+    assert_eq!(
+        e.to_string(),
+        "the answer (status 200, 0 bytes) could not be read: it is JSON that ends too early; \
+         shares may have been made: keep the body of this error, and the call may be repeated"
+    );
+}
+
+/// Bodies of refusals: the id and the message that are made of them.
+const REFUSALS: &[(&[u8], Option<&str>, Option<&str>)] = &[
+    (documented::BACKUP_400.as_bytes(), Some("BAD_REQUEST"), Some("Can't parse the request body")),
+    (documented::BACKUP_401.as_bytes(), None, Some("Authorization header is missing")),
+    (
+        documented::ERROR_GUIDE.as_bytes(),
+        Some("OPERATION_IN_PROGRESS"),
+        Some("Another operation is in progress"),
+    ),
+    (documented::CONFIRM_400.as_bytes(), None, None),
+    // The documented object: members missing, others there, in any order.
+    (br#"{"id":"DKG_FAILED"}"#, Some("DKG_FAILED"), None),
+    (br#"{"message":"m"}"#, None, Some("m")),
+    (br#"{"x":[{"id":"no"}],"message":"m","y":{"message":"no"},"id":"A"}"#, Some("A"), Some("m")),
+    (b" \r\n{ \"id\" : \"A\" , \"message\" : \"m\" } \t", Some("A"), Some("m")),
+    (br#"{"\u0069d":"A","m\u0065ssage":"\u00e9 \ud834\udd1e \"q\""}"#, Some("A"), Some("é 𝄞 \"q\"")),
+    // Under `error`, with the deprecated `code`.
+    (br#"{"error":{"id":"A","message":"m"}}"#, Some("A"), Some("m")),
+    (br#"{"error":{"code":"A","message":"m"}}"#, Some("A"), Some("m")),
+    (br#"{"error":{"code":"B","id":"A"}}"#, Some("A"), None),
+    (br#"{"error":{"id":"A","code":"B"}}"#, Some("A"), None),
+    (br#"{"code":320,"id":"A"}"#, Some("A"), None),
+    (br#"{"error":"plain"}"#, None, Some("plain")),
+    (br#"{"error":null,"id":"A"}"#, Some("A"), None),
+    (br#"{"error":{},"id":"A"}"#, Some("A"), None),
+    (br#"{"status":400,"error":{"error":{"id":"deeper"},"id":"A"}}"#, Some("A"), None),
+    // Members of another type say nothing.
+    (br#"{"id":1,"message":["m"]}"#, None, Some(r#"{"id":1,"message":["m"]}"#)),
+    (br#"{"id":null,"message":"m"}"#, None, Some("m")),
+    (br#"{"id":"","message":""}"#, None, Some(r#"{"id":"","message":""}"#)),
+    (br#"{"id":"\ud800","message":"m"}"#, None, Some("m")),
+    // Empty bodies.
+    (b"", None, None),
+    (b" \r\n ", None, None),
+    (b"{}", None, None),
+    (b" {}\n", None, None),
+    // Not the documented object: its text.
+    (b"[]", None, Some("[]")),
+    (b"null", None, Some("null")),
+    (br#""text""#, None, Some(r#""text""#)),
+    (br#"{"id":"A"} trailing"#, None, Some(r#"{"id":"A"} trailing"#)),
+    (br#"{"id":"A""#, None, Some(r#"{"id":"A""#)),
+    (
+        b"<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n</html>\r\n",
+        None,
+        Some("<html> <head><title>502 Bad Gateway</title></head> </html>"),
+    ),
+    (b"\xff\xfenot \xc3 UTF-8\x80", None, Some("??not ? UTF-8?")),
+    // White space is folded; what could move a cursor or turn a line round is escaped.
+    (b"a\r\n\t b\n", None, Some("a b")),
+    (b"\x1b[2Jx\0\x07\x7f", None, Some(r"\u{1b}[2Jx\u{0}\u{7}\u{7f}")),
+    ("a\u{9b}\u{85}\u{ad}b".as_bytes(), None, Some(r"a\u{9b}\u{85}\u{ad}b")),
+    (
+        br#"{"id":"A\u001b[1m\u202e","message":"\u2066m\u2069\u200b\ufeff\r\n\u0008"}"#,
+        Some(r"A\u{1b}[1m\u{202e}"),
+        Some(r"\u{2066}m\u{2069}\u{200b}\u{feff} \u{8}"),
+    ),
+];
+
+#[test]
+fn refusals_tell_as_much_as_is_safe_to_show() {
+    for &(body, id, message) in REFUSALS {
+        let shown = String::from_utf8_lossy(body);
+        for status in [300, 400, 401, 429, 499] {
+            let e = refused(status, None, body);
+            assert_eq!((e.status(), e.id(), e.message()), (status, id, message), "{shown}");
+            let display = [Some(format!("status {status}")), id.map(Into::into), message.map(Into::into)];
+            assert_eq!(
+                e.to_string(),
+                display.into_iter().flatten().collect::<Vec<_>>().join(", "),
+                "{shown}"
+            );
+        }
+        for status in [0, 100, 199, 500, 503, 599, 600, 999] {
+            let Err(Failure::Failed(e)) = backup::response(status, None, body.into()) else {
+                panic!("{shown}")
+            };
+            assert_eq!((e.status(), e.id(), e.message()), (status, id, message), "{shown}");
+            let Err(Failure::Failed(e)) = confirm::response(status, None, body.into()) else {
+                panic!("{shown}")
+            };
+            assert_eq!((e.status(), e.id(), e.message()), (status, id, message), "{shown}");
+        }
+    }
+}
+
+#[test]
+fn every_character_that_is_escaped_is_one_that_does_not_print() {
+    let must = |c: char| {
+        c.is_control()
+            || "\u{ad}\u{61c}\u{200b}\u{200c}\u{200d}\u{200e}\u{200f}\u{2028}\u{2029}\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{feff}"
+                .contains(c)
+            || ('\u{2060}'..='\u{206f}').contains(&c)
+            || ('\u{fff9}'..='\u{fffb}').contains(&c)
+            || ('\u{e0000}'..='\u{e007f}').contains(&c)
+    };
+    for c in ('\0'..=char::MAX).filter(|c| {
+        *c < '\u{3000}' || *c > '\u{fe00}' && *c < '\u{10100}' || *c > '\u{dffff}' && *c < '\u{e0100}'
+    }) {
+        let e = refused(400, None, format!("a{c}b").as_bytes());
+        let expected = match c {
+            ' ' | '\t' | '\r' | '\n' => "a b".into(),
+            _ if must(c) => format!("a{}b", c.escape_unicode()),
+            _ => format!("a{c}b"),
+        };
+        assert_eq!(e.message(), Some(&*expected), "{:x}", u32::from(c));
+    }
+}
+
+#[test]
+fn text_from_the_network_is_cut() {
+    let long = "a.".repeat(1 << 20);
+    let e = refused(400, None, long.as_bytes());
+    assert_eq!((e.id(), e.message()), (None, Some(&*(long[..300].to_string() + "…"))));
+
+    let e = refused(400, None, format!(r#"{{"id":"{0}","message":"{0}"}}"#, &long[..20_000]).as_bytes());
+    assert_eq!(e.id(), Some(&*(long[..64].to_string() + "…")));
+    assert_eq!(e.message(), Some(&*(long[..300].to_string() + "…")));
+
+    let e = refused(400, None, format!(r#"{{"id":"{0}","message":"{0}"}}"#, &long[..64]).as_bytes());
+    assert_eq!(e.id(), Some(&long[..64]));
+    let e = refused(400, None, format!(r#"{{"message":"{0}"}}"#, &long[..300]).as_bytes());
+    assert_eq!(e.message(), Some(&long[..300]));
+
+    // Characters are counted, not bytes, those of an escape included.
+    let e = refused(400, None, "é𝄞".repeat(400).as_bytes());
+    assert_eq!(e.message(), Some(&*("é𝄞".repeat(150) + "…")));
+    let e = refused(400, None, "\u{202e}".repeat(400).as_bytes());
+    assert_eq!(e.message(), Some(&*(r"\u{202e}".repeat(37) + "…")));
+
+    // A body of megabytes is not read as JSON, and no piece of a cut character is shown.
+    for pad in 0..4 {
+        let mut body = " ".repeat(pad).into_bytes();
+        body.extend("𝄞".repeat(1 << 20).bytes());
+        let e = refused(400, None, &body);
+        assert_eq!(e.message(), Some(&*("𝄞".repeat(300) + "…")));
+    }
+    let large = format!(r#"{{"id":"A","x":"{long}"}}"#);
+    let e = refused(400, None, large.as_bytes());
+    assert_eq!((e.id(), e.message()), (None, Some(&*(large[..300].to_string() + "…"))));
+}
+
+#[test]
+fn what_looks_like_a_share_is_not_shown() {
+    let share: String = REAL.split('"').find(|text| text.len() > 5000).unwrap().into();
+    for (text, message) in [
+        (format!("bad share {share}"), "bad share [redacted]".to_string()),
+        (format!("{}, then", &share[..64]), "[redacted], then".into()),
+        (format!("{} stays", &share[..63]), format!("{} stays", &share[..63])),
+        (format!("x {} y {} z", &share[..64], &share[1..90]), "x [redacted] y [redacted] z".into()),
+    ] {
+        assert_eq!(refused(400, None, text.as_bytes()).message(), Some(&*message), "{text}");
+    }
+}
+
+#[test]
+fn retry_after_is_a_number_of_seconds() {
+    let cases: &[(Option<&str>, Option<u32>)] = &[
+        (None, None),
+        (Some("0"), Some(0)),
+        (Some("1"), Some(1)),
+        (Some("120"), Some(120)),
+        (Some("007"), Some(7)),
+        (Some(" 5\t"), Some(5)),
+        (Some("4294967295"), Some(u32::MAX)),
+        (Some("4294967296"), Some(u32::MAX)),
+        (Some("99999999999999999999999999"), Some(u32::MAX)),
+        (Some(""), None),
+        (Some(" "), None),
+        (Some("-1"), None),
+        (Some("+1"), None),
+        (Some("1.5"), None),
+        (Some("1s"), None),
+        (Some("1 2"), None),
+        (Some("0x10"), None),
+        (Some("１"), None),
+        (Some("soon"), None),
+        (Some("Wed, 21 Oct 2015 07:28:00 GMT"), None),
+    ];
+    for &(value, seconds) in cases {
+        for status in [302, 429, 503] {
+            let (Failure::Refused(e) | Failure::Failed(e)) =
+                backup::response(status, value, b"slow".to_vec()).unwrap_err()
+            else {
+                panic!("{value:?}")
+            };
+            assert_eq!(e.retry_after(), seconds.map(|s| Duration::from_secs(s.into())), "{value:?}");
+            let after = seconds.map(|s| format!(", retry after {s} s")).unwrap_or_default();
+            assert_eq!(e.to_string(), format!("status {status}, slow{after}"));
+            let (Failure::Refused(e) | Failure::Failed(e)) =
+                confirm::response(status, value, Vec::new()).unwrap_err()
+            else {
+                panic!("{value:?}")
+            };
+            assert_eq!(e.retry_after(), seconds.map(|s| Duration::from_secs(s.into())), "{value:?}");
+        }
+    }
+}
+
+// Shares
+
+#[test]
+fn shares_decode_with_and_without_padding() {
+    // The vectors of RFC 4648, section 10, and the two digits that the url-safe alphabet has otherwise.
+    let cases: &[(&str, &[u8])] = &[
+        ("Zg", b"f"),
+        ("Zg==", b"f"),
+        ("Zm8", b"fo"),
+        ("Zm8=", b"fo"),
+        ("Zm9v", b"foo"),
+        ("Zm9vYg", b"foob"),
+        ("Zm9vYg==", b"foob"),
+        ("Zm9vYmE", b"fooba"),
+        ("Zm9vYmE=", b"fooba"),
+        ("Zm9vYmFy", b"foobar"),
+        ("+/+/", b"\xfb\xff\xbf"),
+        (r"\u005am8", b"fo"),
+        ("+\\/+/", b"\xfb\xff\xbf"),
+    ];
+    for (share, expected) in cases {
+        assert_eq!(with_share(share).secp256k1().decode().unwrap().expose(), *expected, "{share}");
+    }
+}
+
+#[test]
+fn what_is_not_base64_does_not_decode() {
+    for share in [
+        "Z",
+        "Zg===",
+        "Zm8==",
+        "Zm9v=",
+        "Zm9v====",
+        "=",
+        "====",
+        "Zg==Zg==",
+        "Zm=v",
+        "Zm9v Zg",
+        " Zm9v",
+        "Zm9v\\n",
+        "-_-_",
+        "Zh",
+        "Zh==",
+        "Zm9",
+        "Zm9=",
+        "eyJjbGl...",
+        "{}",
+        "é",
+        "Zm9v\\u0000",
+    ] {
+        assert_eq!(with_share(share).secp256k1().decode().unwrap_err(), NotBase64, "{share}");
+    }
+    assert_eq!(NotBase64.to_string(), "the share is not base64 in the standard alphabet");
+}
+
+#[test]
+fn only_storing_or_resuming_makes_stored_shares() {
+    let shares = BackupShares::parse(documented::BACKUP_200).unwrap();
+    assert_eq!(shares.store(|_| Err::<(), _>("disk full")).unwrap_err(), "disk full");
+    let mut saved = String::new();
+    let stored = shares
+        .store(|json| {
+            saved.push_str(json);
+            Ok::<(), ()>(())
+        })
+        .unwrap();
+    assert_eq!(saved, documented::BACKUP_200, "verbatim");
+    assert_eq!(stored.share_pair_ids(), REAL_IDS);
+    assert_eq!(StoredShares::from_share_pair_ids(REAL_IDS), stored);
+}
+
+// Keys
+
+#[test]
+fn a_key_is_visible_ascii_of_at_most_4096_bytes() {
+    for key in ["k", "0d7a11c8-demo", "eyJ.a_b-c~!\"#$%&'()*+,/:;<=>?@[\\]^`{|}", &"k".repeat(4096)] {
+        let key_made = ApiKey::new(key).unwrap();
+        assert_eq!(key_made.expose(), key);
+        assert_eq!(format!("{key_made:?}"), "ApiKey(redacted)");
+    }
+    let holds =
+        "the client API key holds a space, a line break, a control character or a non-ASCII character";
+    let too_long = "k".repeat(4097);
+    let mut cases = vec![
+        ("", "the client API key is empty"),
+        (&too_long, "the client API key is longer than 4096 bytes"),
+    ];
+    cases.extend(
+        ["k\n", "k\r\n", " k", "k k", "k\t", "k\0", "k\u{7f}", "ké", "\u{feff}k", "k\u{1b}[2J"]
+            .map(|key| (key, holds)),
+    );
+    for (key, what) in cases {
+        let e = ApiKey::new(key).unwrap_err();
+        assert_eq!(e.to_string(), format!("{what}; nothing was sent"), "{key:?}");
+        assert_eq!(e.outcome(), Outcome::NotSent);
+    }
+}
