@@ -64,6 +64,7 @@
            [testing with the sandbox](guide::testing), [your own transport](guide::transport)."
 )]
 #![no_std]
+#![forbid(unsafe_code)]
 
 extern crate alloc;
 #[cfg(feature = "client")]

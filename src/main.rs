@@ -1,5 +1,7 @@
 //! The command line: back up, store, confirm, and say what happened.
 
+#![forbid(unsafe_code)]
+
 mod args;
 mod terminal;
 

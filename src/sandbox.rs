@@ -90,7 +90,7 @@ pub enum Fault {
 }
 
 /// A request that the sandbox received whole.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SeenRequest {
     /// The HTTP method.
@@ -101,6 +101,13 @@ pub struct SeenRequest {
     pub body: Vec<u8>,
     /// The status that it was, or would have been, answered with.
     pub status: u16,
+}
+
+impl fmt::Debug for SeenRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { method, path, body, status } = self;
+        write!(f, "SeenRequest({method} {path}, {} bytes, answered {status})", body.len())
+    }
 }
 
 impl Sandbox {

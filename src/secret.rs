@@ -160,7 +160,10 @@ impl ApiKey {
     pub fn from_env(name: &str) -> Result<Self, Error> {
         // `var_os` panics on neither of these names but cannot find them either.
         let value = std::env::var_os(name).ok_or_else(|| {
-            InvalidInput::new("the environment variable for the client API key is not set").about(name)
+            let mistake = InvalidInput::new("the environment variable for the client API key is not set");
+            // What is no name may be the key itself, in the wrong place.
+            let is_name = name.len() <= 64 && name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
+            if is_name { mistake.about(name) } else { mistake }
         })?;
         match SecretString::from_utf8(SecretBytes::new(value.into_encoded_bytes())) {
             Ok(key) => Self::new(key.expose()),
@@ -209,6 +212,15 @@ impl<'a> Echoes<'a> {
         if window >= 4 {
             self.secrets.push((secret, window));
         }
+    }
+
+    /// Whether an id repeats so much of a secret that it is none; an id may well be part of a share.
+    #[cfg(feature = "client")]
+    pub(crate) fn are_id(&self, id: &str) -> bool {
+        self.secrets.iter().any(|&(secret, window)| {
+            let enough = if window == 8 { window } else { 64 };
+            window >= 8 && id.as_bytes().windows(enough).any(|piece| memmem::find(secret, piece).is_some())
+        })
     }
 
     /// Appends `text` to `out` with control characters escaped, white space folded, whatever echoes or looks like a

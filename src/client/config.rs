@@ -175,7 +175,7 @@ impl ClientBuilder {
         self
     }
 
-    /// What this program calls itself: visible ASCII and spaces.
+    /// What this program calls itself: visible ASCII and spaces, at most 256 of them.
     ///
     /// Defaults to `portal-backup/` and the version of this crate.
     pub fn user_agent(mut self, name: impl AsRef<str>) -> Self {
@@ -218,8 +218,9 @@ impl ClientBuilder {
             return Err(InvalidInput::new("max_response_bytes must be from 1 byte to 1 GiB"));
         }
         let is_header = |b: u8| b == b' ' || b.is_ascii_graphic();
-        if self.user_agent.trim().is_empty() || !self.user_agent.bytes().all(is_header) {
-            return Err(InvalidInput::new("user_agent must be visible ASCII and not empty"));
+        let name = &self.user_agent;
+        if name.trim().is_empty() || name.len() > 256 || !name.bytes().all(is_header) {
+            return Err(InvalidInput::new("user_agent must be visible ASCII, from 1 to 256 characters"));
         }
         let roots = match self.root_certs_pem {
             Some(_) if self.platform_verifier => {

@@ -48,7 +48,11 @@ impl Server {
 
     #[track_caller]
     pub fn run(tls: Option<Arc<ServerConfig>>, script: Arc<Script>) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        Self::listen(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap(), tls, script)
+    }
+
+    /// On a socket that somebody else has bound to an address of this machine.
+    pub fn listen(listener: TcpListener, tls: Option<Arc<ServerConfig>>, script: Arc<Script>) -> Self {
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared::default());
         let is_tls = tls.is_some();
