@@ -14,7 +14,7 @@ fn cases(cases: u32) -> ProptestConfig {
 }
 
 proptest! {
-    #![proptest_config(cases(1000))]
+    #![proptest_config(cases(3000))]
 
     #[test]
     fn any_text_comes_out_of_the_request_as_it_went_in(first in text(), second in text()) {
@@ -43,7 +43,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(cases(400))]
+    #![proptest_config(cases(1500))]
 
     #[test]
     fn any_bytes_are_answers_that_cause_no_panic(

@@ -202,10 +202,17 @@ impl fmt::Debug for BackupShares {
 pub fn request(generate: &GenerateResponse<'_>) -> Request {
     const BEFORE: &[u8] = br#"{"generateResponse":""#;
     const AFTER: &[u8] = br#""}"#;
-    let text = Escaped::new(generate.text);
-    let mut body = Vec::with_capacity(BEFORE.len() + text.len() + AFTER.len());
+    // Shares need no escapes as a rule, which `parse` has seen: only what is around them is looked at again.
+    let [head, first, middle, second, tail] = generate.shares.cut(generate.text);
+    let [head, middle, tail] = [head, middle, tail].map(Escaped::new);
+    let len = head.len() + first.len() + middle.len() + second.len() + tail.len();
+    let mut body = Vec::with_capacity(BEFORE.len() + len + AFTER.len());
     body.extend_from_slice(BEFORE);
-    text.write_to(&mut body);
+    head.write_to(&mut body);
+    body.extend_from_slice(first.as_bytes());
+    middle.write_to(&mut body);
+    body.extend_from_slice(second.as_bytes());
+    tail.write_to(&mut body);
     body.extend_from_slice(AFTER);
     Request::new("POST", PATH, body)
 }

@@ -30,15 +30,22 @@ impl<'t> Escaped<'t> {
 
     /// Appends it to a buffer that has room for it.
     pub(super) fn write_to(&self, out: &mut Vec<u8>) {
-        let bytes = self.text.as_bytes();
-        let mut copied = 0;
-        while let Some(plain) = find_special(&bytes[copied..]) {
-            let at = copied + plain;
-            self.write_unquoted(&bytes[copied..at], out);
-            out.extend_from_slice(&[b'\\', bytes[at]]);
-            copied = at + 1;
+        const NEAR: usize = 32;
+        let mut rest = self.text.as_bytes();
+        while let Some(plain) = memchr2(b'"', b'\\', rest) {
+            self.write_unquoted(&rest[..plain], out);
+            rest = &rest[plain..];
+            // Where one is, others are near: a search for each would take longer than looking.
+            let (cluster, after) = rest.split_at(rest.len().min(NEAR));
+            for &b in cluster {
+                if matches!(b, b'"' | b'\\') {
+                    out.push(b'\\');
+                }
+                if b < 0x20 { self.write_unquoted(&[b], out) } else { out.push(b) }
+            }
+            rest = after;
         }
-        self.write_unquoted(&bytes[copied..], out);
+        self.write_unquoted(rest, out);
     }
 
     fn write_unquoted(&self, bytes: &[u8], out: &mut Vec<u8>) {

@@ -136,6 +136,17 @@ impl SharePair {
         Ok(Self(found))
     }
 
+    /// Cuts the text at its shares: the second and the fourth part are shares, and hold nothing that JSON escapes.
+    pub(crate) fn cut<'a>(&self, json: &'a str) -> [&'a str; 5] {
+        let [a, b] = self.0.each_ref().map(|found| match &found.share {
+            Text::Slice(range) => range.clone(),
+            Text::Unescaped(_) => 0..0,
+        });
+        let (a, b) = if a.start <= b.start { (a, b) } else { (b, a) };
+        [0..a.start, a.start..a.end, a.end..b.start, b.start..b.end, b.end..json.len()]
+            .map(|range| json.get(range).unwrap_or_default())
+    }
+
     pub(crate) fn views<'a>(&'a self, json: &'a str) -> [MpcShare<'a>; 2] {
         self.0.each_ref().map(|found| MpcShare { share: found.share.of(json), id: found.id.of(json) })
     }
