@@ -372,6 +372,17 @@ fn of_all_who_want_one_name_exactly_one_gets_it() {
 const NO_HARD_LINKS: &str = "linkat:error=EPERM";
 
 #[test]
+fn the_file_and_then_its_name_outlive_a_power_cut() {
+    let folder = folder();
+    let Some(run) = Spoilt::run(&folder.path().join("backup.json"), &[]) else { return };
+    let names = run.log.lines().filter_map(|line| Some(line.split_once('(')?.0));
+    let mut steps: Vec<_> = names.skip_while(|name| *name != "write").collect();
+    steps.retain(|name| ["write", "fsync", "read", "linkat", "unlink"].contains(name));
+    steps.dedup();
+    assert_eq!(steps, ["write", "fsync", "read", "linkat", "fsync", "unlink"], "{}", run.log);
+}
+
+#[test]
 fn a_file_system_without_hard_links_will_do() {
     let folder = folder();
     let path = folder.path().join("backup.json");

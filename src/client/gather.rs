@@ -36,6 +36,7 @@ impl<In: Transport> Connector<In> for GatherAndWipe {
             held: 0,
             in_body: false,
             input: Input::new(),
+            is_outermost: false,
             is_rested: false,
         }))
     }
@@ -50,7 +51,9 @@ pub(super) struct Gathered<T: Transport> {
     /// Whether the head of the current request has passed.
     in_body: bool,
     input: Input,
-    /// Whether the connection was found open since it was last used.
+    /// Whether requests of ours go in here, and not the records and the CONNECT of a tunnel.
+    is_outermost: bool,
+    /// Whether the connection was asked about since it was last used.
     is_rested: bool,
 }
 
@@ -84,7 +87,7 @@ impl<T: Transport> Gathered<T> {
             room.ok_or(Error::LargeResponseHeader(at + part.len(), RECORD))?.copy_from_slice(part);
             at += part.len();
         }
-        (self.held, self.in_body) = (at, true);
+        (self.held, self.in_body, self.is_outermost) = (at, true, true);
         Ok(())
     }
 
@@ -158,10 +161,11 @@ impl<T: Transport> Transport for Gathered<T> {
 
     fn is_open(&mut self) -> bool {
         // ureq asks when it puts a connection away and again when it takes it out. Only the latter decides, and each
-        // answer costs three system calls.
+        // answer costs three system calls. Inside of a tunnel there is only the one question that TLS passes on.
         let is_clean = self.held == 0 && self.inner.buffers().input().is_empty();
         let was_rested = core::mem::replace(&mut self.is_rested, true);
-        is_clean && if was_rested { self.inner.is_open() } else { !self.has_more() }
+        let is_put_away = self.is_outermost && !was_rested;
+        is_clean && (is_put_away || (!self.has_more() && self.inner.is_open()))
     }
 
     fn is_tls(&self) -> bool {

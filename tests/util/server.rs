@@ -86,16 +86,21 @@ impl Server {
     }
 
     /// Waits until no connection is left.
+    #[track_caller]
     pub fn wait_for_all_closed(&self) {
-        let state = self.shared.state();
-        let is_open = |state: &mut State| state.closed < self.connections();
-        drop(self.shared.changed.wait_while(state, is_open).unwrap());
+        self.wait_for_closed(self.connections());
     }
 
-    /// Waits until that many connections were closed from this end.
+    /// Waits until that many connections were closed.
+    #[track_caller]
     pub fn wait_for_closed(&self, connections: usize) {
-        let state = self.shared.state();
-        drop(self.shared.changed.wait_while(state, |state| state.closed < connections).unwrap());
+        let (state, changed) = (self.shared.state(), &self.shared.changed);
+        let is_missing = |state: &mut State| state.closed < connections;
+        let waited = changed.wait_timeout_while(state, Duration::from_secs(20), is_missing);
+        let (state, timeout) = waited.unwrap();
+        let closed = state.closed;
+        drop(state);
+        assert!(!timeout.timed_out(), "{closed} connections were closed, not {connections}");
     }
 
     pub fn port(&self) -> u16 {
