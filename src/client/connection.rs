@@ -198,7 +198,7 @@ impl Transport for Socket {
             stream.set_nonblocking(false)?;
             Ok::<_, io::Error>(read.is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock))
         };
-        is_silent(&self.stream).unwrap_or(false)
+        self.buffers.input().is_empty() && is_silent(&self.stream).unwrap_or(false)
     }
 }
 

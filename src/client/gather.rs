@@ -38,6 +38,7 @@ impl<In: Transport> Connector<In> for GatherAndWipe {
             input: Input::new(),
             is_outermost: false,
             is_rested: false,
+            was_full: false,
         }))
     }
 }
@@ -55,6 +56,8 @@ pub(super) struct Gathered<T: Transport> {
     is_outermost: bool,
     /// Whether the connection was asked about since it was last used.
     is_rested: bool,
+    /// Whether the last read filled all its room, so that TLS may hold more.
+    was_full: bool,
 }
 
 impl<T: Transport> fmt::Debug for Gathered<T> {
@@ -94,6 +97,10 @@ impl<T: Transport> Gathered<T> {
     /// Whether more came than was asked for, and lies in a buffer of TLS or below where a look at the socket does not
     /// find it. It must never be taken for the answer to the next request.
     fn has_more(&mut self) -> bool {
+        // What TLS decrypted it hands out up to the room there is, and the bytes below it the socket knows of.
+        if !self.was_full {
+            return false;
+        }
         let no_time = Duration::Exact(core::time::Duration::ZERO);
         let result = self.inner.await_input(NextTimeout { after: no_time, ..NextTimeout::default() });
         !matches!(result, Err(Error::Timeout(_)))
@@ -149,6 +156,7 @@ impl<T: Transport> Transport for Gathered<T> {
             return Ok(false);
         }
         let below = self.inner.buffers();
+        self.was_full = below.input().len() >= RECORD;
         let amount = free.len().min(below.input().len());
         free[..amount].copy_from_slice(&below.input()[..amount]);
         below.input_consume(amount);
@@ -162,7 +170,8 @@ impl<T: Transport> Transport for Gathered<T> {
     fn is_open(&mut self) -> bool {
         // ureq asks when it puts a connection away and again when it takes it out. Only the latter decides, and each
         // answer costs three system calls. Inside of a tunnel there is only the one question that TLS passes on.
-        let is_clean = self.held == 0 && self.inner.buffers().input().is_empty();
+        let is_read = self.input.unconsumed().is_empty() && self.inner.buffers().input().is_empty();
+        let is_clean = self.held == 0 && is_read;
         let was_rested = core::mem::replace(&mut self.is_rested, true);
         let is_put_away = self.is_outermost && !was_rested;
         is_clean && (is_put_away || (!self.has_more() && self.inner.is_open()))
