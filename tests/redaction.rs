@@ -348,7 +348,7 @@ fn no_success_puts_a_secret_where_ids_are_shown() {
     let client = secrets.client(&server);
     for (secret, piece) in secrets.echoable() {
         // An id may well be part of a share, but no id is that long.
-        let len = if piece == KEY_PIECE { 12 } else { 64 };
+        let len = if piece == KEY_PIECE { piece } else { 64 };
         let middle = secret.len() / 2;
         let end = secret.len() - len;
         for echo in [secret, &secret[..len], &secret[middle..middle + len], &secret[end..]] {
@@ -466,6 +466,21 @@ fn no_mistake_in_the_input_repeats_it() {
 
 fn pem(label: &str, text: &str) -> String {
     format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")
+}
+
+#[test]
+fn a_key_in_place_of_its_variable_is_not_quoted() {
+    let not_set = "the environment variable for the client API key is not set";
+    let secrets = Secrets::base64();
+    let long = "N".repeat(65);
+    for name in [&secrets.key, &secrets.made[0], &long, "A=B", "A\0B", "\u{1b}[2J"] {
+        let e = ApiKey::from_env(name).unwrap_err();
+        assert_eq!(e.to_string(), format!("{not_set}; nothing was sent"), "{name:?}");
+        secrets.assert_all("a variable", &e);
+    }
+    assert!(ApiKey::from_env("").is_err());
+    let e = ApiKey::from_env("PORTAL_BACKUP_IS_NOT_SET").unwrap_err();
+    assert_eq!(e.to_string(), format!("{not_set}: PORTAL_BACKUP_IS_NOT_SET; nothing was sent"));
 }
 
 #[test]

@@ -296,6 +296,8 @@ fn a_refusal_is_wiped() {
 
 #[cfg(all(feature = "client", feature = "ring"))]
 mod with_client {
+    #[cfg(unix)]
+    use std::ffi::OsStr;
     use std::io::{BufRead as _, BufReader, Read as _, Write as _};
     use std::net::{Shutdown, TcpListener, TcpStream};
     use std::process::{Child, Command, Stdio};
@@ -331,24 +333,32 @@ mod with_client {
     }
 
     #[test]
-    fn a_key_from_the_environment_is_wiped() {
+    fn a_key_from_the_environment_is_read_and_wiped() {
         let _turn = turn();
-        let status = this_test("a_process_with_a_key_in_its_environment")
-            .env("WIPING_KEY", key())
-            .env("WIPING_NO_KEY", format!("{KEY} {KEY}"))
-            .status()
-            .unwrap();
-        assert!(status.success());
+        let mut process = this_test("a_process_with_a_key_in_its_environment");
+        process.env("WIPING_KEY", key()).env("WIPING_NO_KEY", format!("{KEY} {KEY}"));
+        #[cfg(unix)]
+        process
+            .env("WIPING_NO_TEXT", std::os::unix::ffi::OsStrExt::from_bytes(b"key-MARK-7f21a\xff") as &OsStr);
+        assert!(process.status().unwrap().success());
     }
 
     #[test]
     #[ignore = "run by another test, in a process of its own"]
     fn a_process_with_a_key_in_its_environment() {
-        if env::var_os("WIPING_KEY").is_some() {
-            let _turn = turn();
-            assert_wiped("a key", || show(&ApiKey::from_env("WIPING_KEY").unwrap()));
-            assert_wiped("no key", || show(&ApiKey::from_env("WIPING_NO_KEY").unwrap_err()));
+        if env::var_os("WIPING_KEY").is_none() {
+            return;
         }
+        let _turn = turn();
+        assert_wiped("a key", || assert_eq!(ApiKey::from_env("WIPING_KEY").unwrap().expose(), key()));
+        assert_wiped("no key", || {
+            let e = ApiKey::from_env("WIPING_NO_KEY").unwrap_err();
+            assert!(e.to_string().contains("holds a space"), "{e}");
+        });
+        assert_wiped("no text", || {
+            let e = ApiKey::from_env("WIPING_NO_TEXT").unwrap_err();
+            assert!(cfg!(not(unix)) || e.to_string().contains("is not ASCII"), "{e}");
+        });
     }
 
     #[test]

@@ -829,6 +829,10 @@ fn text_from_the_network_is_cut() {
         let e = refused(400, None, &body);
         assert_eq!(e.message(), Some(&*("𝄞".repeat(300) + "…")));
     }
+    let gap = format!(r#"{{"id":"a{0}b","message":"a{0}b"}}"#, " ".repeat(4000));
+    let e = refused(400, None, gap.as_bytes());
+    assert_eq!((e.id(), e.message()), (Some("a…"), Some("a…")));
+
     let large = format!(r#"{{"id":"A","x":"{long}"}}"#);
     let e = refused(400, None, large.as_bytes());
     assert_eq!((e.id(), e.message()), (None, Some(&*(large[..300].to_string() + "…"))));
@@ -960,6 +964,17 @@ fn only_storing_or_resuming_makes_stored_shares() {
     assert_eq!(saved, documented::BACKUP_200, "verbatim");
     assert_eq!(stored.share_pair_ids(), REAL_IDS);
     assert_eq!(StoredShares::from_share_pair_ids(REAL_IDS), stored);
+}
+
+#[test]
+fn the_length_of_a_secret_is_none() {
+    let mut room = Vec::with_capacity(100);
+    room.extend_from_slice(b"secret");
+    let bytes = portal_backup::SecretBytes::new(room);
+    assert!(bytes.len() == 6 && !bytes.is_empty() && bytes.expose() == b"secret");
+    assert_eq!(format!("{bytes:?}"), "SecretBytes(6 bytes)");
+    assert_eq!(bytes.into_vec(), b"secret");
+    assert!(portal_backup::SecretBytes::new(Vec::new()).is_empty());
 }
 
 // Keys
