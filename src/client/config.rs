@@ -11,8 +11,7 @@ use rustls_pki_types::ServerName;
 use ureq::http::Uri;
 use ureq::{Agent, Proxy, ProxyProtocol};
 
-use super::connection::{NoLookup, connector};
-use super::gather::RECORD;
+use super::connection::{NoLookup, RECORD, connector};
 use super::tls::{self, Roots};
 use super::transport::Endpoint;
 use super::{Client, Shared};
@@ -250,10 +249,10 @@ impl ClientBuilder {
             .user_agent(&self.user_agent)
             .accept(wire::CONTENT_TYPE)
             .accept_encoding("")
+            .timeout_global(Some(self.timeout))
             .timeout_connect(Some(self.connect_timeout))
             .input_buffer_size(RECORD)
-            // A full record with its head and seal in one write.
-            .output_buffer_size(RECORD + 256)
+            .output_buffer_size(RECORD)
             .max_response_header_size(RECORD)
             .max_idle_age(self.keep_alive)
             .max_idle_connections(MAX_IDLE)

@@ -28,6 +28,9 @@ use ureq::{Error, Timeout, config::Config};
 use super::gather::GatherAndWipe;
 use crate::secret::ApiKey;
 
+/// The plain text of one TLS record (RFC 8446, section 5.1): room for what is sent at once.
+pub(super) const RECORD: usize = 16 << 10;
+
 /// Opens connections to the service, directly or through a proxy, and puts the key on each request.
 pub(super) fn connector(key: Arc<ApiKey>) -> impl Connector {
     ().chain(ConnectProxyConnector::default())
@@ -72,8 +75,8 @@ impl<In: Transport> Connector<In> for LookUpAndConnect {
         let deadline = Deadline::new(details.timeout);
         let stream = connect(&look_up(details.uri, &deadline)?, &deadline)?;
         stream.set_nodelay(true)?;
-        let config = details.config;
-        let buffers = LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size());
+        // A full record with its head and seal in one write.
+        let buffers = LazyBuffers::new(RECORD, RECORD + 256);
         Ok(Some(Either::B(Socket { stream, buffers, read_timeout: ZERO, write_timeout: ZERO })))
     }
 }

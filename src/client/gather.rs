@@ -12,10 +12,7 @@ use ureq::unversioned::transport::time::Duration;
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 use zeroize::Zeroize as _;
 
-use crate::secret::{ApiKey, SecretBytes};
-
-/// Room for what is sent at once: one TLS record (RFC 8446, section 5.1).
-pub(super) const RECORD: usize = 16 << 10;
+use crate::secret::ApiKey;
 
 /// The outermost connector, over TLS.
 pub(super) struct GatherAndWipe(pub(super) Arc<ApiKey>);
@@ -35,7 +32,7 @@ impl<In: Transport> Connector<In> for GatherAndWipe {
             key: self.0.clone(),
             held: 0,
             in_body: false,
-            input: Input::new(),
+            has_received: false,
             is_outermost: false,
             is_rested: false,
             was_full: false,
@@ -44,14 +41,17 @@ impl<In: Transport> Connector<In> for GatherAndWipe {
 }
 
 /// A transport that holds output back until its buffer is full or an answer is awaited.
+///
+/// The buffers are those of the transport below, plain text in both directions.
 pub(super) struct Gathered<T: Transport> {
     inner: T,
     key: Arc<ApiKey>,
-    /// How much of the output buffer, which is `inner`'s, waits to be sent.
+    /// How much of the output buffer waits to be sent.
     held: usize,
     /// Whether the head of the current request has passed.
     in_body: bool,
-    input: Input,
+    /// Whether the input buffer may hold what was received.
+    has_received: bool,
     /// Whether requests of ours go in here, and not the records and the CONNECT of a tunnel.
     is_outermost: bool,
     /// Whether the connection was asked about since it was last used.
@@ -67,27 +67,18 @@ impl<T: Transport> fmt::Debug for Gathered<T> {
 }
 
 impl<T: Transport> Gathered<T> {
-    /// All the room for output, what is held first.
-    fn record(&mut self) -> &mut [u8] {
-        let output = self.inner.buffers().output();
-        let len = output.len().min(RECORD);
-        &mut output[..len]
-    }
-
     /// Puts the key into the head that is held, once for each request of ours; a CONNECT is none.
     fn authorize(&mut self) -> Result<(), Error> {
-        let held = self.held;
-        let key = self.key.clone();
-        let record = self.record();
-        let head = &record[..held];
+        let output = self.inner.buffers().output();
+        let (len, head) = (output.len(), &output[..self.held]);
         let is_ours = head.starts_with(b"POST ") || head.starts_with(b"PATCH ");
         if !is_ours || !head.ends_with(b"\r\n\r\n") {
             return Ok(());
         }
-        let mut at = held - 2;
-        for part in [b"authorization: Bearer ", key.expose().as_bytes(), b"\r\n\r\n"] {
-            let room = record.get_mut(at..at + part.len());
-            room.ok_or(Error::LargeResponseHeader(at + part.len(), RECORD))?.copy_from_slice(part);
+        let mut at = self.held - 2;
+        for part in [b"authorization: Bearer ", self.key.expose().as_bytes(), b"\r\n\r\n"] {
+            let room = output.get_mut(at..at + part.len());
+            room.ok_or(Error::LargeResponseHeader(at + part.len(), len))?.copy_from_slice(part);
             at += part.len();
         }
         (self.held, self.in_body, self.is_outermost) = (at, true, true);
@@ -107,9 +98,6 @@ impl<T: Transport> Gathered<T> {
     }
 
     fn flush(&mut self, timeout: NextTimeout) -> Result<(), Error> {
-        if self.held == 0 {
-            return Ok(());
-        }
         let result = self.inner.transmit_output(self.held, timeout);
         self.wipe_output();
         result
@@ -117,24 +105,34 @@ impl<T: Transport> Gathered<T> {
 
     fn wipe_output(&mut self) {
         let held = core::mem::take(&mut self.held);
-        self.record()[..held].zeroize();
+        if held > 0 {
+            self.inner.buffers().output()[..held].zeroize();
+        }
+    }
+
+    /// Wipes what was received, once all of it is read.
+    fn wipe_input(&mut self) {
+        let buffers = self.inner.buffers();
+        if self.has_received && buffers.input().is_empty() {
+            buffers.input_append_buf().zeroize();
+            self.has_received = false;
+        }
     }
 }
 
 impl<T: Transport> Drop for Gathered<T> {
     fn drop(&mut self) {
         self.wipe_output();
-        // Plain text that TLS decrypted and nobody read.
-        let below = self.inner.buffers();
-        let unread = below.input().len();
-        below.input_consume(unread);
-        below.input_append_buf().zeroize();
+        let buffers = self.inner.buffers();
+        let unread = buffers.input().len();
+        buffers.input_consume(unread);
+        self.wipe_input();
     }
 }
 
 impl<T: Transport> Transport for Gathered<T> {
     fn buffers(&mut self) -> &mut dyn Buffers {
-        self
+        if self.held > 0 { self } else { self.inner.buffers() }
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
@@ -142,38 +140,40 @@ impl<T: Transport> Transport for Gathered<T> {
         if !self.in_body {
             self.authorize()?;
         }
-        if self.held == self.record().len() { self.flush(timeout) } else { Ok(()) }
+        if self.output().is_empty() { self.flush(timeout) } else { Ok(()) }
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
-        self.flush(timeout)?;
+        if self.held > 0 {
+            self.flush(timeout)?;
+            // Records of a tunnel that came together.
+            if self.inner.buffers().can_use_input() {
+                return Ok(true);
+            }
+        }
         (self.in_body, self.is_rested) = (false, false);
-        let free = self.input.free();
-        if free.is_empty() {
-            return Err(Error::LargeResponseHeader(RECORD, RECORD));
+        self.wipe_input();
+        let buffers = self.inner.buffers();
+        let room = buffers.input_append_buf().len();
+        let unread = buffers.input().len();
+        if room == 0 {
+            return Err(Error::LargeResponseHeader(unread, unread));
         }
-        if self.inner.buffers().input().is_empty() && !self.inner.await_input(timeout)? {
-            return Ok(false);
-        }
-        let below = self.inner.buffers();
-        self.was_full = below.input().len() >= RECORD;
-        let amount = free.len().min(below.input().len());
-        free[..amount].copy_from_slice(&below.input()[..amount]);
-        below.input_consume(amount);
-        if below.input().is_empty() {
-            below.input_append_buf().zeroize();
-        }
-        self.input.filled += amount;
-        Ok(amount > 0)
+        self.has_received = true;
+        let is_open = self.inner.await_input(timeout)?;
+        self.was_full = self.inner.buffers().input().len() == unread + room;
+        Ok(is_open)
     }
 
     fn is_open(&mut self) -> bool {
         // ureq asks when it puts a connection away and again when it takes it out. Only the latter decides, and each
         // answer costs three system calls. Inside of a tunnel there is only the one question that TLS passes on.
-        let is_read = self.input.unconsumed().is_empty() && self.inner.buffers().input().is_empty();
-        let is_clean = self.held == 0 && is_read;
+        let is_clean = self.held == 0 && self.inner.buffers().input().is_empty();
         let was_rested = core::mem::replace(&mut self.is_rested, true);
         let is_put_away = self.is_outermost && !was_rested;
+        if is_put_away {
+            self.wipe_input();
+        }
         is_clean && (is_put_away || (!self.has_more() && self.inner.is_open()))
     }
 
@@ -182,10 +182,10 @@ impl<T: Transport> Transport for Gathered<T> {
     }
 }
 
+/// What is seen while output is held: room behind it, and no input before it is sent.
 impl<T: Transport> Buffers for Gathered<T> {
     fn output(&mut self) -> &mut [u8] {
-        let held = self.held;
-        &mut self.record()[held..]
+        &mut self.inner.buffers().output()[self.held..]
     }
 
     fn tmp_and_output(&mut self) -> (&mut [u8], &mut [u8]) {
@@ -194,58 +194,18 @@ impl<T: Transport> Buffers for Gathered<T> {
     }
 
     fn input(&self) -> &[u8] {
-        self.input.unconsumed()
+        &[]
     }
 
     fn input_append_buf(&mut self) -> &mut [u8] {
-        self.input.free()
+        &mut []
     }
 
-    fn input_appended(&mut self, amount: usize) {
-        self.input.filled += amount;
-    }
+    fn input_appended(&mut self, _: usize) {}
 
-    fn input_consume(&mut self, amount: usize) {
-        self.input.consume(amount);
-    }
+    fn input_consume(&mut self, _: usize) {}
 
     fn can_use_input(&self) -> bool {
-        self.input.progress && !self.input.unconsumed().is_empty()
-    }
-}
-
-/// What was received and not yet read, wiped as it is read.
-struct Input {
-    buffer: SecretBytes,
-    consumed: usize,
-    filled: usize,
-    /// Whether the last look at the input took something: if not, more must be received first.
-    progress: bool,
-}
-
-impl Input {
-    fn new() -> Self {
-        Self { buffer: SecretBytes::new(alloc::vec![0; RECORD]), consumed: 0, filled: 0, progress: false }
-    }
-
-    fn unconsumed(&self) -> &[u8] {
-        &self.buffer.expose()[self.consumed..self.filled]
-    }
-
-    fn free(&mut self) -> &mut [u8] {
-        if self.consumed > 0 {
-            self.buffer.expose_mut().copy_within(self.consumed..self.filled, 0);
-            let left = self.filled - self.consumed;
-            // What was consumed is wiped already.
-            self.buffer.expose_mut()[left.max(self.consumed)..self.filled].zeroize();
-            (self.consumed, self.filled) = (0, left);
-        }
-        &mut self.buffer.expose_mut()[self.filled..]
-    }
-
-    fn consume(&mut self, amount: usize) {
-        self.progress = amount > 0;
-        self.buffer.expose_mut()[self.consumed..self.consumed + amount].zeroize();
-        self.consumed += amount;
+        false
     }
 }

@@ -145,11 +145,12 @@ impl Client {
         let mut attempt = 1;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
+            let is_begun = shared.timeout.saturating_sub(left) > Duration::from_millis(1);
             let tried = transport::exchange(
                 &shared.agent,
                 endpoint,
                 request,
-                left,
+                is_begun.then_some(left),
                 shared.max_response_bytes,
                 echoes,
             )

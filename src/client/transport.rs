@@ -35,12 +35,12 @@ pub(super) struct Answer {
     pub(super) cut: Option<String>,
 }
 
-/// Sends one request and receives the answer to it.
+/// Sends one request and receives the answer to it, within this time or else that of the agent.
 pub(super) fn exchange(
     agent: &Agent,
     endpoint: &Endpoint,
     request: &wire::Request,
-    timeout: Duration,
+    timeout: Option<Duration>,
     max_response_bytes: usize,
     echoes: &Echoes<'_>,
 ) -> Result<Answer, TransportError> {
@@ -68,7 +68,7 @@ fn send(
     agent: &Agent,
     endpoint: &Endpoint,
     request: &wire::Request,
-    timeout: Duration,
+    timeout: Option<Duration>,
     body: &mut CountedBody<'_>,
 ) -> Result<http::Response<Body>, ureq::Error> {
     let request = http::Request::builder()
@@ -77,8 +77,16 @@ fn send(
         .header(header::CONTENT_TYPE, wire::CONTENT_TYPE)
         .header(header::CONTENT_LENGTH, request.body().len())
         .body(SendBody::from_reader(body))?;
-    let mut config = agent.configure_request(request).timeout_global(Some(timeout));
-    if endpoint.is_plain {
+    let is_past_proxy = endpoint.is_plain && agent.config().proxy().is_some();
+    // Settings of its own cost a request a copy of all of them, and a new connection a new TLS configuration.
+    if timeout.is_none() && !is_past_proxy {
+        return agent.run(request);
+    }
+    let mut config = agent.configure_request(request);
+    if timeout.is_some() {
+        config = config.timeout_global(timeout);
+    }
+    if is_past_proxy {
         config = config.proxy(None);
     }
     agent.run(config.build())
