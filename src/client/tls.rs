@@ -49,6 +49,10 @@ pub(super) fn config(
                 ));
             }
             let chain = certificates(pem.expose(), "client certificate")?;
+            for (i, certificate) in chain.iter().enumerate() {
+                ParsedCertificate::try_from(certificate)
+                    .map_err(|e| unusable("client certificate", i).about(&e.to_string()))?;
+            }
             let key = PrivateKeyDer::from_pem_slice(pem.expose())
                 .map_err(|_| InvalidInput::new("the client certificate's PEM holds no usable private key"))?;
             let chain_copy = chain.iter().map(|cert| Certificate::from_der(cert).to_owned());
@@ -111,11 +115,7 @@ fn root_certs(roots: &Roots) -> Result<RootCerts, InvalidInput> {
 fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, InvalidInput> {
     let certificates = CertificateDer::pem_slice_iter(pem)
         .enumerate()
-        .map(|(i, found)| {
-            let found = found.map_err(|_| unusable(what, i))?;
-            ParsedCertificate::try_from(&found).map_err(|e| unusable(what, i).about(&e.to_string()))?;
-            Ok(found)
-        })
+        .map(|(i, found)| found.map_err(|_| unusable(what, i)))
         .collect::<Result<Vec<_>, _>>()?;
     if certificates.is_empty() {
         return Err(InvalidInput::new(format!("the PEM holds no {what}")));
