@@ -205,8 +205,9 @@ pub fn request(generate: &GenerateResponse<'_>) -> Request {
     // Shares need no escapes as a rule, which `parse` has seen: only what is around them is looked at again.
     let [head, first, middle, second, tail] = generate.shares.cut(generate.text);
     let [head, middle, tail] = [head, middle, tail].map(Escaped::new);
-    let len = head.len() + first.len() + middle.len() + second.len() + tail.len();
-    let mut body = Vec::with_capacity(BEFORE.len() + len + AFTER.len());
+    let text_len = head.len() + first.len() + middle.len() + second.len() + tail.len();
+    let len = BEFORE.len() + text_len + AFTER.len();
+    let mut body = Vec::with_capacity(len);
     body.extend_from_slice(BEFORE);
     head.write_to(&mut body);
     body.extend_from_slice(first.as_bytes());
@@ -214,6 +215,7 @@ pub fn request(generate: &GenerateResponse<'_>) -> Request {
     body.extend_from_slice(second.as_bytes());
     tail.write_to(&mut body);
     body.extend_from_slice(AFTER);
+    debug_assert_eq!(body.len(), len, "growing would have left a copy behind");
     Request::new("POST", PATH, body)
 }
 

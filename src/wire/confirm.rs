@@ -50,6 +50,7 @@ pub fn request(share_pair_ids: [&str; 2]) -> Request {
     body.extend_from_slice(BETWEEN);
     second.write_to(&mut body);
     body.extend_from_slice(AFTER);
+    debug_assert_eq!(body.len(), len, "sized wrongly");
     Request::new("PATCH", PATH, body)
 }
 

@@ -134,9 +134,13 @@ impl JsonString<'_> {
         // An escape is never shorter than what it stands for, so this never grows.
         let mut out = SecretString::with_capacity(self.inside.len());
         let mut rest = self.inside;
-        while let Some(at) = find_special(rest.as_bytes()) {
-            out.push_within_capacity(&rest[..at]);
-            let (&letter, mut after) = rest.as_bytes()[at + 1..].split_first()?;
+        // So much at the beginning of `rest` was looked at already.
+        let mut seen = 0;
+        while let Some(at) = find_special(&rest.as_bytes()[seen..]) {
+            out.push_within_capacity(&rest[..seen + at]);
+            rest = &rest[seen + at + 1..];
+            let (&letter, mut after) = rest.as_bytes().split_first()?;
+            seen = 0;
             let c = match letter {
                 b'b' => '\u{8}',
                 b'f' => '\u{c}',
@@ -153,7 +157,11 @@ impl JsonString<'_> {
                         char::from_u32(first)?
                     }
                 }
-                quoted => char::from(quoted),
+                // A quote, a backslash or a slash stands for itself.
+                _ => {
+                    seen = 1;
+                    continue;
+                }
             };
             out.push_within_capacity(c.encode_utf8(&mut [0; 4]));
             rest = rest.get(rest.len() - after.len()..)?;
