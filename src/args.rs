@@ -10,7 +10,7 @@ use lexopt::prelude::{Long, Short, Value};
 pub(crate) const HELP: &str = "\
 Back up a Portal wallet: make its backup shares, store them, then confirm.
 
-usage: portal-backup [OPTIONS] <GENERATE_RESPONSE | ->   back up, store, confirm
+usage: portal-backup [OPTIONS] <GENERATE_RESPONSE | ->  back up, store, confirm
        portal-backup confirm [OPTIONS] <ID> <ID>   say that shares are stored
        portal-backup verify <FILE>                 is this stored backup whole?
        portal-backup sandbox [--port N]            serve a stand-in on loopback
@@ -26,10 +26,15 @@ usage: portal-backup [OPTIONS] <GENERATE_RESPONSE | ->   back up, store, confirm
   --sandbox              use a stand-in for Portal, started in this process
   -q, --quiet, -h, --help, -V, --version
 
+HTTPS_PROXY and NO_PROXY are honoured.
+
 exit: 0 done, 2 wrong input, 3 not sent, 4 refused, 5 unclear: run again,
       6 not stored, 7 not confirmed
 
 example: portal-backup -o backup.json --api-key-file key.txt generate.json";
+
+/// What is to be done instead of a backup, named by the first argument.
+const COMMANDS: [&str; 3] = ["confirm", "verify", "sandbox"];
 
 /// What is to be done.
 pub(crate) enum Command {
@@ -67,19 +72,19 @@ impl Command {
         let mut call = Call::default();
         let (mut output, mut store_with, mut port) = (None, None, None);
         let (mut no_confirm, mut sandbox) = (false, false);
+        let mut is_first = true;
         // A value is never quoted: it may be a secret in the wrong place.
         while let Some(argument) =
             arguments.next().map_err(|_| "an option has a value that it does not take")?
         {
+            let may_be_command = core::mem::take(&mut is_first);
             let option = match argument {
                 Short(letter) => format!("-{letter}"),
                 Long(long) => format!("--{long}"),
                 Value(value) => {
-                    match value.to_str() {
-                        Some("confirm") if name.is_none() && values.is_empty() => name = Some("confirm"),
-                        Some("verify") if name.is_none() && values.is_empty() => name = Some("verify"),
-                        Some("sandbox") if name.is_none() && values.is_empty() => name = Some("sandbox"),
-                        _ => values.push(value),
+                    match COMMANDS.into_iter().find(|&command| may_be_command && value == command) {
+                        Some(command) => name = Some(command),
+                        None => values.push(value),
                     }
                     continue;
                 }
@@ -95,7 +100,7 @@ impl Command {
                     "--quiet",
                 ],
                 Some("sandbox") => &["--port"],
-                _ => &["-q", "--quiet"],
+                _ => &[],
             };
             let is_general = matches!(option.as_str(), "-h" | "--help" | "-V" | "--version");
             let fits = name.map_or(option != "--port", |_| allowed.contains(&option.as_str()));
@@ -128,10 +133,10 @@ impl Command {
                 let to = match (output, store_with) {
                     (Some(file), None) => Destination::File(file),
                     (None, Some(command)) => Destination::Shell(command),
-                    _ => return Err("one of --output and --store-with is needed".into()),
+                    _ => return Err("exactly one of --output and --store-with is needed".into()),
                 };
                 if sandbox && (call.base_url.is_some() || call.client_api_url.is_some()) {
-                    return Err("--sandbox and other servers exclude each other".into());
+                    return Err("--sandbox cannot be combined with --base-url or --client-api-url".into());
                 }
                 Self::Backup { input, to, confirm: !no_confirm, sandbox, call }
             }
@@ -156,7 +161,7 @@ impl Command {
 fn unknown(option: &str) -> String {
     // Names that are not ours may hold anything.
     let is_plain = option.len() < 40 && option.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    if is_plain { format!("{option} is no option here") } else { "there is an unknown option".into() }
+    if is_plain { format!("{option} is not an option here") } else { "there is an unknown option".into() }
 }
 
 fn text(value: OsString, what: &str) -> Result<String, String> {

@@ -83,21 +83,17 @@ fn back_up(
     let client = client(call, sandbox.as_ref())?;
     let stored = make_and_store(text, to, &client, call)?;
 
-    let confirmed = if wants_confirm { Some(call_confirm(&client, &stored, call)) } else { None };
-    match &confirmed {
-        Some(Ok(())) => call.tell(format_args!("confirmed   the wallet can be recovered from these shares")),
-        Some(Err(_)) => {}
+    let confirmed = wants_confirm.then(|| call_confirm(&client, &stored, call));
+    match confirmed {
+        Some(_) => {}
+        None if in_sandbox => call.tell(format_args!("unconfirmed and the stand-in ends here")),
         None => call.tell(format_args!("unconfirmed until you run\n  {}", later(&stored, call))),
     }
-    if call.json {
-        let file = match to {
-            Destination::File(path) => Some(path.to_string_lossy()),
-            Destination::Shell(_) => None,
-        };
-        let is_confirmed = matches!(confirmed, Some(Ok(())));
-        let ids = stored.share_pair_ids();
-        print_json(&serde_json::json!({ "sharePairIds": ids, "file": file, "confirmed": is_confirmed }))?;
-    }
+    let file = match to {
+        Destination::File(path) => Some(path.as_path()),
+        Destination::Shell(_) => None,
+    };
+    call.summarize(&stored, file, matches!(confirmed, Some(Ok(()))));
     match confirmed {
         Some(Err(e)) => {
             let later = later(&stored, call);
@@ -144,7 +140,7 @@ fn make_and_store(
     let not_stored = |why: String| {
         Failed::new(
             6,
-            format!("{why}\nThe shares were made, not stored, not confirmed. Mend that, and run again."),
+            format!("{why}\nThe shares were made, not stored, not confirmed. Fix that, and run again."),
         )
     };
     match place {
@@ -155,7 +151,7 @@ fn make_and_store(
         }
         Place::Shell(command) => {
             let stored = shares.store(|json| pipe_into(command, json.as_bytes())).map_err(not_stored)?;
-            call.tell(format_args!("stored      by the command, which ended well"));
+            call.tell(format_args!("stored      by the command, which exited with 0"));
             Ok(stored)
         }
     }
@@ -171,16 +167,17 @@ fn confirm(ids: &[String; 2], call: &Call) -> Result<(), Failed> {
     let client = client(call, None)?;
     let stored = StoredShares::from_share_pair_ids(ids.each_ref().map(String::as_str));
     call_confirm(&client, &stored, call)?;
-    call.tell(format_args!("confirmed   the wallet can be recovered from these shares"));
-    if call.json {
-        print_json(&serde_json::json!({ "sharePairIds": ids, "file": null, "confirmed": true }))?;
-    }
+    call.summarize(&stored, None, true);
     Ok(())
 }
 
 fn call_confirm(client: &Client, stored: &StoredShares, call: &Call) -> Result<(), Error> {
-    let _ticker = Ticker::start("confirming", call.quiet);
-    client.confirm(stored)
+    {
+        let _ticker = Ticker::start("confirming", call.quiet);
+        client.confirm(stored)?;
+    }
+    call.tell(format_args!("confirmed   the wallet can be recovered from these shares"));
+    Ok(())
 }
 
 /// The command that confirms these shares later, to be pasted into a shell.
@@ -208,10 +205,16 @@ fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:@%+=".contains(c);
     if word.chars().all(is_plain) && !word.is_empty() {
         word.into()
-    } else if word.chars().any(char::is_control) {
-        format!("$'{}'", word.escape_default())
-    } else {
+    } else if word.chars().all(|c| c == ' ' || c.is_ascii_graphic()) {
         format!("'{}'", word.replace('\'', r"'\''"))
+    } else {
+        // Of bash, zsh, ksh and POSIX.1-2024.
+        let escaped = |b: u8| match b {
+            b'\'' | b'\\' => format!("\\{}", char::from(b)),
+            b' '..=b'~' => char::from(b).into(),
+            _ => format!("\\{b:03o}"),
+        };
+        format!("$'{}'", word.bytes().map(escaped).collect::<String>())
     }
 }
 
@@ -235,7 +238,7 @@ fn verify(file: &Path) -> Result<(), Failed> {
         use std::os::unix::fs::PermissionsExt as _;
         let mode = file.metadata().map(|meta| meta.permissions().mode()).unwrap_or_default();
         if mode & 0o077 != 0 {
-            say(format_args!("careful     others can read this file: chmod 600"));
+            say(format_args!("warning     others can read this file: chmod 600"));
         }
     }
     say(format_args!("whole       both shares are there"));
@@ -287,8 +290,9 @@ fn read_key(file: &Path) -> Result<ApiKey, Failed> {
         .map_err(|e| Failed::new(2, format!("--api-key-file: {e}; nothing was sent")))?;
     let line = text.expose().strip_suffix(b"\n").unwrap_or(text.expose());
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    // What is not UTF-8 is no key either, and `ApiKey` says so.
-    Ok(ApiKey::new(core::str::from_utf8(line).unwrap_or("\u{fffd}"))?)
+    let key = core::str::from_utf8(line)
+        .map_err(|_| Failed::new(2, "--api-key-file: it is not UTF-8; nothing was sent"))?;
+    Ok(ApiKey::new(key)?)
 }
 
 fn read_input(input: &OsStr) -> Result<SecretBytes, Failed> {
@@ -405,6 +409,16 @@ impl Call {
             say(line);
         }
     }
+
+    fn summarize(&self, stored: &StoredShares, file: Option<&Path>, is_confirmed: bool) {
+        if self.json {
+            let ids = stored.share_pair_ids();
+            let file = file.map(Path::to_string_lossy);
+            let summary = serde_json::json!({ "sharePairIds": ids, "file": file, "confirmed": is_confirmed });
+            // What was asked for is done by now, whether or not somebody reads about it.
+            let _ = print(&summary.to_string());
+        }
+    }
 }
 
 fn print(text: &str) -> Result<(), Failed> {
@@ -412,7 +426,3 @@ fn print(text: &str) -> Result<(), Failed> {
     writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|e| Failed::new(2, format!("stdout: {e}")))
 }
 
-fn print_json(value: &serde_json::Value) -> Result<(), Failed> {
-    // What was asked for is done by now, whether or not somebody reads about it.
-    print(&value.to_string()).or(Ok(()))
-}

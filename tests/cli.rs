@@ -41,6 +41,18 @@ impl Scene {
         Ran::new(self.command(arguments).args(["--base-url", self.sandbox.url()]).output().unwrap())
     }
 
+    /// Runs a line that was printed, as a user would.
+    fn run_in(&self, shell: &str, line: &str) -> Ran {
+        let programs = Path::new(env!("CARGO_BIN_EXE_portal-backup")).parent().unwrap();
+        let mut shell = Command::new(shell);
+        shell
+            .args(["-c", line])
+            .current_dir(self.folder.path())
+            .env("PATH", format!("{}:{}", programs.display(), std::env::var("PATH").unwrap()))
+            .env("PORTAL_CLIENT_API_KEY", self.sandbox.api_key());
+        Ran::new(shell.output().unwrap())
+    }
+
     fn stored(&self, name: &str) -> BackupShares {
         BackupShares::parse(fs::read(self.path(name)).unwrap()).unwrap()
     }
@@ -222,6 +234,9 @@ fn bad_input_exits_2_with_one_line_and_no_connection() {
         &["-o", "x.json", GENERATE, "--sandbox"],
         &["-o", "x.json", GENERATE, "--api-key", "secret"],
         &["-o", "x.json", GENERATE, "--port", "1"],
+        &["--sandbox", "confirm", "one", "two"],
+        &["-o", "x.json", "verify", GENERATE],
+        &["verify", "-q", GENERATE],
         &["confirm", "one"],
         &["confirm", "one", "two", "three"],
         &["verify"],
@@ -405,14 +420,20 @@ fn stored_but_unconfirmed_exits_7_with_a_command_that_works() {
     );
 
     let mended = printed.replace("http://127.0.0.1:1", scene.sandbox.url());
-    let folder = Path::new(env!("CARGO_BIN_EXE_portal-backup")).parent().unwrap();
-    let mut shell = Command::new("sh");
-    shell
-        .args(["-c", &mended])
-        .env("PATH", format!("{}:{}", folder.display(), std::env::var("PATH").unwrap()))
-        .env("PORTAL_CLIENT_API_KEY", scene.sandbox.api_key());
-    Ran::new(shell.output().unwrap()).exits(0).says("confirmed");
+    scene.run_in("sh", &mended).exits(0).says("confirmed");
     assert_eq!(scene.sandbox.confirmed(), ids);
+}
+
+#[test]
+fn the_command_for_later_works_and_is_harmless_whatever_the_key_file_is_called() {
+    for name in ["it's a key.txt", "it's\u{1b}[31m a\\\nkey ü\u{202e}.txt"] {
+        let scene = Scene::new();
+        fs::write(scene.path(name), scene.sandbox.api_key()).unwrap();
+        let ran = scene.back_up(&["-o", "x.json", GENERATE, "--no-confirm", "--api-key-file", name]).exits(0);
+        assert!(!ran.stderr.contains(['\u{1b}', '\u{202e}']), "{:?}", ran.stderr);
+        scene.run_in("bash", ran.stderr.lines().last().unwrap().trim()).exits(0).says("confirmed");
+        assert_eq!(scene.sandbox.confirmed(), scene.stored("x.json").share_pair_ids());
+    }
 }
 
 #[test]
@@ -449,9 +470,9 @@ fn verify_tells_whole_from_damaged_and_warns_of_a_loose_mode() {
     scene.back_up(&["-o", "x.json", GENERATE]).exits(0);
     let verify = |name: &str| Ran::new(program().arg("verify").arg(scene.path(name)).output().unwrap());
     let ran = verify("x.json").exits(0).says("whole");
-    assert!(!ran.stderr.contains("careful"));
+    assert!(!ran.stderr.contains("warning"));
     fs::set_permissions(scene.path("x.json"), fs::Permissions::from_mode(0o644)).unwrap();
-    verify("x.json").exits(0).says("careful");
+    verify("x.json").exits(0).says("warning");
     let whole = fs::read(scene.path("x.json")).unwrap();
     for len in [0, 1, 100, whole.len() / 2, whole.len() - 1] {
         fs::write(scene.path("cut.json"), &whole[..len]).unwrap();
