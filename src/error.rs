@@ -11,11 +11,11 @@ use crate::wire::{MpcErrorResponse, Unreadable};
 /// `Unknown` is the answer whenever it is not provably one of the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// The request did not leave whole: the service cannot have acted. Call again when the cause is gone.
+    /// The request was not sent completely: the service cannot have acted. Call again when the cause is gone.
     NotSent,
     /// The service answered that it will not do it. Read what it says before you call again.
     Refused,
-    /// The service may have acted. `backup` may be run again, it makes a new pair of shares and the lost pair stays
+    /// The service may have acted. `backup` may be run again: it makes a new pair of shares, and the lost pair stays
     /// unused; `confirm` may be repeated as it is.
     Unknown,
 }
@@ -23,7 +23,7 @@ pub enum Outcome {
 /// Every way in which a call can fail.
 ///
 /// [`outcome`](Self::outcome) tells what a program needs to decide what to do next; `Display` tells a person, in one
-/// line, what failed, whether anything was sent, and what to do. Nothing in here holds the key or a share, save the
+/// line, what failed, whether anything was sent, and what to do. Nothing in here holds the key or a share, except the
 /// body that [`Unreadable`] keeps on purpose and never prints.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -35,7 +35,7 @@ pub enum Error {
     Transport(TransportError),
     /// The service refused (status 3xx or 4xx).
     Refused(MpcErrorResponse),
-    /// The service failed (status 5xx); it may have acted.
+    /// The service failed (status 5xx, or one that HTTP does not know); it may have acted.
     Failed(MpcErrorResponse),
     /// The service succeeded, but its answer could not be understood; the error keeps the answer.
     Unreadable(Unreadable),
@@ -73,7 +73,7 @@ impl fmt::Display for Error {
             Self::InvalidInput(e) => write!(f, "{e}; nothing was sent"),
             #[cfg(feature = "client")]
             Self::Transport(e) => e.fmt(f),
-            Self::Refused(e) => write!(f, "the service refused: {e}; see what it says before you call again"),
+            Self::Refused(e) => write!(f, "the service refused: {e}; read its message before you call again"),
             Self::Failed(e) => {
                 write!(f, "the service failed: {e}; it may have acted, and the call may be repeated")
             }
@@ -118,12 +118,13 @@ impl InvalidInput {
     #[cfg(feature = "client")]
     pub(crate) fn about(mut self, name: &str) -> Self {
         let mut about = String::new();
-        crate::secret::Echoes::default().print(name, 200, &mut about);
+        crate::redact::Redactor::default().push_printable(name, 200, &mut about);
         self.about = Some(about);
         self
     }
 
-    /// Line and column of the generate response at which it was seen, both from 1, the column in bytes.
+    /// Line and column of the mistake in the text that was parsed, both from 1, the column in bytes; `None` for a
+    /// mistake without a place.
     #[must_use]
     pub const fn position(&self) -> Option<(usize, usize)> {
         self.position

@@ -75,6 +75,7 @@ mod client;
 mod error;
 #[cfg(all(any(doc, doctest), feature = "sandbox"))]
 pub mod guide;
+mod redact;
 #[cfg(feature = "sandbox")]
 mod sandbox;
 mod secret;

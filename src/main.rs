@@ -425,4 +425,3 @@ fn print(text: &str) -> Result<(), Failed> {
     let mut out = io::stdout();
     writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|e| Failed::new(2, format!("stdout: {e}")))
 }
-

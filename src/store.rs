@@ -29,7 +29,7 @@ use crate::wire::confirm::StoredShares;
 /// # let path = folder.path().join("backup.json");
 /// # let text = r#"{"SECP256K1":{"share":"a","id":"b"},"ED25519":{"share":"c","id":"d"}}"#;
 /// let slot = FileSlot::reserve(&path)?; // before the shares exist
-/// let shares = BackupShares::parse(text)?; // in earnest: from `Client::backup`
+/// let shares = BackupShares::parse(text)?; // in real use: from `Client::backup`
 /// let stored = slot.store(&shares)?;
 /// assert_eq!(std::fs::read_to_string(&path)?, text);
 /// assert!(FileSlot::reserve(&path).is_err(), "never over another file");
@@ -50,7 +50,7 @@ impl FileSlot {
     /// # Errors
     ///
     /// - Something has that name already (a dangling link included), the path names no file, the folder is missing or
-    ///   not writable: [`Error::Store`] with [`Outcome::NotSent`]; choose another path or mend the folder.
+    ///   not writable: [`Error::Store`] with [`Outcome::NotSent`]; choose another path or fix the folder.
     pub fn reserve(path: impl AsRef<Path>) -> Result<Self, Error> {
         let target = path.as_ref();
         let fail = |step, cause| StoreError { step, cause, path: target.into(), outcome: Outcome::NotSent };
@@ -61,7 +61,9 @@ impl FileSlot {
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         match target.symlink_metadata() {
             Ok(found) if is_left_by_a_kill(&found, folder, name) => {
-                fs::remove_file(target).map_err(|e| fail("cannot be freed of an empty file", Some(e)))?;
+                fs::remove_file(target).map_err(|e| {
+                    fail("still is an empty file of an earlier run, which cannot be removed", Some(e))
+                })?;
             }
             Ok(_) => return Err(fail("exists already, and nothing is replaced", None).into()),
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
@@ -72,7 +74,7 @@ impl FileSlot {
             #[cfg(unix)]
             folder: File::open(folder).map_err(|e| fail("its folder cannot be opened", Some(e)))?,
             temporary: Temporary::create(folder, name)
-                .map_err(|e| fail("no file can be made beside it", Some(e)))?,
+                .map_err(|e| fail("no file can be created next to it", Some(e)))?,
         })
     }
 
@@ -91,26 +93,30 @@ impl FileSlot {
     ///
     /// # Errors
     ///
-    /// - As for [`store`](Self::store).
+    /// - As for [`store`](Self::store); the bytes are still the caller's: keep them elsewhere.
     pub fn store_bytes(self, bytes: &[u8]) -> Result<(), Error> {
         self.write(bytes)
     }
 
     fn write(mut self, bytes: &[u8]) -> Result<(), Error> {
-        let target = self.target.clone();
-        let fail = |step| {
-            move |e| StoreError { step, cause: Some(e), path: target.clone(), outcome: Outcome::Unknown }
-        };
-        self.temporary.file.write_all(bytes).map_err(fail.clone()("it cannot be written"))?;
-        self.temporary.file.sync_all().map_err(fail.clone()("it cannot be synchronized"))?;
-        read_back(&self.temporary.path, bytes).map_err(fail.clone()("it cannot be read back"))?;
-        self.publish().map_err(fail.clone()("it cannot get its name"))?;
+        self.try_write(bytes).map_err(|(step, cause)| {
+            let path = self.target.clone();
+            StoreError { step, cause: Some(cause), path, outcome: Outcome::Unknown }.into()
+        })
+    }
+
+    /// Goes step by step; an error comes with the step that failed.
+    fn try_write(&mut self, bytes: &[u8]) -> Result<(), (&'static str, io::Error)> {
+        self.temporary.file.write_all(bytes).map_err(|e| ("it cannot be written", e))?;
+        self.temporary.file.sync_all().map_err(|e| ("it cannot be synchronized", e))?;
+        read_back(&self.temporary.path, bytes).map_err(|e| ("it cannot be read back", e))?;
+        self.publish().map_err(|e| ("it cannot be given its name", e))?;
         #[cfg(unix)]
-        if let Err(e) = sync_folder(&self.folder) {
+        sync_folder(&self.folder).map_err(|e| {
             // Reported as not stored, so it must not stand in the way of the next run.
             let _ = fs::remove_file(&self.target);
-            return Err(fail("its folder cannot be synchronized")(e).into());
-        }
+            ("its folder cannot be synchronized", e)
+        })?;
         Ok(())
     }
 
@@ -214,7 +220,7 @@ fn read_back(path: &Path, expected: &[u8]) -> io::Result<()> {
         match file.read(found.expose_mut()) {
             Ok(0) if rest.is_empty() => return Ok(()),
             Ok(n) if n > 0 && rest.starts_with(&found.expose()[..n]) => rest = &rest[n..],
-            Ok(_) => return Err(io::Error::other("the file holds something else than was written")),
+            Ok(_) => return Err(io::Error::other("the file does not hold what was written")),
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) => return Err(e),
         }
@@ -255,7 +261,7 @@ impl StoreError {
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut path = String::new();
-        crate::secret::Echoes::default().print(&self.path.to_string_lossy(), 200, &mut path);
+        crate::redact::Redactor::default().push_printable(&self.path.to_string_lossy(), 200, &mut path);
         let Self { step, cause, .. } = self;
         write!(f, "{path}: {step}")?;
         if let Some(cause) = cause {
@@ -263,7 +269,7 @@ impl fmt::Display for StoreError {
         }
         f.write_str("; ")?;
         f.write_str(match self.outcome {
-            Outcome::NotSent => "nothing was sent; choose another path or mend the folder",
+            Outcome::NotSent => "nothing was sent; choose another path or fix the folder",
             _ => "the shares are not stored there; store them elsewhere, or run the backup again",
         })
     }

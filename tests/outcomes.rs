@@ -195,7 +195,7 @@ fn one_line_of_advice(row: &Seen) -> Result<(), String> {
             "the request was not sent; check the address",
             "the request was not sent; check the clock",
         ],
-        Outcome::Refused => &["see what it says before you call again"],
+        Outcome::Refused => &["read its message before you call again"],
         Outcome::Unknown => &["the call may be repeated"],
     };
     if !advice.iter().any(|advice| line.contains(advice)) {

@@ -61,7 +61,7 @@ fn assert_not_sent(result: Result<FileSlot, Error>, path: &Path) -> String {
     let text = e.to_string();
     let Error::Store(e) = e else { panic!("{e:?}") };
     assert_eq!(e.path(), path);
-    assert!(text.ends_with("; nothing was sent; choose another path or mend the folder"), "{text}");
+    assert!(text.ends_with("; nothing was sent; choose another path or fix the folder"), "{text}");
     text
 }
 
@@ -218,7 +218,7 @@ fn reserve_refuses_a_folder_that_cannot_be_written() {
     if let Some(read_only) = Mounted::tmpfs("ro") {
         let path = read_only.path().join("backup.json");
         let text = assert_not_sent(FileSlot::reserve(&path), &path);
-        assert!(text.contains("no file can be made beside it"), "{text}");
+        assert!(text.contains("no file can be created next to it"), "{text}");
     }
 }
 

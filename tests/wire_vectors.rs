@@ -75,8 +75,8 @@ const WHOLE: &[(&str, Four<'_>)] = &[
 /// Texts that do not hold two shares: what is said, and at which line and column.
 const NOT_WHOLE: &[(&str, &str, usize, usize)] = &[
     // No JSON object.
-    ("", "it is JSON that ends too early", 1, 1),
-    (" \n\t", "it is JSON that ends too early", 2, 2),
+    ("", "it ends too early", 1, 1),
+    (" \n\t", "it ends too early", 2, 2),
     ("null", "it is not a JSON object", 1, 1),
     ("[]", "it is not a JSON object", 1, 1),
     ("\n  42", "it is not a JSON object", 2, 3),
@@ -84,19 +84,19 @@ const NOT_WHOLE: &[(&str, &str, usize, usize)] = &[
     ("\u{feff}{}", "it is not a JSON object", 1, 1),
     ("\u{a0}{}", "it is not a JSON object", 1, 1),
     ("<html>", "it is not a JSON object", 1, 1),
-    ("{", "it is JSON that ends too early", 1, 2),
+    ("{", "it ends too early", 1, 2),
     ("{]", "it is not JSON", 1, 2),
     ("{1:2}", "it is not JSON", 1, 2),
     ("{'a':2}", "it is not JSON", 1, 2),
     ("{,}", "it is not JSON", 1, 2),
     (r#"{"a"}"#, "it is not JSON", 1, 5),
     (r#"{"a":}"#, "it is not JSON", 1, 6),
-    (r#"{"a":1"#, "it is JSON that ends too early", 1, 7),
-    (r#"{"a":1,"#, "it is JSON that ends too early", 1, 8),
+    (r#"{"a":1"#, "it ends too early", 1, 7),
+    (r#"{"a":1,"#, "it ends too early", 1, 8),
     (r#"{"a":1,}"#, "it is not JSON", 1, 8),
     (r#"{"a":1 "b":2}"#, "it is not JSON", 1, 8),
     (r#"{"a":1]"#, "it is not JSON", 1, 7),
-    (r#"{"a"#, "it is JSON that ends too early", 1, 4),
+    (r#"{"a"#, "it ends too early", 1, 4),
     // A curve is missing, or no object.
     ("{}", "SECP256K1 is missing", 1, 1),
     (" {}", "SECP256K1 is missing", 1, 2),
@@ -127,53 +127,58 @@ const NOT_WHOLE: &[(&str, &str, usize, usize)] = &[
     (r#"{"SECP256K1":{"share":"a","id":null}}"#, "SECP256K1.id is not a string", 1, 32),
     (r#"{"SECP256K1":{"share":"a","id": [] }}"#, "SECP256K1.id is not a string", 1, 33),
     (r#"{"SECP256K1":{"share":}}"#, "SECP256K1.share is not a string", 1, 23),
-    (r#"{"SECP256K1":{"share":"#, "SECP256K1.share is JSON that ends too early", 1, 23),
-    (r#"{"SECP256K1":{"share":"a"#, "SECP256K1.share is JSON that ends too early", 1, 25),
-    (r#"{"SECP256K1":{"share""#, "SECP256K1 is JSON that ends too early", 1, 22),
+    (r#"{"SECP256K1":{"share":"#, "SECP256K1.share ends too early", 1, 23),
+    (r#"{"SECP256K1":{"share":"a"#, "SECP256K1.share ends too early", 1, 25),
+    (r#"{"SECP256K1":{"share""#, "SECP256K1 ends too early", 1, 22),
     // There twice, however the name is written.
-    (r#"{"SECP256K1":{"share":"a","share":"a","id":"b"}}"#, "SECP256K1.share is there twice", 1, 28),
-    (r#"{"SECP256K1":{"share":"a","id":"b","i\u0064":"b"}}"#, "SECP256K1.id is there twice", 1, 37),
+    (r#"{"SECP256K1":{"share":"a","share":"a","id":"b"}}"#, "SECP256K1.share appears twice", 1, 28),
+    (r#"{"SECP256K1":{"share":"a","id":"b","i\u0064":"b"}}"#, "SECP256K1.id appears twice", 1, 37),
     (
         "{\"SECP256K1\":{\"share\":\"a\",\"id\":\"b\"},\n\"\\u0053ECP256K1\":{\"share\":\"a\",\"id\":\"b\"}}",
-        "SECP256K1 is there twice",
+        "SECP256K1 appears twice",
         2,
         2,
     ),
     (
         r#"{"SECP256K1":{"share":"a","id":"b"},"ED25519":{"share":"c","id":"d"},"ED25519":null}"#,
-        "ED25519 is there twice",
+        "ED25519 appears twice",
         1,
         71,
     ),
     // Half a surrogate pair stands for no character.
-    (r#"{"SECP256K1":{"share":"\ud834","id":"b"}}"#, "SECP256K1.share holds half a surrogate pair", 1, 24),
-    (r#"{"SECP256K1":{"share":"\udd1e","id":"b"}}"#, "SECP256K1.share holds half a surrogate pair", 1, 24),
+    (r#"{"SECP256K1":{"share":"\ud834","id":"b"}}"#, "SECP256K1.share contains an unpaired surrogate", 1, 24),
+    (r#"{"SECP256K1":{"share":"\udd1e","id":"b"}}"#, "SECP256K1.share contains an unpaired surrogate", 1, 24),
     (
         r#"{"SECP256K1":{"share":"\udd1e\ud834","id":"b"}}"#,
-        "SECP256K1.share holds half a surrogate pair",
+        "SECP256K1.share contains an unpaired surrogate",
         1,
         24,
     ),
     (
         r#"{"SECP256K1":{"share":"\ud834\ud834","id":"b"}}"#,
-        "SECP256K1.share holds half a surrogate pair",
+        "SECP256K1.share contains an unpaired surrogate",
         1,
         24,
     ),
     (
         r#"{"SECP256K1":{"share":"\ud834\ue000","id":"b"}}"#,
-        "SECP256K1.share holds half a surrogate pair",
+        "SECP256K1.share contains an unpaired surrogate",
         1,
         24,
     ),
     (
         r#"{"SECP256K1":{"share":"\ud834\u0041","id":"b"}}"#,
-        "SECP256K1.share holds half a surrogate pair",
+        "SECP256K1.share contains an unpaired surrogate",
         1,
         24,
     ),
-    (r#"{"SECP256K1":{"share":"\ud834x","id":"b"}}"#, "SECP256K1.share holds half a surrogate pair", 1, 24),
-    (r#"{"SECP256K1":{"share":"a","id":"x\ud834\n"}}"#, "SECP256K1.id holds half a surrogate pair", 1, 33),
+    (
+        r#"{"SECP256K1":{"share":"\ud834x","id":"b"}}"#,
+        "SECP256K1.share contains an unpaired surrogate",
+        1,
+        24,
+    ),
+    (r#"{"SECP256K1":{"share":"a","id":"x\ud834\n"}}"#, "SECP256K1.id contains an unpaired surrogate", 1, 33),
     // No escapes, and what may not stand in a string without one.
     (r#"{"SECP256K1":{"share":"\x41","id":"b"}}"#, "SECP256K1.share is not JSON", 1, 24),
     (r#"{"SECP256K1":{"share":"\u00g0","id":"b"}}"#, "SECP256K1.share is not JSON", 1, 24),
@@ -182,19 +187,19 @@ const NOT_WHOLE: &[(&str, &str, usize, usize)] = &[
     // Behind the end.
     (
         r#"{"SECP256K1":{"share":"a","id":"b"},"ED25519":{"share":"c","id":"d"}}}"#,
-        "it has something behind its end",
+        "it is followed by something else",
         1,
         70,
     ),
     (
         "{\"SECP256K1\":{\"share\":\"a\",\"id\":\"b\"},\"ED25519\":{\"share\":\"c\",\"id\":\"d\"}}\n\n {}",
-        "it has something behind its end",
+        "it is followed by something else",
         3,
         2,
     ),
     (
         "{\"SECP256K1\":{\"share\":\"a\",\"id\":\"b\"},\"ED25519\":{\"share\":\"c\",\"id\":\"d\"}}\0",
-        "it has something behind its end",
+        "it is followed by something else",
         1,
         70,
     ),
@@ -675,7 +680,7 @@ fn a_failure_becomes_the_error_of_the_same_name() {
     assert_eq!(
         e.to_string(),
         "the service refused: status 400, BAD_REQUEST, Can't parse the request body; \
-         see what it says before you call again"
+         read its message before you call again"
     );
     let e = error(503, "");
     assert!(matches!(e, Error::Failed(_)) && e.outcome() == Outcome::Unknown);
@@ -687,7 +692,7 @@ fn a_failure_becomes_the_error_of_the_same_name() {
     assert!(matches!(e, Error::Unreadable(_)) && e.outcome() == Outcome::Unknown);
     assert_eq!(
         e.to_string(),
-        "the answer (status 200, 0 bytes) could not be read: it is JSON that ends too early; \
+        "the answer (status 200, 0 bytes) could not be read: it ends too early; \
          shares may have been made: keep the body of this error, and the call may be repeated"
     );
 }

@@ -9,9 +9,10 @@ use std::env;
 
 use rustls_pki_types::ServerName;
 use ureq::http::Uri;
+use ureq::http::uri::Authority;
 use ureq::{Agent, Proxy, ProxyProtocol};
 
-use super::connection::{NoLookup, RECORD, connector};
+use super::connection::{NoLookup, RECORD, bare_host, connector};
 use super::tls::{self, Roots};
 use super::transport::Endpoint;
 use super::{Client, Shared};
@@ -73,7 +74,7 @@ impl ClientBuilder {
 
     /// Where the Enclave MPC API is served: `https://host[:port][/prefix]`.
     ///
-    /// Plain `http` is accepted to `localhost` and loopback addresses only. User names and passwords are refused.
+    /// Plain `http` is accepted only for `localhost` and loopback addresses. User names and passwords are refused.
     /// Defaults to `https://mpc-client.portalhq.io`.
     pub fn base_url(mut self, url: impl AsRef<str>) -> Self {
         self.base_url = url.as_ref().into();
@@ -104,11 +105,11 @@ impl ClientBuilder {
         self
     }
 
-    /// How often a call is tried, from 1 to 100.
+    /// How many times a call is tried at most: 1 to 100.
     ///
     /// `backup` is repeated only while the service provably did not act: the request was not sent, or was put off with
-    /// a 429 whose `Retry-After` fits into what is left of the timeout. `confirm` may be repeated at any time, and is
-    /// also after a 5xx and a broken connection. A wrong certificate or an unknown name is never repeated.
+    /// a 429 whose `Retry-After` fits into what is left of the timeout. `confirm` is idempotent, so it
+    /// is also repeated after a 5xx or a broken connection. A wrong certificate or an unknown name is never repeated.
     ///
     /// Defaults to 3.
     pub fn attempts(mut self, attempts: u32) -> Self {
@@ -117,15 +118,18 @@ impl ClientBuilder {
     }
 
     /// Trusts these root certificates (PEM, one or more) instead of the bundled ones of Mozilla.
+    ///
+    /// Cannot be combined with [`platform_verifier`](Self::platform_verifier). Defaults to Mozilla's roots, compiled in.
     pub fn root_certs_pem(mut self, pem: impl AsRef<[u8]>) -> Self {
         self.root_certs_pem = Some(pem.as_ref().into());
         self
     }
 
-    /// Shows this certificate to the server: PEM with the chain, the client's own certificate first, and the private
+    /// Presents this certificate to the server: PEM with the chain, the client's own certificate first, and the private
     /// key (PKCS#8, SEC1 or PKCS#1, not encrypted).
     ///
     /// The copy in the builder is wiped; ureq and rustls keep copies of the key that are not.
+    /// Defaults to none.
     pub fn client_cert_pem(mut self, pem: impl AsRef<[u8]>) -> Self {
         self.client_cert_pem = Some(SecretBytes::new(pem.as_ref().into()));
         self
@@ -139,10 +143,10 @@ impl ClientBuilder {
         self
     }
 
-    /// Goes through this proxy by CONNECT: `http://[user:password@]host[:port]`, or `https://…`.
+    /// Connects through this HTTP proxy, with CONNECT: `http://[user:password@]host[:port]`, or `https://…`.
     ///
-    /// The proxy sees the host name of the service and encrypted bytes. Plain loopback addresses are never asked
-    /// through it. An `https` proxy is held to the same roots as the service, and is shown the client certificate if it
+    /// The proxy sees the host name of the service and encrypted bytes. Plain HTTP to loopback
+    /// never goes through it. An `https` proxy is held to the same roots as the service, and is shown the client certificate if it
     /// asks. Defaults to none.
     pub fn proxy(mut self, url: impl AsRef<str>) -> Self {
         self.proxy = Some(SecretBytes::new(url.as_ref().as_bytes().into()));
@@ -150,7 +154,8 @@ impl ClientBuilder {
     }
 
     /// Takes the proxy from the first of `HTTPS_PROXY`, `https_proxy`, `ALL_PROXY`, `all_proxy` that is set and not
-    /// empty, unless `NO_PROXY` or `no_proxy` names the host or a domain that it is in; [`proxy`](Self::proxy) goes first.
+    /// empty, unless `NO_PROXY` or `no_proxy` names the host or a domain that it is in. [`proxy`](Self::proxy) takes
+    /// precedence.
     ///
     /// Defaults to `false`: the environment is not looked at.
     pub fn proxy_from_env(mut self, on: bool) -> Self {
@@ -168,13 +173,13 @@ impl ClientBuilder {
 
     /// The longest answer that is taken for shares, from 1 byte to 1 GiB; a real one has about 15 KB.
     ///
-    /// Of a longer one the error keeps that many bytes. Defaults to 1 MiB.
+    /// Of a longer answer, the error keeps the first `max` bytes. Defaults to 1 MiB.
     pub fn max_response_bytes(mut self, max: usize) -> Self {
         self.max_response_bytes = max;
         self
     }
 
-    /// What this program calls itself: visible ASCII and spaces, at most 256 of them.
+    /// The `User-Agent` header: 1 to 256 visible ASCII characters and spaces.
     ///
     /// Defaults to `portal-backup/` and the version of this crate.
     pub fn user_agent(mut self, name: impl AsRef<str>) -> Self {
@@ -182,7 +187,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Sends even while the logger takes `TRACE` of `ureq_proto`, which writes answers, that is shares, to the log.
+    /// Sends even while `ureq_proto` is logged at `TRACE`, which writes the shares to the log.
     ///
     /// Defaults to `false`: such a call is refused before anything is sent.
     pub fn allow_trace_logging(mut self, on: bool) -> Self {
@@ -290,8 +295,7 @@ fn endpoint(setting: &'static str, url: &str, path: &str) -> Result<Endpoint, In
     }
     let url = url.trim_end_matches('/');
     let uri: Uri = format!("{url}{path}").parse().map_err(|_| mistake("is not a URL"))?;
-    let host = uri.host().unwrap_or_default();
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let host = bare_host(&uri);
     let is_loopback = host.eq_ignore_ascii_case("localhost")
         || host.parse::<core::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
     let is_plain = match uri.scheme_str() {
@@ -300,14 +304,19 @@ fn endpoint(setting: &'static str, url: &str, path: &str) -> Result<Endpoint, In
         Some("http") => return Err(mistake("must be https, but to this machine itself")),
         _ => return Err(mistake("must start with https://")),
     };
-    let has_port = uri.authority().is_some_and(|authority| authority.as_str().len() > authority.host().len());
-    if has_port && uri.port_u16().is_none_or(|port| port == 0) {
+    if !uri.authority().is_some_and(has_usable_port) {
         return Err(mistake("has a wrong port"));
     }
     if ServerName::try_from(host).is_err() {
         return Err(mistake("has a wrong host name"));
     }
     Ok(Endpoint { uri, is_plain })
+}
+
+/// Whether there is no port, or one that can be connected to; ureq would replace any other by the default one.
+fn has_usable_port(authority: &Authority) -> bool {
+    let host_and_port = authority.as_str().rsplit('@').next().unwrap_or_default();
+    host_and_port.len() == authority.host().len() || authority.port_u16().is_some_and(|port| port != 0)
 }
 
 const PROXY_MISTAKE: &str = "the proxy must be http://[user:password@]host[:port], or https";
@@ -335,12 +344,7 @@ fn proxy(url: &str, exceptions: Option<&str>) -> Option<Proxy> {
     if !matches!(parsed.protocol(), ProxyProtocol::Http | ProxyProtocol::Https) || parsed.host().is_empty() {
         return None;
     }
-    // ureq would take a port that is none for the default one.
-    let authority = parsed.uri().authority()?;
-    let place = authority.as_str().rsplit('@').next()?;
-    if place.len() > authority.host().len() && authority.port_u16().is_none_or(|port| port == 0) {
-        return None;
-    }
+    parsed.uri().authority().filter(|&authority| has_usable_port(authority))?;
     let mut builder = Proxy::builder(parsed.protocol()).host(parsed.host()).port(parsed.port());
     if let Some(user) = parsed.username() {
         builder = builder.username(user);

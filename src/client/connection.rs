@@ -25,7 +25,7 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Error, Timeout, config::Config};
 
-use super::gather::GatherAndWipe;
+use super::gather::Gather;
 use crate::secret::ApiKey;
 
 /// The plain text of one TLS record (RFC 8446, section 5.1): room for what is sent at once.
@@ -36,7 +36,7 @@ pub(super) fn connector(key: Arc<ApiKey>) -> impl Connector {
     ().chain(ConnectProxyConnector::default())
         .chain(LookUpAndConnect)
         .chain(RustlsConnector::default())
-        .chain(GatherAndWipe(key))
+        .chain(Gather(key))
 }
 
 /// Answers no name: [`LookUpAndConnect`] does.
@@ -111,7 +111,7 @@ fn connect(addrs: &[SocketAddr], deadline: &Deadline) -> Result<TcpStream, Error
         let share = if i + 1 < addrs.len() { left / 2 } else { left };
         match TcpStream::connect_timeout(addr, share.max(LEAST)) {
             Ok(stream) => return Ok(stream),
-            Err(e) if is_timeout(&e) => error = Error::Timeout(Timeout::Connect),
+            Err(e) if e.kind() == io::ErrorKind::TimedOut => error = Error::Timeout(Timeout::Connect),
             Err(e) => error = e.into(),
         }
     }
@@ -142,7 +142,8 @@ fn new_timeout(last: Duration, left: Duration) -> Option<Duration> {
     (!is_fit).then(|| (left - left / 16).max(LEAST))
 }
 
-fn is_timeout(e: &io::Error) -> bool {
+/// Whether a read or write may go on, if there is time left.
+fn is_passing(e: &io::Error) -> bool {
     matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
 }
 
@@ -168,7 +169,7 @@ impl Transport for Socket {
             match self.stream.write(&self.buffers.output()[sent..amount]) {
                 Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
                 Ok(n) => sent += n,
-                Err(e) if is_timeout(&e) => {}
+                Err(e) if is_passing(&e) => {}
                 Err(e) => return Err(e.into()),
             }
         }
@@ -187,7 +188,7 @@ impl Transport for Socket {
                     self.buffers.input_appended(n);
                     return Ok(n > 0);
                 }
-                Err(e) if is_timeout(&e) => {}
+                Err(e) if is_passing(&e) => {}
                 Err(e) => return Err(e.into()),
             }
         }
@@ -205,9 +206,14 @@ impl Transport for Socket {
     }
 }
 
-fn look_up(uri: &Uri, deadline: &Deadline) -> Result<Vec<SocketAddr>, Error> {
+/// The host without the brackets of an IPv6 address.
+pub(super) fn bare_host(uri: &Uri) -> &str {
     let host = uri.host().unwrap_or_default();
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+}
+
+fn look_up(uri: &Uri, deadline: &Deadline) -> Result<Vec<SocketAddr>, Error> {
+    let host = bare_host(uri);
     let default_port = if uri.scheme() == Some(&Scheme::HTTP) { 80 } else { 443 };
     let port = uri.port_u16().unwrap_or(default_port);
     if let Ok(ip) = host.parse::<IpAddr>() {

@@ -15,15 +15,15 @@ use zeroize::Zeroize as _;
 use crate::secret::ApiKey;
 
 /// The outermost connector, over TLS.
-pub(super) struct GatherAndWipe(pub(super) Arc<ApiKey>);
+pub(super) struct Gather(pub(super) Arc<ApiKey>);
 
-impl fmt::Debug for GatherAndWipe {
+impl fmt::Debug for Gather {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("GatherAndWipe")
+        f.write_str("Gather")
     }
 }
 
-impl<In: Transport> Connector<In> for GatherAndWipe {
+impl<In: Transport> Connector<In> for Gather {
     type Out = Gathered<In>;
 
     fn connect(&self, _: &ConnectionDetails, chained: Option<In>) -> Result<Option<Self::Out>, Error> {
@@ -32,10 +32,10 @@ impl<In: Transport> Connector<In> for GatherAndWipe {
             key: self.0.clone(),
             held: 0,
             in_body: false,
-            has_received: false,
-            is_outermost: false,
-            is_rested: false,
-            was_full: false,
+            input_is_dirty: false,
+            carries_requests: false,
+            checked_since_use: false,
+            tls_may_hold_more: false,
         }))
     }
 }
@@ -51,13 +51,13 @@ pub(super) struct Gathered<T: Transport> {
     /// Whether the head of the current request has passed.
     in_body: bool,
     /// Whether the input buffer may hold what was received.
-    has_received: bool,
+    input_is_dirty: bool,
     /// Whether requests of ours go in here, and not the records and the CONNECT of a tunnel.
-    is_outermost: bool,
-    /// Whether the connection was asked about since it was last used.
-    is_rested: bool,
-    /// Whether the last read filled all its room, so that TLS may hold more.
-    was_full: bool,
+    carries_requests: bool,
+    /// Whether somebody asked if the connection is open since it was last used.
+    checked_since_use: bool,
+    /// Whether the last read filled all its room.
+    tls_may_hold_more: bool,
 }
 
 impl<T: Transport> fmt::Debug for Gathered<T> {
@@ -67,7 +67,7 @@ impl<T: Transport> fmt::Debug for Gathered<T> {
 }
 
 impl<T: Transport> Gathered<T> {
-    /// Puts the key into the head that is held, once for each request of ours; a CONNECT is none.
+    /// Puts the key into the head that is held, once for each request of ours; a CONNECT is not one of them.
     fn authorize(&mut self) -> Result<(), Error> {
         let output = self.inner.buffers().output();
         let (len, head) = (output.len(), &output[..self.held]);
@@ -81,15 +81,15 @@ impl<T: Transport> Gathered<T> {
             room.ok_or(Error::LargeResponseHeader(at + part.len(), len))?.copy_from_slice(part);
             at += part.len();
         }
-        (self.held, self.in_body, self.is_outermost) = (at, true, true);
+        (self.held, self.in_body, self.carries_requests) = (at, true, true);
         Ok(())
     }
 
-    /// Whether more came than was asked for, and lies in a buffer of TLS or below where a look at the socket does not
-    /// find it. It must never be taken for the answer to the next request.
+    /// Whether bytes that nobody asked for wait in a buffer of TLS, where a look at the socket does not find them. They
+    /// must never be taken for the answer to the next request.
     fn has_more(&mut self) -> bool {
-        // What TLS decrypted it hands out up to the room there is, and the bytes below it the socket knows of.
-        if !self.was_full {
+        // TLS fills the room it is given before it holds anything back, and the socket knows what lies below TLS.
+        if !self.tls_may_hold_more {
             return false;
         }
         let no_time = Duration::Exact(core::time::Duration::ZERO);
@@ -113,9 +113,9 @@ impl<T: Transport> Gathered<T> {
     /// Wipes what was received, once all of it is read.
     fn wipe_input(&mut self) {
         let buffers = self.inner.buffers();
-        if self.has_received && buffers.input().is_empty() {
+        if self.input_is_dirty && buffers.input().is_empty() {
             buffers.input_append_buf().zeroize();
-            self.has_received = false;
+            self.input_is_dirty = false;
         }
     }
 }
@@ -151,7 +151,7 @@ impl<T: Transport> Transport for Gathered<T> {
                 return Ok(true);
             }
         }
-        (self.in_body, self.is_rested) = (false, false);
+        (self.in_body, self.checked_since_use) = (false, false);
         self.wipe_input();
         let buffers = self.inner.buffers();
         let room = buffers.input_append_buf().len();
@@ -159,9 +159,9 @@ impl<T: Transport> Transport for Gathered<T> {
         if room == 0 {
             return Err(Error::LargeResponseHeader(unread, unread));
         }
-        self.has_received = true;
+        self.input_is_dirty = true;
         let is_open = self.inner.await_input(timeout)?;
-        self.was_full = self.inner.buffers().input().len() == unread + room;
+        self.tls_may_hold_more = self.inner.buffers().input().len() == unread + room;
         Ok(is_open)
     }
 
@@ -169,8 +169,8 @@ impl<T: Transport> Transport for Gathered<T> {
         // ureq asks when it puts a connection away and again when it takes it out. Only the latter decides, and each
         // answer costs three system calls. Inside of a tunnel there is only the one question that TLS passes on.
         let is_clean = self.held == 0 && self.inner.buffers().input().is_empty();
-        let was_rested = core::mem::replace(&mut self.is_rested, true);
-        let is_put_away = self.is_outermost && !was_rested;
+        let was_rested = core::mem::replace(&mut self.checked_since_use, true);
+        let is_put_away = self.carries_requests && !was_rested;
         if is_put_away {
             self.wipe_input();
         }

@@ -18,7 +18,8 @@ use ureq::Agent;
 
 use self::transport::{Answer, Endpoint};
 use crate::error::{Error, InvalidInput, Outcome};
-use crate::secret::{ApiKey, Echoes};
+use crate::redact::Redactor;
+use crate::secret::ApiKey;
 use crate::wire::backup::{BackupShares, GenerateResponse};
 use crate::wire::confirm::StoredShares;
 use crate::wire::{self, Failure, Unreadable};
@@ -47,12 +48,12 @@ impl Client {
     /// # Errors
     ///
     /// - No crypto provider (the feature `ring` is off and the program installed none): [`Error::InvalidInput`],
-    ///   nothing was sent.
+    ///   nothing was sent; enable `ring`, or call rustls' `CryptoProvider::install_default` first.
     pub fn new(key: ApiKey) -> Result<Self, Error> {
         ClientBuilder::new(key).build()
     }
 
-    /// Starts to set a client up.
+    /// Starts building a client.
     pub fn builder(key: ApiKey) -> ClientBuilder {
         ClientBuilder::new(key)
     }
@@ -75,19 +76,19 @@ impl Client {
     pub fn backup(&self, generate: &GenerateResponse<'_>) -> Result<BackupShares, Error> {
         let deadline = self.deadline();
         let sent = generate.shares();
-        let mut echoes = Echoes::of_key(&self.0.key);
+        let mut redactor = Redactor::of_key(&self.0.key);
         for share in &sent {
-            echoes.add_share(share.expose_share().as_bytes());
+            redactor.add_share(share.expose_share().as_bytes());
         }
         let request = wire::backup::request(generate);
-        self.repeat(deadline, &self.0.backup, &request, &echoes, false, |answer| {
+        self.repeat(deadline, &self.0.backup, &request, &redactor, false, |answer| {
             let Answer { status, retry_after, body, cut, .. } = answer;
             if let (Some(why), 200..=299) = (cut, status) {
                 return Err(Failure::Unreadable(Unreadable::new(status, why, body)));
             }
-            let shares = wire::backup::respond(status, retry_after.as_deref(), body, &echoes)?;
+            let shares = wire::backup::respond(status, retry_after.as_deref(), body, &redactor)?;
             // Ids are shown to people and logged; what is documented is short and no secret.
-            if shares.share_pair_ids().iter().any(|id| id.len() > 256 || echoes.are_id(id)) {
+            if shares.share_pair_ids().iter().any(|id| id.len() > 256 || redactor.is_in_id(id)) {
                 let what = "an id is very long, or repeats a secret that was sent";
                 return Err(Failure::Unreadable(Unreadable::new(status, what, shares.into_json())));
             }
@@ -95,16 +96,23 @@ impl Client {
         })
     }
 
-    /// Says that the shares are stored: `PATCH /api/v3/clients/me/backup-share-pairs`.
+    /// Tells Portal that the shares are stored: `PATCH /api/v3/clients/me/backup-share-pairs`.
     ///
     /// From here on the wallet is recovered from them. The call is idempotent.
     ///
     /// # Errors
     ///
-    /// - As for [`backup`](Self::backup), but for [`Error::Unreadable`]; the shares stay stored, so confirm later, from
-    ///   another process with [`StoredShares::from_share_pair_ids`].
+    /// The shares stay stored in every case; another process may confirm them, with
+    /// [`StoredShares::from_share_pair_ids`].
     ///
-    /// Shares that are not stored do not compile:
+    /// - Name, connection, TLS, or the deadline before the request was out: [`Error::Transport`] with
+    ///   [`Outcome::NotSent`]; call again when the cause is gone.
+    /// - Connection or deadline after that: [`Error::Transport`] with [`Outcome::Unknown`]; call again.
+    /// - Status 3xx or 4xx: [`Error::Refused`]; read its id and message.
+    /// - Status 5xx: [`Error::Failed`]; call again.
+    /// - `ureq_proto` is logged at TRACE: [`Error::InvalidInput`]; see [`ClientBuilder::allow_trace_logging`].
+    ///
+    /// Confirming shares that were not stored does not compile:
     ///
     /// ```compile_fail,E0308
     /// # use portal_backup::{BackupShares, Client, Error};
@@ -114,10 +122,10 @@ impl Client {
     /// ```
     pub fn confirm(&self, stored: &StoredShares) -> Result<(), Error> {
         let deadline = self.deadline();
-        let echoes = Echoes::of_key(&self.0.key);
+        let redactor = Redactor::of_key(&self.0.key);
         let request = wire::confirm::request(stored.share_pair_ids());
-        self.repeat(deadline, &self.0.confirm, &request, &echoes, true, |answer| {
-            wire::confirm::respond(answer.status, answer.retry_after.as_deref(), &answer.body, &echoes)
+        self.repeat(deadline, &self.0.confirm, &request, &redactor, true, |answer| {
+            wire::confirm::respond(answer.status, answer.retry_after.as_deref(), &answer.body, &redactor)
         })
     }
 
@@ -131,7 +139,7 @@ impl Client {
         deadline: Instant,
         endpoint: &Endpoint,
         request: &wire::Request,
-        echoes: &Echoes<'_>,
+        redactor: &Redactor<'_>,
         is_idempotent: bool,
         read: impl Fn(Answer) -> Result<T, Failure>,
     ) -> Result<T, Error> {
@@ -139,12 +147,13 @@ impl Client {
         // ureq-proto writes heads and bodies to this target; no filter of ours could take that back.
         if !shared.allow_trace_logging && log::log_enabled!(target: "ureq_proto::util", log::Level::Trace) {
             return Err(
-                InvalidInput::new("logging of `ureq_proto` at TRACE would write shares to the log").into()
+                InvalidInput::new("`ureq_proto` is logged at TRACE, which would write shares to the log: turn that off, or call `allow_trace_logging(true)`").into()
             );
         }
         let mut attempt = 1;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
+            // The agent's own timeout is as good at first, and spares the request settings of its own.
             let is_begun = shared.timeout.saturating_sub(left) > Duration::from_millis(1);
             let tried = transport::exchange(
                 &shared.agent,
@@ -152,12 +161,12 @@ impl Client {
                 request,
                 is_begun.then_some(left),
                 shared.max_response_bytes,
-                echoes,
+                redactor,
             )
             .map_err(Error::Transport)
             .and_then(|mut answer| {
                 let location = answer.location_host.take();
-                read(answer).map_err(|failure| Error::from(failure).with_redirect(location, echoes))
+                read(answer).map_err(|failure| name_redirect(failure.into(), location.as_deref(), redactor))
             });
             let error = match tried {
                 Ok(done) => return Ok(done),
@@ -182,15 +191,13 @@ impl Client {
     }
 }
 
-impl Error {
-    fn with_redirect(mut self, host: Option<String>, echoes: &Echoes<'_>) -> Self {
-        if let (Self::Refused(refusal), Some(host)) = (&mut self, host) {
-            if refusal.status() < 400 {
-                refusal.name_redirect(&host, echoes);
-            }
+fn name_redirect(mut error: Error, host: Option<&str>, redactor: &Redactor<'_>) -> Error {
+    if let (Error::Refused(refusal), Some(host)) = (&mut error, host) {
+        if refusal.status() < 400 {
+            refusal.name_redirect(host, redactor);
         }
-        self
     }
+    error
 }
 
 impl fmt::Debug for Client {
@@ -209,7 +216,8 @@ impl fmt::Debug for Client {
 ///
 /// # Errors
 ///
-/// - A key or generate response that cannot be used: [`Error::InvalidInput`], nothing was sent.
+/// - A key or generate response that cannot be used: [`Error::InvalidInput`], nothing was sent; correct it.
+/// - No crypto provider: see [`Client::new`].
 /// - Everything of [`Client::backup`].
 ///
 /// ```no_run

@@ -11,11 +11,9 @@ use ureq::{Agent, Body, SendBody, Timeout};
 
 use super::connection::is_name_not_found;
 use crate::error::{Outcome, TransportError};
-use crate::secret::{Echoes, SecretBytes};
+use crate::redact::Redactor;
+use crate::secret::SecretBytes;
 use crate::wire;
-
-/// How much of a body that is no success is read: documented ones have less than a hundred bytes.
-const MAX_ERROR_BODY: usize = 64 << 10;
 
 /// One of the two calls' addresses.
 pub(super) struct Endpoint {
@@ -42,26 +40,22 @@ pub(super) fn exchange(
     request: &wire::Request,
     timeout: Option<Duration>,
     max_response_bytes: usize,
-    echoes: &Echoes<'_>,
+    redactor: &Redactor<'_>,
 ) -> Result<Answer, TransportError> {
     let mut body = CountedBody { unread: request.body() };
     let answered = send(agent, endpoint, request, timeout, &mut body);
     // ureq's errors do not tell a request that never left from one whose answer was lost. The body does: as long as
     // some of it was not even asked for, the service cannot have the whole request.
     let outcome = if body.unread.is_empty() { Outcome::Unknown } else { Outcome::NotSent };
-    let mut response = answered.map_err(|e| explain(&e, outcome, endpoint, echoes))?;
+    let mut response = answered.map_err(|e| explain(&e, outcome, endpoint, redactor))?;
 
+    let status = response.status();
     let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
-    let mut answer = Answer {
-        status: response.status().as_u16(),
-        retry_after: text(header::RETRY_AFTER).map(String::from),
-        location_host: text(header::LOCATION).map(host_of),
-        body: SecretBytes::new(alloc::vec::Vec::new()),
-        cut: None,
-    };
-    let max = if response.status().is_success() { max_response_bytes } else { MAX_ERROR_BODY };
-    answer.cut = receive(response.body_mut(), max, &mut answer.body).err();
-    Ok(answer)
+    let retry_after = text(header::RETRY_AFTER).map(String::from);
+    let location_host = text(header::LOCATION).map(host_of);
+    let max = if status.is_success() { max_response_bytes } else { wire::MAX_ERROR_BODY };
+    let (body, cut) = receive(response.body_mut(), max);
+    Ok(Answer { status: status.as_u16(), retry_after, location_host, body, cut })
 }
 
 fn send(
@@ -103,20 +97,21 @@ impl Read for CountedBody<'_> {
     }
 }
 
-/// Receives up to `max` bytes into a buffer of the announced size; when it has to grow, the old one is wiped.
-fn receive(body: &mut Body, max: usize, into: &mut SecretBytes) -> Result<(), String> {
+/// Receives up to `max` bytes into a buffer of the announced size, and says why there are no more of them if there
+/// should be. A larger buffer takes the place of one that is full, which is wiped.
+fn receive(body: &mut Body, max: usize) -> (SecretBytes, Option<String>) {
     const ROOM_IF_NOT_ANNOUNCED: usize = 16 << 10;
     let announced = body.content_length().map(|n| usize::try_from(n).unwrap_or(usize::MAX));
     let mut reader = body.as_reader();
     let mut received = 0;
     let mut buffer = SecretBytes::zeroed(announced.unwrap_or(ROOM_IF_NOT_ANNOUNCED).min(max));
-    let ended = loop {
+    let cut = loop {
         let mut beyond = [0];
         let is_full = received == buffer.len();
         let room = if is_full { &mut beyond[..] } else { &mut buffer.expose_mut()[received..] };
         match reader.read(room) {
-            Ok(0) => break Ok(()),
-            Ok(_) if received == max => break Err(format!("it is longer than {max} bytes")),
+            Ok(0) => break None,
+            Ok(_) if received == max => break Some(format!("it is longer than {max} bytes")),
             Ok(n) => {
                 if is_full {
                     let mut larger =
@@ -137,13 +132,12 @@ fn receive(body: &mut Body, max: usize, into: &mut SecretBytes) -> Result<(), St
                     ureq::Error::Timeout(_) => "the time was up",
                     _ => "the connection broke",
                 };
-                break Err(format!("{why} after {received} bytes of it"));
+                break Some(format!("{why} after {received} bytes of it"));
             }
         }
     };
     buffer.truncate(received);
-    *into = buffer;
-    ended
+    (buffer, cut)
 }
 
 /// The host in a `Location` (RFC 9110, section 10.2.2); the rest of it may hold anything.
@@ -155,14 +149,19 @@ fn host_of(location: &str) -> String {
         _ => return "the same host".into(),
     };
     let uri = whole.parse::<Uri>().ok();
-    uri.as_ref().and_then(Uri::host).unwrap_or("an address that is no URL").into()
+    uri.as_ref().and_then(Uri::host).unwrap_or("an invalid address").into()
 }
 
 /// Says what went wrong, in words that are safe to show.
-fn explain(e: &ureq::Error, outcome: Outcome, endpoint: &Endpoint, echoes: &Echoes<'_>) -> TransportError {
+fn explain(
+    e: &ureq::Error,
+    outcome: Outcome,
+    endpoint: &Endpoint,
+    redactor: &Redactor<'_>,
+) -> TransportError {
     let host = endpoint.uri.host().unwrap_or_default();
     let mut what = format!("{host}: ");
-    let mut say = |text: &str| echoes.print(text, 200, &mut what);
+    let mut say = |text: &str| redactor.push_printable(text, 200, &mut what);
     let mut advice = "try again";
     let mut repeatable = false;
     match e {
@@ -214,7 +213,9 @@ fn tls_advice(e: &rustls::Error) -> &'static str {
         rustls::Error::InvalidCertificate(
             Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. },
         ) => "check the clock of this machine, then the server's certificate",
-        rustls::Error::InvalidCertificate(_) => "check the address, the roots and who is on the line",
-        _ => "check the address and who is on the line",
+        rustls::Error::InvalidCertificate(_) => {
+            "check the address and the roots; the connection may be intercepted"
+        }
+        _ => "check the address; the connection may be intercepted",
     }
 }

@@ -1,15 +1,17 @@
 //! `POST /v1/backup`: a generate response in, two backup shares out.
 
-use alloc::string::{String, ToString as _};
+use alloc::format;
+use alloc::string::ToString as _;
 use alloc::vec::Vec;
 use core::fmt;
 
 use super::confirm::StoredShares;
 use super::json::{Escaped, line_and_column};
-use super::mpc_share::{MpcShare, SharePair};
+use super::mpc_share::{Mistake, MpcShare, SharePair};
 use super::{Failure, Request, Unreadable, is_success, refusal};
 use crate::error::{Error, InvalidInput};
-use crate::secret::{Echoes, SecretBytes, SecretString};
+use crate::redact::Redactor;
+use crate::secret::{SecretBytes, SecretString};
 
 /// Where Portal serves this call.
 pub const BASE_URL: &str = "https://mpc-client.portalhq.io";
@@ -19,7 +21,7 @@ pub(crate) const PATH: &str = "/v1/backup";
 /// The longest generate response that is accepted, in bytes; a real one has about 15 KB.
 pub const MAX_GENERATE_RESPONSE: usize = 4 << 20;
 
-/// The text that `generate` answered, checked but not changed: it is sent verbatim.
+/// The text that `generate` returned, checked but not changed: it is sent verbatim.
 ///
 /// Borrows the text; wiping that is its owner's.
 pub struct GenerateResponse<'a> {
@@ -36,7 +38,7 @@ impl<'a> GenerateResponse<'a> {
     /// # Errors
     ///
     /// - Longer than [`MAX_GENERATE_RESPONSE`], not JSON, a member missing, empty, of another type or there twice, or
-    ///   something behind the object: [`Error::InvalidInput`], which says what is wrong and where, never a value.
+    ///   something after the object: [`Error::InvalidInput`], which says what is wrong and where, never a value.
     ///   Nothing was sent; pass the body of the generate call as it came.
     ///
     /// ```
@@ -54,11 +56,7 @@ impl<'a> GenerateResponse<'a> {
         }
         match SharePair::find(text) {
             Ok(shares) => Ok(Self { text, shares }),
-            Err(mistake) => {
-                let (line, column) = line_and_column(text, mistake.offset);
-                let what = alloc::format!("generate response: {mistake}");
-                Err(InvalidInput::new(what).at(line, column).into())
-            }
+            Err(mistake) => Err(invalid("generate response", text.as_bytes(), &mistake).into()),
         }
     }
 
@@ -90,8 +88,15 @@ pub struct BackupShares {
 /// A text that does not hold two shares, whole.
 struct NotShares {
     json: SecretBytes,
-    what: String,
-    position: Option<(usize, usize)>,
+    /// None when it is not even UTF-8.
+    mistake: Option<Mistake>,
+}
+
+const NOT_UTF8: &str = "it is not UTF-8";
+
+fn invalid(name: &str, text: &[u8], mistake: &Mistake) -> InvalidInput {
+    let (line, column) = line_and_column(text, mistake.offset);
+    InvalidInput::new(format!("{name}: {mistake}")).at(line, column)
 }
 
 impl BackupShares {
@@ -102,30 +107,23 @@ impl BackupShares {
     /// # Errors
     ///
     /// - Not UTF-8, or not one JSON object with both shares: [`Error::InvalidInput`], which says what is wrong and
-    ///   where; the stored text is damaged or is something else.
+    ///   where; the stored text is damaged or is something else: load another copy.
     pub fn parse(text: impl Into<Vec<u8>>) -> Result<Self, Error> {
-        Self::from_json(SecretBytes::new(text.into())).map_err(|e| {
-            let mistake = InvalidInput::new(alloc::format!("backup shares: {}", e.what));
-            match e.position {
-                Some((line, column)) => mistake.at(line, column).into(),
-                None => mistake.into(),
-            }
+        Self::from_json(SecretBytes::new(text.into())).map_err(|NotShares { json, mistake }| {
+            let name = "backup shares";
+            let mistake = match mistake {
+                Some(mistake) => invalid(name, json.expose(), &mistake),
+                None => InvalidInput::new(format!("{name}: {NOT_UTF8}")),
+            };
+            mistake.into()
         })
     }
 
     fn from_json(json: SecretBytes) -> Result<Self, NotShares> {
-        let json = SecretString::from_utf8(json).map_err(|(json, _)| NotShares {
-            json,
-            what: "it is not UTF-8".into(),
-            position: None,
-        })?;
+        let json = SecretString::from_utf8(json).map_err(|json| NotShares { json, mistake: None })?;
         match SharePair::find(json.expose()) {
             Ok(shares) => Ok(Self { json, shares }),
-            Err(mistake) => Err(NotShares {
-                what: mistake.to_string(),
-                position: Some(line_and_column(json.expose(), mistake.offset)),
-                json: json.into_bytes(),
-            }),
+            Err(mistake) => Err(NotShares { json: json.into_bytes(), mistake: Some(mistake) }),
         }
     }
 
@@ -156,7 +154,7 @@ impl BackupShares {
     /// Stores the shares by any means of the caller's, and returns the proof that `confirm` asks for.
     ///
     /// `save` gets the text of [`expose_json`](Self::expose_json). It must not return `Ok` before the shares would
-    /// outlive a power cut, and had better read them back: from the confirmation on, the wallet is recovered from
+    /// outlive a power cut, and should read them back: from the confirmation on, the wallet is recovered from
     /// them.
     ///
     /// # Errors
@@ -225,21 +223,24 @@ pub fn request(generate: &GenerateResponse<'_>) -> Request {
 /// # Errors
 ///
 /// - 3xx, 4xx: [`Failure::Refused`]; read its id and message.
-/// - 5xx and anything else that is no HTTP status: [`Failure::Failed`]; the service may have acted, the call may be
+/// - 5xx and anything else that is not an HTTP status: [`Failure::Failed`]; the service may have acted, the call may be
 ///   repeated.
 /// - 2xx whose body is not the documented object: [`Failure::Unreadable`], which keeps the body; keep it too.
 pub fn response(status: u16, retry_after: Option<&str>, body: Vec<u8>) -> Result<BackupShares, Failure> {
-    respond(status, retry_after, SecretBytes::new(body), &Echoes::default())
+    respond(status, retry_after, SecretBytes::new(body), &Redactor::default())
 }
 
 pub(crate) fn respond(
     status: u16,
     retry_after: Option<&str>,
     body: SecretBytes,
-    echoes: &Echoes<'_>,
+    redactor: &Redactor<'_>,
 ) -> Result<BackupShares, Failure> {
     if !is_success(status) {
-        return Err(refusal(status, retry_after, &body, echoes));
+        return Err(refusal(status, retry_after, &body, redactor));
     }
-    BackupShares::from_json(body).map_err(|e| Failure::Unreadable(Unreadable::new(status, e.what, e.json)))
+    BackupShares::from_json(body).map_err(|NotShares { json, mistake }| {
+        let what = mistake.map_or_else(|| NOT_UTF8.into(), |mistake| mistake.to_string());
+        Failure::Unreadable(Unreadable::new(status, what, json))
+    })
 }

@@ -5,7 +5,8 @@ use alloc::vec::Vec;
 
 use super::json::Escaped;
 use super::{Failure, Request, is_success, refusal};
-use crate::secret::{Echoes, SecretBytes};
+use crate::redact::Redactor;
+use crate::secret::SecretBytes;
 
 /// Where Portal serves this call; it is another host than that of the backup.
 pub const BASE_URL: &str = "https://api.portalhq.io";
@@ -61,16 +62,16 @@ pub fn request(share_pair_ids: [&str; 2]) -> Request {
 /// # Errors
 ///
 /// - 3xx, 4xx: [`Failure::Refused`]; read its id and message.
-/// - 5xx and anything else that is no HTTP status: [`Failure::Failed`]; repeat the call, it is idempotent.
+/// - 5xx and anything else that is not an HTTP status: [`Failure::Failed`]; repeat the call, it is idempotent.
 pub fn response(status: u16, retry_after: Option<&str>, body: Vec<u8>) -> Result<(), Failure> {
-    respond(status, retry_after, &SecretBytes::new(body), &Echoes::default())
+    respond(status, retry_after, &SecretBytes::new(body), &Redactor::default())
 }
 
 pub(crate) fn respond(
     status: u16,
     retry_after: Option<&str>,
     body: &SecretBytes,
-    echoes: &Echoes<'_>,
+    redactor: &Redactor<'_>,
 ) -> Result<(), Failure> {
-    if is_success(status) { Ok(()) } else { Err(refusal(status, retry_after, body, echoes)) }
+    if is_success(status) { Ok(()) } else { Err(refusal(status, retry_after, body, redactor)) }
 }

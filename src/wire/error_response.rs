@@ -4,11 +4,12 @@ use alloc::string::String;
 use core::fmt;
 use core::time::Duration;
 
-use super::json::{Fault, JsonString, Scanner};
-use crate::secret::{Echoes, SecretString};
+use super::json::{JsonString, Scanner, SyntaxError};
+use crate::redact::Redactor;
+use crate::secret::SecretString;
 
 /// Longest body that is looked at, in bytes: documented errors have less than a hundred.
-const MAX_BODY: usize = 64 << 10;
+pub(crate) const MAX_ERROR_BODY: usize = 64 << 10;
 /// Longest id and message that are kept, in characters, without the ellipsis of a longer one.
 const MAX_ID: usize = 64;
 const MAX_MESSAGE: usize = 300;
@@ -39,7 +40,8 @@ impl MpcErrorResponse {
         self.id.as_deref()
     }
 
-    /// The service's message: at most 300 characters, and an ellipsis if it was longer; of a body that is not the documented JSON, its text.
+    /// The service's message, or the text of a body that is not the documented JSON: at most 300 characters, and an
+    /// ellipsis if it was longer.
     #[must_use]
     pub fn message(&self) -> Option<&str> {
         self.message.as_deref()
@@ -51,29 +53,29 @@ impl MpcErrorResponse {
         self.retry_after.map(|seconds| Duration::from_secs(seconds.into()))
     }
 
-    pub(crate) fn read(status: u16, retry_after: Option<&str>, body: &[u8], echoes: &Echoes<'_>) -> Self {
+    pub(crate) fn read(status: u16, retry_after: Option<&str>, body: &[u8], redactor: &Redactor<'_>) -> Self {
         let retry_after = retry_after.and_then(|value| {
             let value = value.trim_matches([' ', '\t']);
             let digits = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
             digits.then(|| value.parse().unwrap_or(u32::MAX))
         });
         let mut response = Self { status, id: None, message: None, retry_after };
-        let body = &body[..body.len().min(MAX_BODY)];
-        if !response.read_json(body, echoes) {
-            response.message = printed_lossy(body, echoes);
+        let body = &body[..body.len().min(MAX_ERROR_BODY)];
+        if !response.read_json(body, redactor) {
+            response.message = printed_lossy(body, redactor);
         }
         response
     }
 
     /// Reads `{"id","message"}`, or the same under `error`; `code` is the error guide's older name of `id`.
-    fn read_json(&mut self, body: &[u8], echoes: &Echoes<'_>) -> bool {
+    fn read_json(&mut self, body: &[u8], redactor: &Redactor<'_>) -> bool {
         let Ok(text) = core::str::from_utf8(body) else { return false };
         let mut scanner = Scanner::new(text);
         let mut found = Found::default();
         if found.scan(&mut scanner, true).and_then(|()| scanner.end()).is_err() {
             return false;
         }
-        let printed = |string, limit| printed(string?, limit, echoes);
+        let printed = |string, limit| printed(string?, limit, redactor);
         self.id = printed(found.id, MAX_ID).or_else(|| printed(found.code, MAX_ID));
         self.message = printed(found.message, MAX_MESSAGE);
         // `{}`, as the Client API answers, says nothing; any other object is shown as it is.
@@ -82,9 +84,9 @@ impl MpcErrorResponse {
 
     /// The refusal of a redirect, which is never followed, with the host that it points to.
     #[cfg(feature = "client")]
-    pub(crate) fn name_redirect(&mut self, host: &str, echoes: &Echoes<'_>) {
+    pub(crate) fn name_redirect(&mut self, host: &str, redactor: &Redactor<'_>) {
         let mut message = String::from("a redirect, not followed, to ");
-        echoes.print(host, 100, &mut message);
+        redactor.push_printable(host, 100, &mut message);
         self.message = Some(message);
     }
 }
@@ -98,7 +100,7 @@ struct Found<'t> {
 }
 
 impl<'t> Found<'t> {
-    fn scan(&mut self, scanner: &mut Scanner<'t>, outermost: bool) -> Result<(), Fault> {
+    fn scan(&mut self, scanner: &mut Scanner<'t>, outermost: bool) -> Result<(), SyntaxError> {
         scanner.object(|scanner, name| {
             let nested = outermost && name.is("error");
             let member = match () {
@@ -120,15 +122,15 @@ impl<'t> Found<'t> {
 }
 
 /// A JSON string made fit to show; `None` when it shows nothing.
-fn printed(string: JsonString<'_>, limit: usize, echoes: &Echoes<'_>) -> Option<String> {
+fn printed(string: JsonString<'_>, limit: usize, redactor: &Redactor<'_>) -> Option<String> {
     let text = string.unescape()?;
     let mut out = String::new();
-    echoes.print(text.expose(), limit, &mut out);
+    redactor.push_printable(text.expose(), limit, &mut out);
     Some(out).filter(|out| !out.is_empty())
 }
 
 /// Any bytes made fit to show; those that are not UTF-8 become `?`.
-fn printed_lossy(body: &[u8], echoes: &Echoes<'_>) -> Option<String> {
+fn printed_lossy(body: &[u8], redactor: &Redactor<'_>) -> Option<String> {
     let room = body.len().min(MAX_MESSAGE * 8);
     let mut text = SecretString::with_capacity(room);
     for chunk in body[..room].utf8_chunks() {
@@ -138,7 +140,7 @@ fn printed_lossy(body: &[u8], echoes: &Echoes<'_>) -> Option<String> {
         }
     }
     let mut out = String::new();
-    echoes.print(text.expose(), MAX_MESSAGE, &mut out);
+    redactor.push_printable(text.expose(), MAX_MESSAGE, &mut out);
     Some(out).filter(|out| !out.is_empty())
 }
 

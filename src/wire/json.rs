@@ -114,12 +114,12 @@ fn short_escape(control: u8) -> Option<u8> {
 
 /// Where a text stops being what it should be, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Fault {
+pub(super) struct SyntaxError {
     pub(super) what: &'static str,
     pub(super) offset: usize,
 }
 
-/// The string that a scanner stands behind: what is between its quotes.
+/// A string that was scanned: what is between its quotes.
 #[derive(Clone, Copy)]
 pub(super) struct JsonString<'t> {
     pub(super) inside: &'t str,
@@ -129,7 +129,7 @@ pub(super) struct JsonString<'t> {
 }
 
 impl JsonString<'_> {
-    /// Copies the string without its escapes; `None` when it holds half a surrogate pair.
+    /// Copies the string without its escapes; `None` when it contains an unpaired surrogate.
     pub(super) fn unescape(&self) -> Option<SecretString> {
         // An escape is never shorter than what it stands for, so this never grows.
         let mut out = SecretString::with_capacity(self.inside.len());
@@ -211,14 +211,14 @@ impl<'t> Scanner<'t> {
         self.next_token() == Some(b'{')
     }
 
-    /// Scans an object; `member` is called behind each name and must scan its value.
-    pub(super) fn object<E: From<Fault>>(
+    /// Scans an object; `member` is called after each name and must scan its value.
+    pub(super) fn object<E: From<SyntaxError>>(
         &mut self,
         mut member: impl FnMut(&mut Self, JsonString<'t>) -> Result<(), E>,
     ) -> Result<(), E> {
         match self.next_token() {
             Some(b'{') => self.at += 1,
-            Some(_) => return Err(self.fault("is not a JSON object").into()),
+            Some(_) => return Err(self.error("is not a JSON object").into()),
             None => return Err(self.unexpected().into()),
         }
         if self.next_token() == Some(b'}') {
@@ -238,12 +238,12 @@ impl<'t> Scanner<'t> {
     }
 
     /// Scans a string.
-    pub(super) fn string(&mut self) -> Result<JsonString<'t>, Fault> {
+    pub(super) fn string(&mut self) -> Result<JsonString<'t>, SyntaxError> {
         if self.next_token() != Some(b'"') {
             return Err(if self.at == self.text.len() {
                 self.unexpected()
             } else {
-                self.fault("is not a string")
+                self.error("is not a string")
             });
         }
         let bytes = self.text.as_bytes();
@@ -265,20 +265,20 @@ impl<'t> Scanner<'t> {
             self.at += match bytes.get(self.at + 1) {
                 Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 2,
                 Some(b'u') if hex4(&mut &bytes[self.at + 2..]).is_some() => 6,
-                _ => return Err(self.fault("is not JSON")),
+                _ => return Err(self.error("is not JSON")),
             };
         }
         // Both ends are at a quote, hence at the boundary of a character.
         let inside = self.text.get(offset..self.at).unwrap_or_default();
         if has_control(inside.as_bytes()) {
-            return Err(self.fault("is not JSON"));
+            return Err(self.error("is not JSON"));
         }
         self.at += 1;
         Ok(JsonString { inside, offset, has_escape })
     }
 
     /// Scans any value, however deep, without recursion.
-    pub(super) fn skip_value(&mut self) -> Result<(), Fault> {
+    pub(super) fn skip_value(&mut self) -> Result<(), SyntaxError> {
         let mut open = Vec::new();
         loop {
             match self.next_token() {
@@ -323,14 +323,14 @@ impl<'t> Scanner<'t> {
     }
 
     /// Nothing but white space may be left.
-    pub(super) fn end(&mut self) -> Result<(), Fault> {
+    pub(super) fn end(&mut self) -> Result<(), SyntaxError> {
         match self.next_token() {
             None => Ok(()),
-            Some(_) => Err(self.fault("has something behind its end")),
+            Some(_) => Err(self.error("is followed by something else")),
         }
     }
 
-    fn name(&mut self) -> Result<JsonString<'t>, Fault> {
+    fn name(&mut self) -> Result<JsonString<'t>, SyntaxError> {
         if self.next_token() != Some(b'"') {
             return Err(self.unexpected());
         }
@@ -342,7 +342,7 @@ impl<'t> Scanner<'t> {
         Ok(name)
     }
 
-    fn number(&mut self) -> Result<(), Fault> {
+    fn number(&mut self) -> Result<(), SyntaxError> {
         self.skip_if(|b| b == b'-');
         if !self.skip_if(|b| b == b'0') {
             self.digits()?;
@@ -357,7 +357,7 @@ impl<'t> Scanner<'t> {
         Ok(())
     }
 
-    fn digits(&mut self) -> Result<(), Fault> {
+    fn digits(&mut self) -> Result<(), SyntaxError> {
         if !self.skip_if(|b| b.is_ascii_digit()) {
             return Err(self.unexpected());
         }
@@ -365,7 +365,7 @@ impl<'t> Scanner<'t> {
         Ok(())
     }
 
-    fn literal(&mut self, word: &str) -> Result<(), Fault> {
+    fn literal(&mut self, word: &str) -> Result<(), SyntaxError> {
         for expected in word.bytes() {
             if !self.skip_if(|b| b == expected) {
                 return Err(self.unexpected());
@@ -389,18 +389,18 @@ impl<'t> Scanner<'t> {
         self.text.as_bytes().get(self.at).copied()
     }
 
-    fn unexpected(&self) -> Fault {
-        self.fault(if self.at >= self.text.len() { "is JSON that ends too early" } else { "is not JSON" })
+    fn unexpected(&self) -> SyntaxError {
+        self.error(if self.at >= self.text.len() { "ends too early" } else { "is not JSON" })
     }
 
-    fn fault(&self, what: &'static str) -> Fault {
-        Fault { what, offset: self.at }
+    fn error(&self, what: &'static str) -> SyntaxError {
+        SyntaxError { what, offset: self.at }
     }
 }
 
 /// Line and column of a byte offset, both from 1, the column in bytes.
-pub(super) fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
-    let before = &text.as_bytes()[..offset.min(text.len())];
+pub(super) fn line_and_column(text: &[u8], offset: usize) -> (usize, usize) {
+    let before = &text[..offset.min(text.len())];
     let line_start = memrchr(b'\n', before).map_or(0, |at| at + 1);
     (1 + memchr_iter(b'\n', before).count(), 1 + before.len() - line_start)
 }

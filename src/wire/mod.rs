@@ -19,15 +19,18 @@ use alloc::borrow::Cow;
 use alloc::vec::Vec;
 use core::fmt;
 
+#[cfg(feature = "client")]
+pub(crate) use error_response::MAX_ERROR_BODY;
 pub use error_response::MpcErrorResponse;
 pub use mpc_share::{MpcShare, NotBase64};
 
-use crate::secret::{Echoes, SecretBytes};
+use crate::redact::Redactor;
+use crate::secret::SecretBytes;
 
 /// The media type of both requests.
 pub const CONTENT_TYPE: &str = "application/json";
 
-/// One HTTP request, but for host and headers; the body is wiped on drop.
+/// An HTTP request without its host and headers; the body is wiped on drop.
 pub struct Request {
     method: &'static str,
     path: &'static str,
@@ -64,7 +67,7 @@ impl fmt::Debug for Request {
     }
 }
 
-/// An answer that is no success; turns into the [`Error`](crate::Error) of the same name.
+/// An answer that is not a success; turns into the [`Error`](crate::Error) of the same name.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Failure {
@@ -146,8 +149,8 @@ const fn is_success(status: u16) -> bool {
     matches!(status, 200..=299)
 }
 
-/// What a status that is no success means.
-fn refusal(status: u16, retry_after: Option<&str>, body: &SecretBytes, echoes: &Echoes<'_>) -> Failure {
-    let response = MpcErrorResponse::read(status, retry_after, body.expose(), echoes);
+/// What a status that is not a success means.
+fn refusal(status: u16, retry_after: Option<&str>, body: &SecretBytes, redactor: &Redactor<'_>) -> Failure {
+    let response = MpcErrorResponse::read(status, retry_after, body.expose(), redactor);
     if matches!(status, 300..=499) { Failure::Refused(response) } else { Failure::Failed(response) }
 }

@@ -6,7 +6,7 @@ use core::ops::Range;
 use base64::Engine as _;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-use super::json::{Fault, Scanner};
+use super::json::{Scanner, SyntaxError};
 use crate::secret::{SecretBytes, SecretString};
 
 /// The curves, by the names that the API gives them.
@@ -38,7 +38,7 @@ impl<'a> MpcShare<'a> {
     ///
     /// # Errors
     ///
-    /// - The share is not base64, such as one of the older form: use [`expose_share`](Self::expose_share) as it is.
+    /// - The share is not base64, as in older answers: [`NotBase64`]; use [`expose_share`](Self::expose_share) as it is.
     pub fn decode(&self) -> Result<SecretBytes, NotBase64> {
         const BASE64: GeneralPurpose = GeneralPurpose::new(
             &base64::alphabet::STANDARD,
@@ -87,41 +87,37 @@ enum Text {
     Unescaped(SecretString),
 }
 
-impl Text {
-    fn of<'a>(&'a self, json: &'a str) -> &'a str {
-        match self {
-            Self::Slice(range) => json.get(range.clone()).unwrap_or_default(),
-            Self::Unescaped(text) => text.expose(),
-        }
-    }
-}
-
 /// Why a text does not hold two shares, and at which byte of it.
 pub(crate) struct Mistake {
-    curve: Option<&'static str>,
-    field: Option<&'static str>,
+    /// The member that it is in, from the outside in.
+    path: [Option<&'static str>; 2],
     what: &'static str,
     pub(crate) offset: usize,
 }
 
 impl Mistake {
     const fn new(what: &'static str, offset: usize) -> Self {
-        Self { curve: None, field: None, what, offset }
+        Self { path: [None, None], what, offset }
+    }
+
+    const fn inside(mut self, name: &'static str) -> Self {
+        self.path = [Some(name), self.path[0]];
+        self
     }
 }
 
-impl From<Fault> for Mistake {
-    fn from(fault: Fault) -> Self {
-        Self::new(fault.what, fault.offset)
+impl From<SyntaxError> for Mistake {
+    fn from(e: SyntaxError) -> Self {
+        Self::new(e.what, e.offset)
     }
 }
 
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.curve, self.field) {
-            (Some(curve), Some(field)) => write!(f, "{curve}.{field} {}", self.what),
-            (Some(name), None) | (None, Some(name)) => write!(f, "{name} {}", self.what),
-            (None, None) => write!(f, "it {}", self.what),
+        match self.path {
+            [Some(curve), Some(field)] => write!(f, "{curve}.{field} {}", self.what),
+            [Some(name), None] => write!(f, "{name} {}", self.what),
+            _ => write!(f, "it {}", self.what),
         }
     }
 }
@@ -130,8 +126,7 @@ impl SharePair {
     /// Finds both shares; unknown members are fine, anything but white space around the object is not.
     pub(crate) fn find(json: &str) -> Result<Self, Mistake> {
         let mut scanner = Scanner::new(json);
-        let found = two_members(&mut scanner, CURVES, Located::scan)
-            .map_err(|(curve, mistake)| Mistake { curve, ..mistake })?;
+        let found = two_members(&mut scanner, CURVES, Located::scan)?;
         scanner.end()?;
         Ok(Self(found))
     }
@@ -154,8 +149,7 @@ impl SharePair {
 
 impl Located {
     fn scan(scanner: &mut Scanner<'_>) -> Result<Self, Mistake> {
-        let [share, id] = two_members(scanner, ["share", "id"], Text::scan)
-            .map_err(|(field, mistake)| Mistake { field, ..mistake })?;
+        let [share, id] = two_members(scanner, ["share", "id"], Text::scan)?;
         Ok(Self { share, id })
     }
 }
@@ -167,37 +161,39 @@ impl Text {
             Err(Mistake::new("is empty", string.offset))
         } else if string.has_escape {
             let text = string.unescape();
-            Ok(Self::Unescaped(text.ok_or(Mistake::new("holds half a surrogate pair", string.offset))?))
+            Ok(Self::Unescaped(text.ok_or(Mistake::new("contains an unpaired surrogate", string.offset))?))
         } else {
             Ok(Self::Slice(string.offset..string.offset + string.inside.len()))
         }
     }
+
+    fn of<'a>(&'a self, json: &'a str) -> &'a str {
+        match self {
+            Self::Slice(range) => json.get(range.clone()).unwrap_or_default(),
+            Self::Unescaped(text) => text.expose(),
+        }
+    }
 }
 
-/// Scans an object that must hold both names, each once; a mistake comes with the member that it is in.
+/// Scans an object that must hold both names, each once.
 fn two_members<'t, T>(
     scanner: &mut Scanner<'t>,
     names: [&'static str; 2],
     mut scan: impl FnMut(&mut Scanner<'t>) -> Result<T, Mistake>,
-) -> Result<[T; 2], (Option<&'static str>, Mistake)> {
+) -> Result<[T; 2], Mistake> {
     let start = scanner.offset();
     let mut found = [None, None];
-    let mut inside = None;
-    let scanned = scanner.object(|scanner, name| {
-        inside = None;
+    scanner.object(|scanner, name| {
         let Some(i) = names.iter().position(|wanted| name.is(wanted)) else {
             return Ok(scanner.skip_value()?);
         };
-        inside = Some(names[i]);
         if found[i].is_some() {
-            return Err(Mistake::new("is there twice", name.offset));
+            return Err(Mistake::new("appears twice", name.offset).inside(names[i]));
         }
-        found[i] = Some(scan(scanner)?);
-        inside = None;
+        found[i] = Some(scan(scanner).map_err(|mistake| mistake.inside(names[i]))?);
         Ok(())
-    });
-    scanned.map_err(|mistake| (inside, mistake))?;
-    let missing = |name| (Some(name), Mistake::new("is missing", start));
+    })?;
+    let missing = |i: usize| Mistake::new("is missing", start).inside(names[i]);
     let [first, second] = found;
-    Ok([first.ok_or_else(|| missing(names[0]))?, second.ok_or_else(|| missing(names[1]))?])
+    Ok([first.ok_or_else(|| missing(0))?, second.ok_or_else(|| missing(1))?])
 }
