@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use util::faults::{self, Fault, Kept, Promise};
 use util::server::Server;
-use util::{GRACE, certificates, secrets};
+use util::{GRACE, certificates, expect, secrets};
 
 /// What became of one run.
 struct Seen {
@@ -106,19 +106,10 @@ fn confirmations() -> &'static [Seen] {
     })
 }
 
-/// Fails with all rows that do not hold, not with the first.
 #[track_caller]
 fn for_each_row(seen: &[Seen], check: impl Fn(&Seen) -> Result<(), String>) {
-    let broken = seen.iter().filter_map(|row| {
-        let why = check(row).err()?;
-        Some(format!("{}: {why}\n    {:?}\n    {}", row.name, row.output.status, row.stderr()))
-    });
-    let broken: Vec<_> = broken.collect();
-    assert!(broken.is_empty(), "of {} rows, these do not hold:\n{}", seen.len(), broken.join("\n"));
-}
-
-fn expect<T: PartialEq + std::fmt::Debug>(what: &str, found: T, promised: T) -> Result<(), String> {
-    if found == promised { Ok(()) } else { Err(format!("{what} is {found:?}, promised is {promised:?}")) }
+    let show = |row: &Seen| format!("{}\n    {:?}\n    {}", row.name, row.output.status, row.stderr());
+    util::for_each_row(seen, show, check);
 }
 
 #[test]

@@ -53,7 +53,8 @@ fn the_wire_layer_alone_needs_three_small_crates() {
 #[test]
 #[cfg(all(feature = "client", feature = "ring"))]
 fn the_default_build_takes_seven_crates_and_all_of_theirs_stay_within_a_budget() {
-    const BUDGET: usize = 34;
+    // So many there are: one more is a decision.
+    const BUDGET: usize = 23;
     let own = tree(&["--depth", "1"]);
     assert_eq!(
         names(&own),
@@ -75,87 +76,25 @@ fn no_crate_is_in_the_default_build_twice() {
     assert!(versions.is_empty(), "{versions:?}");
 }
 
+/// As the crates write them. A new one is to be read by a person before it is added.
+const LICENCES: [&str; 10] = [
+    "Apache-2.0 AND ISC",
+    "Apache-2.0 OR ISC OR MIT",
+    "Apache-2.0 OR MIT",
+    "Apache-2.0 WITH LLVM-exception OR Apache-2.0 OR MIT",
+    "BSD-3-Clause",
+    "CDLA-Permissive-2.0",
+    "ISC",
+    "MIT",
+    "MIT OR Apache-2.0",
+    "Unlicense OR MIT",
+];
+
 #[test]
 #[cfg(all(feature = "cli", feature = "platform-verifier"))]
 fn every_crate_of_every_feature_has_a_licence_that_asks_for_no_more_than_its_text() {
     for one in tree(&["--all-features"]) {
-        assert!(is_permitted(&one.licence), "{} {}: {}", one.name, one.version, one.licence);
-    }
-}
-
-/// The same list as in `deny.toml`.
-const PERMITTED: [&str; 5] = ["MIT", "Apache-2.0", "BSD-3-Clause", "ISC", "CDLA-Permissive-2.0"];
-
-/// Whether one may choose so as to be left with licences of the list. `AND` binds more than `OR`, of which `/` is an old
-/// form.
-fn is_permitted(expression: &str) -> bool {
-    let spaced = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ");
-    let words: Vec<_> = spaced.split_whitespace().collect();
-    let mut rest = &words[..];
-    let is_it = any_of(&mut rest);
-    is_it && rest.is_empty()
-}
-
-fn any_of(words: &mut &[&str]) -> bool {
-    let mut is_it = all_of(words);
-    while let ["OR", rest @ ..] = *words {
-        *words = rest;
-        is_it |= all_of(words);
-    }
-    is_it
-}
-
-fn all_of(words: &mut &[&str]) -> bool {
-    let mut is_it = one(words);
-    while let ["AND", rest @ ..] = *words {
-        *words = rest;
-        is_it &= one(words);
-    }
-    is_it
-}
-
-fn one(words: &mut &[&str]) -> bool {
-    match *words {
-        ["(", rest @ ..] => {
-            *words = rest;
-            let is_it = any_of(words);
-            if let [")", rest @ ..] = *words {
-                *words = rest;
-            }
-            is_it
-        }
-        // An exception only ever permits more.
-        [name, "WITH", _, rest @ ..] | [name, rest @ ..] => {
-            *words = rest;
-            PERMITTED.contains(name)
-        }
-        [] => false,
-    }
-}
-
-#[test]
-fn licence_expressions_are_read_as_they_are_meant() {
-    for good in [
-        "MIT",
-        "GPL-3.0 OR MIT",
-        "MIT/Unlicense",
-        "(MIT OR GPL-3.0) AND ISC",
-        "Apache-2.0 AND ISC",
-        "Apache-2.0 WITH LLVM-exception",
-        "GPL-3.0 OR MIT AND ISC",
-    ] {
-        assert!(is_permitted(good), "{good}");
-    }
-    for bad in [
-        "",
-        "GPL-3.0",
-        "MIT AND GPL-3.0",
-        "(MIT OR ISC) AND GPL-3.0",
-        "GPL-3.0 AND (MIT OR ISC)",
-        "MIT ISC",
-        "GPL-3.0 OR MIT AND GPL-3.0",
-    ] {
-        assert!(!is_permitted(bad), "{bad}");
+        assert!(LICENCES.contains(&&*one.licence), "{} {}: {}", one.name, one.version, one.licence);
     }
 }
 

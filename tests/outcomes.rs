@@ -5,13 +5,12 @@
 mod util;
 
 use std::error::Error as _;
-use std::fmt::Write as _;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use portal_backup::{BackupShares, Client, Error, GenerateResponse, Outcome, StoredShares};
 use util::faults::{self, Fault, Kept, Promise};
-use util::{GRACE, secrets};
+use util::{GRACE, expect, secrets};
 
 /// What became of one call.
 struct Seen {
@@ -70,21 +69,13 @@ fn confirmations() -> &'static [Seen] {
     })
 }
 
-/// Fails with all rows that do not hold, not with the first.
 #[track_caller]
 fn for_each_row(seen: &[Seen], check: impl Fn(&Seen) -> Result<(), String>) {
-    let mut broken = String::new();
-    for row in seen {
-        if let Err(why) = check(row) {
-            let result = row.result.as_ref().map(|_| "success").map_err(ToString::to_string);
-            writeln!(broken, "{}: {why}\n    {result:?} after {:?}", row.name, row.took).unwrap();
-        }
-    }
-    assert!(broken.is_empty(), "of {} rows, these do not hold:\n{broken}", seen.len());
-}
-
-fn expect<T: PartialEq + std::fmt::Debug>(what: &str, found: T, promised: T) -> Result<(), String> {
-    if found == promised { Ok(()) } else { Err(format!("{what} is {found:?}, promised is {promised:?}")) }
+    let show = |row: &Seen| {
+        let result = row.result.as_ref().map(|_| "success").map_err(ToString::to_string);
+        format!("{}\n    {result:?} after {:?}", row.name, row.took)
+    };
+    util::for_each_row(seen, show, check);
 }
 
 #[test]

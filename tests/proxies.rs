@@ -20,7 +20,8 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use util::certificates::{self, Certificate};
 use util::faults::answer_of;
 use util::secrets::{self, KEY};
-use util::server::{Connection, Server};
+use util::server::{Connection, Script, Server};
+use util::{GRACE, TIMEOUT};
 
 const USER: &str = "somebody";
 const PASSWORD: &str = "p4ss:w@rd";
@@ -238,7 +239,7 @@ fn a_proxy_may_itself_be_spoken_to_over_tls() {
     let (listener, port) = (TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap(), server.port());
     let url = format!("https://{IN_URL}@localhost:{}", listener.local_addr().unwrap().port());
     let proxy = thread::spawn(move || tunnel_in_tls(&listener, port));
-    let client = util::builder(&server.url()).proxy(url).timeout(util::TIMEOUT * 5).build().unwrap();
+    let client = util::builder(&server.url()).proxy(url).timeout(TIMEOUT * 5).build().unwrap();
     backup(&client).unwrap();
     drop(client);
     let asked = proxy.join().unwrap().unwrap();
@@ -271,6 +272,45 @@ fn a_proxy_that_refuses_is_asked_once_and_nothing_was_sent() {
             assert_hides_the_password(&format!("{line} {error:?}"));
         }
         assert_eq!(proxy.tunnels(), 2, "{status}: once for each call");
+    }
+    assert_eq!(server.connections(), 0);
+}
+
+#[test]
+fn a_proxy_that_breaks_off_or_never_ends_means_not_sent_within_the_deadline() {
+    let server = Server::start(tls(), |_| panic!("somebody came"));
+    let answering = |answer: String| -> Arc<Script> {
+        Arc::new(move |c: &mut Connection| {
+            c.request()?;
+            c.send(&answer)
+        })
+    };
+    let scripts: [(&str, Arc<Script>); 7] = [
+        ("repeats the key", answering(format!("HTTP/1.1 407 {KEY}\r\nProxy-Authenticate: Basic\r\n\r\n"))),
+        ("redirects", answering(format!("HTTP/1.1 307 Go\r\nLocation: {}\r\n\r\n", server.url()))),
+        ("closes", Arc::new(|_: &mut Connection| Ok(()))),
+        ("closes after the request", answering(String::new())),
+        ("answers with noise", answering("220 mail.example ESMTP\r\n".into())),
+        ("is silent", Arc::new(Connection::silence)),
+        (
+            "has an endless head",
+            Arc::new(|c: &mut Connection| {
+                c.request()?;
+                c.send("HTTP/1.1 200 OK\r\n")?;
+                c.endless(b"X-More: of the same\r\n")
+            }),
+        ),
+    ];
+    for (name, script) in scripts {
+        let proxy = Server::run(None, script);
+        let client = through(&format!("http://{IN_URL}@localhost:{}", proxy.port()), &server.url());
+        let start = Instant::now();
+        let error = backup(&client).unwrap_err();
+        assert!(start.elapsed() < TIMEOUT + GRACE, "{name}: {:?}", start.elapsed());
+        assert_eq!(error.outcome(), Outcome::NotSent, "{name}: {error}");
+        assert!(!error.to_string().contains('\n'), "{name}: {error}");
+        assert_hides_the_password(&format!("{error} {error:?}"));
+        assert!(proxy.connections() >= 1, "{name}");
     }
     assert_eq!(server.connections(), 0);
 }

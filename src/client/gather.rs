@@ -72,8 +72,12 @@ impl<T: Transport> Gathered<T> {
         let output = self.inner.buffers().output();
         let (len, head) = (output.len(), &output[..self.held]);
         let is_ours = head.starts_with(b"POST ") || head.starts_with(b"PATCH ");
-        if !is_ours || !head.ends_with(b"\r\n\r\n") {
+        let is_whole = head.ends_with(b"\r\n\r\n");
+        if !is_ours || (!is_whole && self.held < len) {
             return Ok(());
+        }
+        if !is_whole {
+            return Err(Error::LargeResponseHeader(self.held, len));
         }
         let mut at = self.held - 2;
         for part in [b"authorization: Bearer ", self.key.expose().as_bytes(), b"\r\n\r\n"] {

@@ -193,7 +193,7 @@ fn explain(
             say(reason);
             advice = "check the proxy";
         }
-        ureq::Error::LargeResponseHeader(..) => say("the answer's head is too long"),
+        ureq::Error::LargeResponseHeader(..) => say("the head of the request or of the answer is too long"),
         other => say(&other.to_string()),
     }
     match outcome {

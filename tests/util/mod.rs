@@ -65,3 +65,16 @@ pub fn run_table<O: Send>(table: Vec<faults::Fault>, each: impl Fn(faults::Fault
     done.extend(in_parallel(large, 3, &each));
     done
 }
+
+/// What is promised, against what was found.
+pub fn expect<T: PartialEq + std::fmt::Debug>(what: &str, found: T, promised: T) -> Result<(), String> {
+    if found == promised { Ok(()) } else { Err(format!("{what} is {found:?}, promised is {promised:?}")) }
+}
+
+/// Fails with all rows that do not hold, not with the first.
+#[track_caller]
+pub fn for_each_row<R>(rows: &[R], show: impl Fn(&R) -> String, check: impl Fn(&R) -> Result<(), String>) {
+    let broken = rows.iter().filter_map(|row| Some((check(row).err()?, row)));
+    let broken: Vec<_> = broken.map(|(why, row)| format!("{why}: {}", show(row))).collect();
+    assert!(broken.is_empty(), "of {} rows, these do not hold:\n{}", rows.len(), broken.join("\n"));
+}
