@@ -1,8 +1,8 @@
 //! A whole backup over TLS 1.3 on loopback: this crate, the floor by hand, and plain ureq with serde_json.
 //!
-//! Warm is one client with a connection that is kept, cold a new client and connection for each call. Client and service
-//! share one CPU, rounds take turns, and the figure is the median of the rounds. CPU is that of the client's process
-//! alone, threads that it starts included; wall has the service in it.
+//! Warm is one client with a connection that is kept, cold a new client and connection for each call. Client and
+//! service share one CPU, rounds take turns, and the figure is the median of the rounds. CPU is that of the client's
+//! process alone, threads that it starts included; wall has the service in it.
 //!
 //! The system calls of a warm call are counted with `strace`, where there is one.
 //!

@@ -1,7 +1,7 @@
 //! Reading the two answers, dropping and wiping them included, beside serde_json and beside a mere copy of the text.
 //!
-//! `backup` is the answer that this crate receives, and owns from there on; `generate` is the text that a program passes
-//! to it, and keeps.
+//! `backup` is the answer that this crate receives, and owns from there on; `generate` is the text that a program
+//! passes to it, and keeps.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark that fails must stop")]
 

@@ -1,4 +1,4 @@
-//! Guides: how to do what a page of reference cannot tell.
+//! Guides to tasks that span several items.
 
 #[doc = include_str!("../docs/storing.md")]
 pub mod storing {}
@@ -11,3 +11,7 @@ pub mod testing {}
 
 #[doc = include_str!("../docs/transport.md")]
 pub mod transport {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,7 +1,7 @@
-//! Backs up the shares of a Portal MPC wallet, once and safely, from synchronous code.
+//! Makes the backup shares of a Portal MPC wallet, stores them, and only then confirms that they are stored.
 //!
-//! `POST /v1/backup` of Portal's Enclave MPC API takes the text that `generate` answered and returns two backup
-//! shares, once. They must be stored, and only then may Portal be told so, since from that moment on the wallet can be
+//! `POST /v1/backup` of Portal's Enclave MPC API takes what `generate` returned, and answers with two backup shares,
+//! only once. They must be stored, and only then may Portal be told so, since from that moment on the wallet is
 //! recovered from them. This crate makes it hard to lose shares between the socket and the disk, to confirm too early,
 //! or to let anybody else see them.
 //!
@@ -10,7 +10,7 @@
 //! use portal_backup::{ApiKey, Client, FileSlot, GenerateResponse};
 //!
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     let text = std::fs::read_to_string("generate.json")?;
+//!     let text = std::fs::read_to_string("generate.json")?; // what `generate` returned
 //!     let client = Client::new(ApiKey::from_env("PORTAL_CLIENT_API_KEY")?)?;
 //!     let slot = FileSlot::reserve("backup.json")?; // fails now, not after the shares exist
 //!     let shares = client.backup(&GenerateResponse::parse(&text)?)?;
@@ -26,22 +26,23 @@
 //!
 //! | outcome | when | what to do |
 //! |---|---|---|
-//! | [`NotSent`](Outcome::NotSent) | wrong input; name, connection, TLS or deadline before the request was out | mend the cause, call again |
-//! | [`Refused`](Outcome::Refused) | status 3xx or 4xx | read [`id`](MpcErrorResponse::id) and [`message`](MpcErrorResponse::message) |
-//! | [`Unknown`](Outcome::Unknown) | timeout or cut connection afterwards, 5xx, an unreadable success | call again: a backup makes a new pair and the lost one stays unused, a confirmation may be repeated |
+//! | `NotSent` | wrong input, a file that cannot be reserved, a failure before the whole request was out | fix the cause, call again |
+//! | `Refused` | the service said no: status 3xx or 4xx | read `id()` and `message()` |
+//! | `Unknown` | it may have acted: timeout or broken connection afterwards, 5xx, an unreadable success; or the shares could not be stored | keep the body of an unreadable success, then call again: a backup makes a new pair and the lost one stays unused, a confirmation may be repeated |
 //!
 //! A success that cannot be read is never thrown away: [`Error::Unreadable`] keeps its bytes.
 //!
 //! # What it does not do
 //!
 //! It neither generates, signs nor recovers; it is not async (in an async program use `spawn_blocking`); it follows no
-//! redirect, reads no environment unless asked, repeats nothing that the service may have acted on, save the
+//! redirect, uses no environment variable unless asked, repeats nothing that the service may have acted on, except the
 //! idempotent confirmation, and has no switch that turns certificate checks off.
 //!
 //! # Secrets
 //!
-//! The key, the request body, the answer, decoded shares and error bodies are held in buffers that are allocated once,
-//! wiped on drop, and printed by no `Debug` or `Display`. Text from the network is cut, its control characters are
+//! The key, the request body, the answer, decoded shares and error bodies are held in buffers that are wiped on drop,
+//! never reallocated, and printed by no `Debug` or `Display`. Each is sized first; an answer of unannounced length moves
+//! to larger ones, and those it leaves are wiped. Text from the network is cut, its control characters are
 //! escaped, and what repeats the key or a share is left out. What is not ours cannot be wiped from here: the generate
 //! response (the caller's), the environment, records that rustls has decrypted or is about to encrypt, buffers of the
 //! kernel. A program that needs more can install a wiping global allocator, as the command line does.
@@ -63,6 +64,7 @@
     doc = "Guides: [storing elsewhere](guide::storing), [an unknown outcome](guide::unknown), \
            [testing with the sandbox](guide::testing), [your own transport](guide::transport)."
 )]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -93,10 +95,9 @@ pub use sandbox::{Fault, Sandbox, SeenRequest};
 pub use secret::{ApiKey, SecretBytes};
 #[cfg(feature = "client")]
 pub use store::{FileSlot, StoreError};
+#[doc(inline)]
 pub use wire::backup::{BackupShares, GenerateResponse};
+#[doc(inline)]
 pub use wire::confirm::StoredShares;
+#[doc(inline)]
 pub use wire::{MpcErrorResponse, MpcShare, NotBase64, Unreadable};
-
-#[cfg(all(doctest, feature = "sandbox"))]
-#[doc = include_str!("../README.md")]
-struct Readme;

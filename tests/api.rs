@@ -182,6 +182,25 @@ fn everything_public_is_in_the_list() {
     assert!(found == listed, "added: {added:#?}, gone: {gone:#?}");
 }
 
+#[test]
+fn the_readme_and_the_front_page_show_the_same_program() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |name| fs::read_to_string(root.join(name)).unwrap();
+    let program = |text: &str| {
+        let from = text.find("use portal_backup::{ApiKey, Client, FileSlot").unwrap();
+        text[from..from + text[from..].find("```").unwrap()].to_string()
+    };
+    let front_page: String = read("src/lib.rs")
+        .lines()
+        .filter_map(|line| line.strip_prefix("//!"))
+        .map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line)))
+        .collect();
+    assert_eq!(program(&read("README.md")), program(&front_page));
+    for row in front_page.lines().filter(|line| line.starts_with("| `")) {
+        assert!(read("README.md").contains(row), "the README has no row {row}");
+    }
+}
+
 /// Each item that is `pub`, up to its body, and the variants of enums; the lints see to it that `pub` is public.
 fn public_items(source: &str) -> String {
     let mut items = String::new();

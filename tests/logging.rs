@@ -14,8 +14,8 @@ use util::server::Server;
 
 /// Both calls against every fault that does not only wait, and against the service as it should be.
 fn call_everything() {
-    // ureq logs the `Content-Type` of an answer as it is, and at TRACE the `Location`: a service that puts the key there
-    // is left out, since it has the key and nobody but its client would read it there.
+    // ureq logs the `Content-Type` of an answer as it is, and at TRACE the `Location`: a service that puts the key
+    // there is left out, since it has the key and nobody but its client would read it there.
     let echoes_in_headers = |fault: &Fault| fault.name.contains("in each header");
     let mut quick = faults::all();
     quick.retain(|fault| !fault.lasts && !fault.is_large && !echoes_in_headers(fault));

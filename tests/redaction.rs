@@ -348,7 +348,7 @@ fn no_success_puts_a_secret_where_ids_are_shown() {
     let client = secrets.client(&server);
     for (secret, piece) in secrets.echoable() {
         // An id may well be part of a share, but no id is that long.
-        let len = if piece == KEY_PIECE { piece } else { 64 };
+        let len = if piece == KEY_PIECE { KEY_PIECE } else { 64 };
         let middle = secret.len() / 2;
         let end = secret.len() - len;
         for echo in [secret, &secret[..len], &secret[middle..middle + len], &secret[end..]] {

@@ -972,7 +972,7 @@ fn only_storing_or_resuming_makes_stored_shares() {
 }
 
 #[test]
-fn the_length_of_a_secret_is_none() {
+fn the_length_of_secret_bytes_is_shown() {
     let mut room = Vec::with_capacity(100);
     room.extend_from_slice(b"secret");
     let bytes = portal_backup::SecretBytes::new(room);

@@ -1,7 +1,7 @@
 //! What a call costs in CPU time, and where it may run. Elsewhere than on Linux: wall time, and anywhere.
 
 #[cfg(target_os = "linux")]
-mod linux {
+mod imp {
     use std::time::Duration;
 
     use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -22,7 +22,7 @@ mod linux {
 }
 
 #[cfg(not(target_os = "linux"))]
-mod linux {
+mod imp {
     use std::sync::LazyLock;
     use std::time::{Duration, Instant};
 
@@ -34,4 +34,4 @@ mod linux {
     pub(crate) fn pin() {}
 }
 
-pub(crate) use linux::{pin, time};
+pub(crate) use imp::{pin, time};

@@ -119,7 +119,8 @@ impl ClientBuilder {
 
     /// Trusts these root certificates (PEM, one or more) instead of the bundled ones of Mozilla.
     ///
-    /// Cannot be combined with [`platform_verifier`](Self::platform_verifier). Defaults to Mozilla's roots, compiled in.
+    /// Cannot be combined with [`platform_verifier`](Self::platform_verifier). Defaults to Mozilla's roots, compiled
+    /// in.
     pub fn root_certs_pem(mut self, pem: impl AsRef<[u8]>) -> Self {
         self.root_certs_pem = Some(pem.as_ref().into());
         self
@@ -145,9 +146,9 @@ impl ClientBuilder {
 
     /// Connects through this HTTP proxy, with CONNECT: `http://[user:password@]host[:port]`, or `https://…`.
     ///
-    /// The proxy sees the host name of the service and encrypted bytes. Plain HTTP to loopback
-    /// never goes through it. An `https` proxy is held to the same roots as the service, and is shown the client certificate if it
-    /// asks. Defaults to none.
+    /// The proxy sees the host name of the service and encrypted bytes. Plain HTTP to loopback never goes through it.
+    /// An `https` proxy is held to the same roots as the service, and is shown the client certificate if it asks.
+    /// Defaults to none.
     pub fn proxy(mut self, url: impl AsRef<str>) -> Self {
         self.proxy = Some(SecretBytes::new(url.as_ref().as_bytes().into()));
         self

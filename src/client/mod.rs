@@ -146,9 +146,9 @@ impl Client {
         let shared = &*self.0;
         // ureq-proto writes heads and bodies to this target; no filter of ours could take that back.
         if !shared.allow_trace_logging && log::log_enabled!(target: "ureq_proto::util", log::Level::Trace) {
-            return Err(
-                InvalidInput::new("`ureq_proto` is logged at TRACE, which would write shares to the log: turn that off, or call `allow_trace_logging(true)`").into()
-            );
+            let mistake = "`ureq_proto` is logged at TRACE, which would write shares to the log: \
+                           turn that off, or call `allow_trace_logging(true)`";
+            return Err(InvalidInput::new(mistake).into());
         }
         let mut attempt = 1;
         loop {

@@ -8,6 +8,20 @@
 //! | `Authorization` | `Bearer ` and the client API key |
 //! | `Content-Type` | [`CONTENT_TYPE`] |
 //! | `Content-Length` | the length of the body |
+//!
+//! ```
+//! use portal_backup::{GenerateResponse, wire};
+//!
+//! let generate = r#"{"SECP256K1":{"share":"share","id":"a"},"ED25519":{"share":"share","id":"b"}}"#;
+//! let request = wire::backup::request(&GenerateResponse::parse(generate)?);
+//! assert_eq!((request.method(), request.path()), ("POST", "/v1/backup"));
+//!
+//! // Send it to `wire::backup::BASE_URL`; then, of the answer: status, `Retry-After`, body.
+//! let answer = br#"{"SECP256K1":{"share":"eyJjbGk","id":"c"},"ED25519":{"share":"eyJjbGk","id":"d"}}"#;
+//! let shares = wire::backup::response(200, None, answer.to_vec())?;
+//! assert_eq!(shares.share_pair_ids(), ["c", "d"]);
+//! # Ok::<(), Box<dyn core::error::Error>>(())
+//! ```
 
 pub mod backup;
 pub mod confirm;

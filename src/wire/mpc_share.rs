@@ -38,7 +38,8 @@ impl<'a> MpcShare<'a> {
     ///
     /// # Errors
     ///
-    /// - The share is not base64, as in older answers: [`NotBase64`]; use [`expose_share`](Self::expose_share) as it is.
+    /// - The share is not base64, as in older answers: [`NotBase64`]; use [`expose_share`](Self::expose_share) as it
+    ///   is.
     pub fn decode(&self) -> Result<SecretBytes, NotBase64> {
         const BASE64: GeneralPurpose = GeneralPurpose::new(
             &base64::alphabet::STANDARD,
