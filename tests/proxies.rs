@@ -285,13 +285,21 @@ fn a_proxy_that_breaks_off_or_never_ends_means_not_sent_within_the_deadline() {
             c.send(&answer)
         })
     };
-    let scripts: [(&str, Arc<Script>); 7] = [
+    let scripts: [(&str, Arc<Script>); 8] = [
         ("repeats the key", answering(format!("HTTP/1.1 407 {KEY}\r\nProxy-Authenticate: Basic\r\n\r\n"))),
         ("redirects", answering(format!("HTTP/1.1 307 Go\r\nLocation: {}\r\n\r\n", server.url()))),
         ("closes", Arc::new(|_: &mut Connection| Ok(()))),
         ("closes after the request", answering(String::new())),
         ("answers with noise", answering("220 mail.example ESMTP\r\n".into())),
         ("is silent", Arc::new(Connection::silence)),
+        (
+            "drips",
+            Arc::new(|c: &mut Connection| {
+                c.request()?;
+                c.send("HTTP/1.1 200 OK\r\nX-Drips: ")?;
+                c.drip(&[b'x'; 1000], Duration::from_millis(40))
+            }),
+        ),
         (
             "has an endless head",
             Arc::new(|c: &mut Connection| {

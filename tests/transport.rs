@@ -5,6 +5,7 @@
 mod util;
 
 use std::io;
+use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -433,6 +434,51 @@ fn a_confirmation_passes_after_a_5xx_or_a_broken_connection() {
         confirm(&util::client(&server)).unwrap();
         assert_eq!(server.connections(), 3);
     }
+}
+
+#[test]
+fn a_confirmation_that_may_have_arrived_is_unknown_whatever_becomes_of_its_repetition() {
+    let failing: Arc<Script> = answering(answer_of(500, "{}"));
+    let firsts = [failing, closing_after_the_request()];
+    for first in firsts {
+        for then in [closing(), answering(answer_of(400, "{}"))] {
+            let server = Server::in_turn(tls(), vec![first.clone(), then.clone(), then]);
+            let client = util::builder(&server.url()).keep_alive(Duration::ZERO).build().unwrap();
+            let error = confirm(&client).unwrap_err();
+            assert_eq!(error.outcome(), Outcome::Unknown, "{error}");
+            assert!(server.connections() > 1);
+        }
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_request_whose_end_is_not_read_does_not_outlast_its_deadline() {
+    let text = secrets::large_generate_response();
+    let stalling = |c: &mut Connection| {
+        c.part_of_request(1)?;
+        c.stall()
+    };
+    // How much the kernels take is then much the same each time.
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    rustix::net::sockopt::set_socket_recv_buffer_size(&listener, 4096).unwrap();
+    let server = Server::listen(listener, tls(), Arc::new(stalling));
+    let call_all = |lengths: Vec<usize>| {
+        util::in_parallel(lengths.clone(), lengths.len(), |len| {
+            // The shares are at the end, white space at the beginning.
+            let text = format!("{{{}", &text[text.len() - len / 2..]);
+            let client = util::client(&server);
+            let start = Instant::now();
+            let error = client.backup(&GenerateResponse::parse(&text).unwrap()).unwrap_err();
+            assert!(start.elapsed() < TIMEOUT + GRACE, "{len} bytes: {:?}", start.elapsed());
+            (error.outcome(), len)
+        })
+    };
+    let rough = call_all((500_000..8_000_000).step_by(250_000).collect());
+    // Of a body of about this length, the buffers of the kernels take all but the last record.
+    let taken = rough.iter().filter(|(outcome, _)| *outcome == Outcome::Unknown).map(|(_, len)| *len);
+    let most = taken.max().unwrap();
+    call_all((most - 50_000..most + 300_000).step_by(12_000).collect());
 }
 
 #[test]

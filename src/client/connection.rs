@@ -72,7 +72,7 @@ impl<In: Transport> Connector<In> for LookUpAndConnect {
         if let Some(chained) = chained {
             return Ok(Some(Either::A(chained)));
         }
-        let deadline = Deadline::new(details.timeout);
+        let deadline = Deadline::of_opening(details);
         let stream = connect(&look_up(details.uri, &deadline)?, &deadline)?;
         stream.set_nodelay(true)?;
         // A full record with its head and seal in one write.
@@ -82,14 +82,28 @@ impl<In: Transport> Connector<In> for LookUpAndConnect {
 }
 
 /// When the time for a step is up.
-struct Deadline {
+pub(super) struct Deadline {
     start: Instant,
     timeout: NextTimeout,
 }
 
 impl Deadline {
-    fn new(timeout: NextTimeout) -> Self {
+    pub(super) fn new(timeout: NextTimeout) -> Self {
         Self { start: Instant::now(), timeout }
+    }
+
+    /// When a connection has to be there that is being opened.
+    pub(super) fn of_opening(details: &ConnectionDetails) -> Self {
+        let start = match details.now {
+            time::Instant::Exact(now) => now,
+            _ => Instant::now(),
+        };
+        Self { start, timeout: details.timeout }
+    }
+
+    /// What is left, for a transport below.
+    pub(super) fn next_timeout(&self) -> Result<NextTimeout, Error> {
+        Ok(NextTimeout { after: time::Duration::Exact(self.left()?), ..self.timeout })
     }
 
     /// What is left, never zero.

@@ -12,6 +12,7 @@ use ureq::unversioned::transport::time::Duration;
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 use zeroize::Zeroize as _;
 
+use super::connection::Deadline;
 use crate::secret::ApiKey;
 
 /// The outermost connector, over TLS.
@@ -26,7 +27,7 @@ impl fmt::Debug for Gather {
 impl<In: Transport> Connector<In> for Gather {
     type Out = Gathered<In>;
 
-    fn connect(&self, _: &ConnectionDetails, chained: Option<In>) -> Result<Option<Self::Out>, Error> {
+    fn connect(&self, details: &ConnectionDetails, chained: Option<In>) -> Result<Option<Self::Out>, Error> {
         Ok(chained.map(|inner| Gathered {
             inner,
             key: self.0.clone(),
@@ -35,6 +36,7 @@ impl<In: Transport> Connector<In> for Gather {
             input_is_dirty: false,
             carries_requests: false,
             checked_since_use: false,
+            opening: Some(Deadline::of_opening(details)),
             tls_may_hold_more: false,
         }))
     }
@@ -56,6 +58,8 @@ pub(super) struct Gathered<T: Transport> {
     carries_requests: bool,
     /// Whether somebody asked if the connection is open since it was last used.
     checked_since_use: bool,
+    /// While the answer to a CONNECT is awaited: ureq gives each read of it all the time there is for a connection.
+    opening: Option<Deadline>,
     /// Whether the last read filled all its room.
     tls_may_hold_more: bool,
 }
@@ -140,6 +144,9 @@ impl<T: Transport> Transport for Gathered<T> {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        if self.held == 0 && !self.inner.buffers().output()[..amount].starts_with(b"CONNECT ") {
+            self.opening = None;
+        }
         self.held += amount;
         if !self.in_body {
             self.authorize()?;
@@ -147,9 +154,14 @@ impl<T: Transport> Transport for Gathered<T> {
         if self.output().is_empty() { self.flush(timeout) } else { Ok(()) }
     }
 
-    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+    fn await_input(&mut self, mut timeout: NextTimeout) -> Result<bool, Error> {
+        if let Some(opening) = &self.opening {
+            timeout = opening.next_timeout()?;
+        }
         if self.held > 0 {
+            let deadline = Deadline::new(timeout);
             self.flush(timeout)?;
+            timeout = deadline.next_timeout()?;
             // Records of a tunnel that came together.
             if self.inner.buffers().can_use_input() {
                 return Ok(true);

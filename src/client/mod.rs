@@ -151,6 +151,8 @@ impl Client {
             return Err(InvalidInput::new(mistake).into());
         }
         let mut attempt = 1;
+        // A later try that was not sent, or was refused, does not undo what an earlier one may have done.
+        let mut may_have_acted = None;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             // The agent's own timeout is as good at first, and spares the request settings of its own.
@@ -184,7 +186,10 @@ impl Client {
             let left = deadline.saturating_duration_since(Instant::now());
             match pause {
                 Some(pause) if attempt < shared.attempts && pause < left => thread::sleep(pause),
-                _ => return Err(error),
+                _ => return Err(may_have_acted.unwrap_or(error)),
+            }
+            if error.outcome() == Outcome::Unknown {
+                may_have_acted = Some(error);
             }
             attempt += 1;
         }
