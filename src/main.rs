@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod destination;
 mod terminal;
 
 use std::ffi::OsStr;
@@ -10,14 +11,14 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{ExitCode, Stdio};
+use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use args::{Call, Command, Destination};
+use destination::{Place, keep};
 use portal_backup::{
-    ApiKey, BackupShares, Client, Error, FileSlot, GenerateResponse, Outcome, Sandbox, SecretBytes,
-    StoredShares, Unreadable, wire,
+    ApiKey, BackupShares, Client, Error, GenerateResponse, Outcome, Sandbox, SecretBytes, StoredShares, wire,
 };
 use terminal::{Ticker, say};
 
@@ -25,6 +26,9 @@ use terminal::{Ticker, say};
 #[global_allocator]
 static ALLOCATOR: zeroizing_alloc::ZeroAlloc<std::alloc::System> =
     zeroizing_alloc::ZeroAlloc(std::alloc::System);
+
+/// The environment variable with the client API key.
+const API_KEY: &str = "PORTAL_CLIENT_API_KEY";
 
 /// How a run ends that did not do what was asked: an exit code, and what to tell.
 struct Failed {
@@ -116,51 +120,53 @@ fn make_and_store(
     let text = core::str::from_utf8(text.expose())
         .map_err(|_| Failed::new(2, "generate response: it is not UTF-8; nothing was sent"))?;
     let generate = GenerateResponse::parse(text)?;
-    let place = match to {
-        Destination::File(path) => Place::Slot(FileSlot::reserve(path)?, path),
-        Destination::Shell(command) => Place::Shell(command),
-    };
+    let place = Place::make_sure_of(to).map_err(|mut failed| {
+        failed.what += &advice_on_backup_that_is_there(to, call).unwrap_or_default();
+        failed
+    })?;
 
     let started = Instant::now();
     let shares = {
         let _ticker = Ticker::start("backing up", call.quiet);
         client.backup(&generate)
     };
+    let seconds = started.elapsed().as_secs_f64();
     let shares = match shares {
         Ok(shares) => shares,
-        Err(Error::Unreadable(unreadable)) => return Err(keep(unreadable, to)),
+        Err(Error::Unreadable(unreadable)) => {
+            return Err(Failed::new(5, format!("{unreadable}\n{}", keep(&unreadable, to))));
+        }
         Err(e) => return Err(e.into()),
     };
+    // Nothing is said before the shares are stored: a terminal or a pipe may take nothing for ever.
+    let stored = place.store(&shares);
     let [first, second] = shares.share_pair_ids().map(str::escape_debug);
     let kilobytes = shares.expose_json().len() as f64 / 1000.0;
-    let seconds = started.elapsed().as_secs_f64();
     call.tell(format_args!("backed up   {first} and {second}"));
     call.tell(format_args!("            {kilobytes:.1} KB in {seconds:.1} s"));
-
-    let not_stored = |why: String| {
-        Failed::new(
-            6,
-            format!("{why}\nThe shares were made, not stored, not confirmed. Fix that, and run again."),
-        )
-    };
-    match place {
-        Place::Slot(slot, path) => {
-            let stored = slot.store(&shares).map_err(|e| not_stored(e.to_string()))?;
-            call.tell(format_args!("stored      {}", path.display().to_string().escape_debug()));
-            Ok(stored)
-        }
-        Place::Shell(command) => {
-            let stored = shares.store(|json| pipe_into(command, json.as_bytes())).map_err(not_stored)?;
-            call.tell(format_args!("stored      by the command, which exited with 0"));
-            Ok(stored)
-        }
+    let stored = stored.map_err(|why| {
+        let advice = "The shares were made, not stored, not confirmed. Fix that, and run again.";
+        Failed::new(6, format!("{why}\n{advice}"))
+    })?;
+    match to {
+        Destination::File(path) => call.tell(format_args!("stored      {}", shown(path))),
+        Destination::Shell(_) => call.tell(format_args!("stored      by the command, which exited with 0")),
     }
+    Ok(stored)
 }
 
-/// A destination that was made sure of before there is anything to store.
-enum Place<'a> {
-    Slot(FileSlot, &'a Path),
-    Shell(&'a OsStr),
+/// What to do when the output exists and is a backup: most likely that of a run that ended before it could confirm.
+fn advice_on_backup_that_is_there(to: &Destination, call: &Call) -> Option<String> {
+    let Destination::File(path) = to else { return None };
+    let text = read_bounded(File::open(path).ok()?, wire::backup::MAX_GENERATE_RESPONSE).ok()?;
+    let shares = BackupShares::parse(text.into_vec()).ok()?;
+    let later = later(&StoredShares::from_share_pair_ids(shares.share_pair_ids()), call);
+    Some(format!("\nIt holds a backup. If that is not confirmed yet, do it with\n  {later}"))
+}
+
+/// A path as it may be shown.
+fn shown(path: &Path) -> String {
+    path.display().to_string().escape_debug().to_string()
 }
 
 fn confirm(ids: &[String; 2], call: &Call) -> Result<(), Failed> {
@@ -219,7 +225,7 @@ fn quoted(word: &str) -> String {
 }
 
 fn verify(file: &Path) -> Result<(), Failed> {
-    let name = file.display().to_string().escape_debug().to_string();
+    let name = shown(file);
     let damaged = |what: String| Failed::new(2, format!("{name}: {what}"));
     let text = File::open(file)
         .and_then(|file| read_bounded(file, wire::backup::MAX_GENERATE_RESPONSE))
@@ -262,7 +268,7 @@ fn client(call: &Call, sandbox: Option<&Sandbox>) -> Result<Client, Failed> {
     let key = match (sandbox, &call.api_key_file) {
         (Some(sandbox), _) => ApiKey::new(sandbox.api_key())?,
         (None, Some(file)) => read_key(file)?,
-        (None, None) => ApiKey::from_env("PORTAL_CLIENT_API_KEY")?,
+        (None, None) => ApiKey::from_env(API_KEY)?,
     };
     // One call to each host: a connection that is kept keeps the last bytes that TLS decrypted.
     let mut builder = Client::builder(key).proxy_from_env(true).keep_alive(Duration::ZERO);
@@ -274,9 +280,10 @@ fn client(call: &Call, sandbox: Option<&Sandbox>) -> Result<Client, Failed> {
         builder = builder.client_api_url(url);
     }
     if let Some(file) = &call.ca_cert {
-        let pem =
-            std::fs::read(file).map_err(|e| Failed::new(2, format!("--ca-cert: {e}; nothing was sent")))?;
-        builder = builder.root_certs_pem(pem);
+        let pem = File::open(file)
+            .and_then(|file| read_bounded(file, 4 << 20))
+            .map_err(|e| Failed::new(2, format!("--ca-cert: {e}; nothing was sent")))?;
+        builder = builder.root_certs_pem(pem.expose());
     }
     if let Some(timeout) = call.timeout {
         builder = builder.timeout(timeout);
@@ -327,80 +334,6 @@ fn read_bounded(mut from: impl Read, limit: usize) -> io::Result<SecretBytes> {
         return Err(io::Error::other(format!("it is longer than {} KiB", limit >> 10)));
     }
     Ok(text)
-}
-
-/// Runs a shell command with the shares on its standard input; its standard output is dropped, since a command that
-/// prints what it stores would print the shares.
-fn pipe_into(command: &OsStr, bytes: &[u8]) -> Result<(), String> {
-    let (shell, flag) = if cfg!(windows) { ("cmd", "/C") } else { ("sh", "-c") };
-    let mut child = std::process::Command::new(shell)
-        .arg(flag)
-        .arg(command)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .map_err(|e| format!("the command cannot be started: {e}"))?;
-    let mut left = Leftover::default();
-    let taken =
-        child.stdin.take().map(|mut stdin| stdin.write_all(bytes).map(|()| left = Leftover::of(&stdin)));
-    let status = child.wait().map_err(|e| format!("the command cannot be waited for: {e}"))?;
-    if !status.success() {
-        return Err(format!("the command failed: {status}"));
-    }
-    match taken {
-        Some(Ok(())) if !left.is_there() => Ok(()),
-        _ => Err("the command did not read all of the shares".into()),
-    }
-}
-
-/// The reading end of a command's standard input: a pipe takes 64 KB that nobody ever reads.
-#[derive(Default)]
-struct Leftover(Option<File>);
-
-impl Leftover {
-    /// To be called when all was written: whoever holds a reading end is never told that there is no other.
-    fn of(stdin: &std::process::ChildStdin) -> Self {
-        #[cfg(target_os = "linux")]
-        {
-            use std::os::fd::AsRawFd as _;
-            Self(File::open(format!("/proc/self/fd/{}", stdin.as_raw_fd())).ok())
-        }
-        #[cfg(not(target_os = "linux"))]
-        {
-            let _ = stdin;
-            Self(None)
-        }
-    }
-
-    /// Does not block once the command has ended and the writing end is closed.
-    fn is_there(&mut self) -> bool {
-        self.0.as_mut().is_some_and(|pipe| !matches!(pipe.read(&mut [0]), Ok(0)))
-    }
-}
-
-/// Keeps an answer that was not understood; it may hold shares.
-fn keep(unreadable: Unreadable, to: &Destination) -> Failed {
-    let mut name = match to {
-        Destination::File(path) => path.clone().into_os_string(),
-        Destination::Shell(_) => "portal-backup".into(),
-    };
-    name.push(".unreadable");
-    let what = unreadable.to_string();
-    for number in 1..1000 {
-        let mut path = name.clone();
-        if number > 1 {
-            path.push(format!(".{number}"));
-        }
-        let path = PathBuf::from(path);
-        let kept = FileSlot::reserve(&path).and_then(|slot| slot.store_bytes(unreadable.expose_body()));
-        let why = match kept {
-            Ok(()) => format!("The answer is kept in {}", path.display().to_string().escape_debug()),
-            Err(_) if path.symlink_metadata().is_ok() => continue,
-            Err(e) => format!("The answer could not be kept: {e}"),
-        };
-        return Failed::new(5, format!("{what}\n{why}; nothing was confirmed."));
-    }
-    Failed::new(5, format!("{what}\nThe answer could not be kept: there are too many already."))
 }
 
 impl Call {

@@ -41,7 +41,7 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
 }
 
 /// Shows on a terminal for how many seconds a call has been under way.
-pub(crate) struct Ticker(Option<(mpsc::Sender<()>, thread::JoinHandle<()>)>);
+pub(crate) struct Ticker(Option<(mpsc::Sender<()>, mpsc::Receiver<()>)>);
 
 impl Ticker {
     pub(crate) fn start(what: &'static str, quiet: bool) -> Self {
@@ -49,6 +49,7 @@ impl Ticker {
             return Self(None);
         }
         let (stop, stopped) = mpsc::channel();
+        let (end, ended) = mpsc::channel();
         let tick = move || {
             for seconds in 0.. {
                 let _ = write!(io::stderr(), "\r{what} … {seconds} s");
@@ -57,17 +58,19 @@ impl Ticker {
                 }
             }
             let _ = write!(io::stderr(), "\r\x1b[K");
+            drop(end);
         };
         // Without a thread there is no ticking, and nothing else is missing.
-        Self(thread::Builder::new().spawn(tick).ok().map(|thread| (stop, thread)))
+        Self(thread::Builder::new().spawn(tick).ok().map(|_| (stop, ended)))
     }
 }
 
 impl Drop for Ticker {
     fn drop(&mut self) {
-        if let Some((stop, thread)) = self.0.take() {
+        if let Some((stop, ended)) = self.0.take() {
             drop(stop);
-            let _ = thread.join();
+            // A terminal that is stopped (Ctrl-S) takes nothing: what was received must not wait for it.
+            let _ = ended.recv_timeout(Duration::from_millis(200));
         }
     }
 }

@@ -1,11 +1,14 @@
 //! The command line, as a user meets it: exit codes, files, what is printed and what never is.
-#![cfg(feature = "cli")]
+#![cfg(all(feature = "cli", unix))]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::fs;
 use std::io::Write as _;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use portal_backup::{BackupShares, Fault, Sandbox};
 use tempfile::TempDir;
@@ -341,6 +344,17 @@ fn unreadable_success_is_kept_beside_the_output() {
 }
 
 #[test]
+fn unreadable_success_is_kept_elsewhere_if_it_must_be() {
+    let scene = Scene::new();
+    // So long that the file can be made, and one with a longer name cannot.
+    let output = "n".repeat(222);
+    scene.sandbox.fail_next(Fault::Body(b"not what is documented".to_vec()));
+    let ran = scene.back_up(&["-o", &output, GENERATE]).exits(5).says("kept in");
+    assert!(!ran.stderr.contains("nothing was sent"), "{}", ran.stderr);
+    assert_eq!(fs::read(scene.path("portal-backup.unreadable")).unwrap(), b"not what is documented");
+}
+
+#[test]
 fn answer_that_was_cut_is_kept_as_far_as_it_came() {
     let scene = Scene::new();
     scene.sandbox.fail_next(Fault::CutBody);
@@ -352,7 +366,8 @@ fn answer_that_was_cut_is_kept_as_far_as_it_came() {
 #[test]
 fn command_gets_the_shares_and_its_exit_decides() {
     let scene = Scene::new();
-    scene.back_up(&["--store-with", "cat > kept.json", GENERATE]).exits(0);
+    let ran = scene.back_up(&["--store-with", "cat > kept.json; env >&2", GENERATE]).exits(0).says("PATH=");
+    assert!(!ran.stderr.contains(scene.sandbox.api_key()), "the command is given the key");
     assert_eq!(scene.sandbox.confirmed(), scene.stored("kept.json").share_pair_ids());
     let confirmed = scene.sandbox.confirmed().len();
     let failing =
@@ -448,6 +463,40 @@ fn no_confirm_stores_and_prints_the_command_for_later() {
 }
 
 #[test]
+fn a_backup_that_is_there_already_is_left_alone_and_can_be_confirmed() {
+    let scene = Scene::new();
+    scene.back_up(&["-o", "x.json", GENERATE, "--no-confirm"]).exits(0);
+    let stored = scene.stored("x.json");
+    let ran = scene.back_up(&["-o", "x.json", GENERATE]).exits(2).says("It holds a backup");
+    assert_eq!(scene.stored("x.json").expose_json(), stored.expose_json());
+    scene.run_in("sh", ran.stderr.lines().last().unwrap().trim()).exits(0);
+    assert_eq!(scene.sandbox.confirmed(), stored.share_pair_ids());
+}
+
+#[test]
+fn shares_reach_the_disk_though_stderr_takes_nothing() {
+    let scene = Scene::new();
+    let (mut stderr, _reader) = UnixStream::pair().unwrap();
+    stderr.set_nonblocking(true).unwrap();
+    while stderr.write(&[b'.'; 4096]).is_ok() {}
+    stderr.set_nonblocking(false).unwrap();
+    let mut child = scene
+        .command(&["-o", "x.json", GENERATE, "--base-url", scene.sandbox.url()])
+        .stderr(OwnedFd::from(stderr))
+        .spawn()
+        .unwrap();
+    let start = Instant::now();
+    while !scene.path("x.json").exists() {
+        assert!(start.elapsed() < Duration::from_secs(10), "nothing is stored: {:?}", scene.names());
+        assert_eq!(child.try_wait().unwrap(), None, "it ended");
+        std::thread::yield_now();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(scene.stored("x.json").expose_json().len() > 15_000);
+}
+
+#[test]
 fn nothing_listens_exits_3() {
     let scene = Scene::new();
     let mut command = scene.command(&["-o", "x.json", GENERATE, "--base-url", "http://127.0.0.1:1"]);
@@ -493,9 +542,9 @@ fn help_fits_a_screen_and_every_line_a_terminal() {
 #[test]
 fn closed_output_is_no_panic() {
     let scene = Scene::new();
-    let (writer, reader) = std::os::unix::net::UnixStream::pair().unwrap();
+    let (writer, reader) = UnixStream::pair().unwrap();
     drop(reader);
-    let writer = std::os::fd::OwnedFd::from(writer);
+    let writer = OwnedFd::from(writer);
     let mut command = scene.command(&["-o", "x.json", GENERATE, "--json", "--base-url", scene.sandbox.url()]);
     let status = command.stdout(writer.try_clone().unwrap()).stderr(writer).status().unwrap();
     assert_eq!(status.code(), Some(0), "the job was done, whoever listens");

@@ -541,7 +541,7 @@ fn a_reader_that_stops_makes_no_call_outlast_its_deadline() {
 #[test]
 fn every_address_of_a_name_is_tried() {
     // `localhost` has two, and the first refuses. A machine without IPv6 has nothing to show here.
-    let Ok(listener) = std::net::TcpListener::bind("[::1]:0") else { return };
+    let Ok(listener) = TcpListener::bind("[::1]:0") else { return };
     let server = Server::listen(listener, tls(), Arc::new(good));
     drop(backup(&util::client(&server)).unwrap());
     assert_eq!(server.requests().len(), 1);
