@@ -2,6 +2,7 @@
 
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 use std::ffi::{OsStr, OsString};
@@ -154,17 +155,29 @@ fn names_folder(path: &Path) -> bool {
     [separated(b""), separated(b".")].iter().flatten().any(|&b| std::path::is_separator(b.into()))
 }
 
-/// Whether the name is held by nothing but the empty file of [`FileSlot::publish`], whose hidden file is still there.
+/// Whether the name is held by nothing but the empty file of [`FileSlot::publish`], whose hidden file is still there
+/// and whose process is not.
 fn is_left_by_a_kill(found: &fs::Metadata, folder: &Path, name: &OsStr) -> bool {
-    let is_ours = |entry: io::Result<fs::DirEntry>| {
-        let Ok(entry) = entry else { return false };
+    // What follows the target's name in that of a hidden file that was written to.
+    let rest_of_hidden = |entry: io::Result<fs::DirEntry>| {
+        let entry = entry.ok()?;
         let hidden = entry.file_name();
-        let middle = hidden.as_encoded_bytes().strip_prefix(b".");
-        let middle = middle.and_then(|hidden| hidden.strip_prefix(name.as_encoded_bytes()));
-        middle.is_some_and(|rest| rest.starts_with(b".") && rest.ends_with(b".tmp"))
-            && entry.metadata().is_ok_and(|hidden| hidden.len() > 0)
+        let rest = hidden.as_encoded_bytes().strip_prefix(b".")?.strip_prefix(name.as_encoded_bytes())?;
+        let rest = rest.strip_prefix(b".")?.strip_suffix(b".tmp")?;
+        entry.metadata().is_ok_and(|hidden| hidden.len() > 0).then(|| rest.to_vec())
     };
-    found.is_file() && found.len() == 0 && fs::read_dir(folder).is_ok_and(|mut entries| entries.any(is_ours))
+    if !found.is_file() || found.len() > 0 {
+        return false;
+    }
+    let hidden: Vec<_> = fs::read_dir(folder).into_iter().flatten().filter_map(rest_of_hidden).collect();
+    !hidden.is_empty() && !hidden.iter().any(|rest| is_running(rest))
+}
+
+/// Whether the process runs whose number begins this part of a hidden file's name; where nobody can tell, it does not.
+fn is_running(hidden: &[u8]) -> bool {
+    let number = hidden.split(|&b| b == b'-').next().and_then(|hex| core::str::from_utf8(hex).ok());
+    let number = number.and_then(|hex| u32::from_str_radix(hex, 16).ok());
+    cfg!(target_os = "linux") && number.is_some_and(|number| Path::new(&format!("/proc/{number}")).exists())
 }
 
 /// The hidden file, removed on drop.

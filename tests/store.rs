@@ -424,6 +424,25 @@ fn without_hard_links_exactly_one_of_many_gets_the_name() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn without_hard_links_the_empty_file_of_a_process_that_runs_is_left_alone() {
+    let folder = folder();
+    let path = folder.path().join("backup.json");
+    let mut ended = Command::new("true").spawn().unwrap();
+    ended.wait().unwrap();
+    let hidden_of = |process: u32| folder.path().join(format!(".backup.json.{process:x}-18c-0.tmp"));
+    fs::write(&path, "").unwrap();
+    fs::write(hidden_of(process::id()), "half").unwrap();
+    fs::write(hidden_of(ended.id()), "half").unwrap();
+    assert_not_sent(FileSlot::reserve(&path), &path);
+    assert!(path.exists());
+
+    fs::remove_file(hidden_of(process::id())).unwrap();
+    FileSlot::reserve(&path).unwrap().store(&shares()).unwrap();
+    assert_whole(&path);
+}
+
+#[test]
 fn a_disk_that_lies_is_found_out_by_reading_back() {
     let folder = folder();
     let path = folder.path().join("backup.json");
