@@ -834,6 +834,9 @@ fn text_from_the_network_is_cut() {
         let e = refused(400, None, &body);
         assert_eq!(e.message(), Some(&*("𝄞".repeat(300) + "…")));
     }
+    // What is looked at ends inside of a character.
+    let e = refused(400, None, format!(r#"{{"message":"a{}"}}"#, "€".repeat(1000)).as_bytes());
+    assert_eq!(e.message(), Some(&*format!("a{}…", "€".repeat(299))));
     let gap = format!(r#"{{"id":"a{0}b","message":"a{0}b"}}"#, " ".repeat(4000));
     let e = refused(400, None, gap.as_bytes());
     assert_eq!((e.id(), e.message()), (Some("a…"), Some("a…")));
