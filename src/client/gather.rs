@@ -7,6 +7,7 @@
 use alloc::sync::Arc;
 use core::fmt;
 
+use memchr::memmem;
 use ureq::Error;
 use ureq::unversioned::transport::time::Duration;
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
@@ -33,6 +34,7 @@ impl<In: Transport> Connector<In> for Gather {
             key: self.0.clone(),
             held: 0,
             in_body: false,
+            awaits_head: false,
             input_is_dirty: false,
             carries_requests: false,
             checked_since_use: false,
@@ -52,6 +54,8 @@ pub(super) struct Gathered<T: Transport> {
     held: usize,
     /// Whether the head of the current request has passed.
     in_body: bool,
+    /// Whether the answer's own head has not begun.
+    awaits_head: bool,
     /// Whether the input buffer may hold what was received.
     input_is_dirty: bool,
     /// Whether requests of ours go in here, and not the records and the CONNECT of a tunnel.
@@ -89,14 +93,15 @@ impl<T: Transport> Gathered<T> {
             room.ok_or(Error::LargeResponseHeader(at + part.len(), len))?.copy_from_slice(part);
             at += part.len();
         }
-        (self.held, self.in_body, self.carries_requests) = (at, true, true);
+        (self.held, self.in_body, self.awaits_head, self.carries_requests) = (at, true, true, true);
         Ok(())
     }
 
     /// Whether bytes that nobody asked for wait in a buffer of TLS, where a look at the socket does not find them. They
     /// must never be taken for the answer to the next request.
     fn has_more(&mut self) -> bool {
-        // TLS fills the room it is given before it holds anything back, and the socket knows what lies below TLS.
+        // TLS fills the room it is given before it holds anything back, and the socket knows what lies below TLS. Half
+        // a record is not seen; who can send it can as well send it a moment later.
         if !self.tls_may_hold_more {
             return false;
         }
@@ -115,6 +120,22 @@ impl<T: Transport> Gathered<T> {
         let held = core::mem::take(&mut self.held);
         if held > 0 {
             self.inner.buffers().output()[..held].zeroize();
+        }
+    }
+
+    /// Takes interim `100 Continue` away, in which ureq refuses headers (RFC 9110, section 15.2, does not).
+    fn skip_continue(&mut self) {
+        const CONTINUE: &[u8] = b"HTTP/1.1 100";
+        let buffers = self.inner.buffers();
+        while self.awaits_head {
+            let input = buffers.input();
+            match memmem::find(input, b"\r\n\r\n") {
+                Some(end) if input.starts_with(CONTINUE) => buffers.input_consume(end + 4),
+                _ => {
+                    self.awaits_head = CONTINUE.starts_with(&input[..input.len().min(CONTINUE.len())]);
+                    break;
+                }
+            }
         }
     }
 
@@ -178,6 +199,7 @@ impl<T: Transport> Transport for Gathered<T> {
         self.input_is_dirty = true;
         let is_open = self.inner.await_input(timeout)?;
         self.tls_may_hold_more = self.inner.buffers().input().len() == unread + room;
+        self.skip_continue();
         Ok(is_open)
     }
 

@@ -694,7 +694,12 @@ fn successes(t: &mut Table) {
     t.answer("the same length twice", SUCCESS, {
         format!("HTTP/1.1 200 OK\r\nContent-Length: {len}\r\nContent-Length: {len}\r\n\r\n{body}")
     });
-    for interim in ["100 Continue\r\n", "102 Processing\r\n", "103 Early Hints\r\nLink: </a>\r\n"] {
+    for interim in [
+        "100 Continue\r\n",
+        "100 Continue\r\nDate: today\r\n",
+        "102 Processing\r\n",
+        "103 Early Hints\r\nLink: </a>\r\n",
+    ] {
         let interim = format!("HTTP/1.1 {interim}\r\n");
         t.answer(
             &format!("after {}", interim[9..].trim_end()),
@@ -702,12 +707,18 @@ fn successes(t: &mut Table) {
             interim.repeat(3) + &answer_of(200, &body),
         );
     }
-    let answer = format!("HTTP/1.1 103 Early Hints\r\n\r\n{}", answer_of(200, &body));
-    t.both("in pieces of every size", SUCCESS, move |c| {
-        c.request()?;
-        let (head, rest) = answer.as_bytes().split_at(150);
-        c.drip(head, Duration::from_millis(1))?;
-        c.pieces(rest.chunks(997), Duration::from_millis(1))
-    });
+    for interim in ["103 Early Hints", "100 Continue\r\nDate: today"] {
+        let answer = format!("HTTP/1.1 {interim}\r\n\r\n{}", answer_of(200, &body));
+        t.both(&format!("in pieces of every size, after {}", &interim[..3]), SUCCESS, move |c| {
+            c.request()?;
+            let (head, rest) = answer.as_bytes().split_at(150);
+            c.drip(head, Duration::from_millis(1))?;
+            c.pieces(rest.chunks(997), Duration::from_millis(1))
+        });
+    }
+    // What looks like an interim answer and is none.
+    let as_body =
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n{body}", len + 25);
+    t.answer("an interim answer in the body", unreadable(&as_body[as_body.len() - len - 25..]), &*as_body);
     t.answer("white space around the object", SUCCESS, answer_of(200, &format!(" \r\n{body}\n\t ")));
 }
