@@ -10,10 +10,10 @@ use lexopt::prelude::{Long, Short, Value};
 pub(crate) const HELP: &str = "\
 Back up a Portal wallet: make its backup shares, store them, then confirm.
 
-usage: portal-backup [OPTIONS] <GENERATE_RESPONSE | ->  back up, store, confirm
-       portal-backup confirm [OPTIONS] <ID> <ID>   say that shares are stored
-       portal-backup verify <FILE>                 is this stored backup whole?
-       portal-backup sandbox [--port N]            serve a stand-in on loopback
+usage: portal-backup [OPTIONS] <GENERATE_RESPONSE | ->   back up, store, confirm
+       portal-backup confirm [OPTIONS] <ID> <ID>         say that both are stored
+       portal-backup verify <FILE>                       is this backup whole?
+       portal-backup sandbox [--port N]                  serve a stand-in for tests
 
   -o, --output FILE      a new file for the shares, readable by you alone
   --store-with COMMAND   or a shell command that reads them from its stdin

@@ -85,7 +85,7 @@ fn back_up(
     let text = read_input(input)?;
     let sandbox = if in_sandbox { Some(start_sandbox(0)?) } else { None };
     let client = client(call, sandbox.as_ref())?;
-    let stored = make_and_store(text, to, &client, call)?;
+    let stored = make_and_store(text, to, &client, in_sandbox, call)?;
 
     let confirmed = wants_confirm.then(|| call_confirm(&client, &stored, call));
     match confirmed {
@@ -115,13 +115,16 @@ fn make_and_store(
     text: SecretBytes,
     to: &Destination,
     client: &Client,
+    in_sandbox: bool,
     call: &Call,
 ) -> Result<StoredShares, Failed> {
     let text = core::str::from_utf8(text.expose())
         .map_err(|_| Failed::new(2, "generate response: it is not UTF-8; nothing was sent"))?;
     let generate = GenerateResponse::parse(text)?;
     let place = Place::make_sure_of(to).map_err(|mut failed| {
-        failed.what += &advice_on_backup_that_is_there(to, call).unwrap_or_default();
+        if !in_sandbox {
+            failed.what += &advice_on_backup_that_is_there(to, call).unwrap_or_default();
+        }
         failed
     })?;
 
