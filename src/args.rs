@@ -11,9 +11,9 @@ pub(crate) const HELP: &str = "\
 Back up a Portal wallet: make its backup shares, store them, then confirm.
 
 usage: portal-backup [OPTIONS] <GENERATE_RESPONSE | ->   back up, store, confirm
-       portal-backup confirm [OPTIONS] <ID> <ID>         say that both are stored
+       portal-backup confirm [OPTIONS] <ID> <ID>         say both are stored
        portal-backup verify <FILE>                       is this backup whole?
-       portal-backup sandbox [--port N]                  serve a stand-in for tests
+       portal-backup sandbox [--port N]                  serve a stand-in
 
   -o, --output FILE      a new file for the shares, readable by you alone
   --store-with COMMAND   or a shell command that reads them from its stdin
@@ -24,9 +24,7 @@ usage: portal-backup [OPTIONS] <GENERATE_RESPONSE | ->   back up, store, confirm
   --timeout SECONDS      for each of the two calls [120]
   --json                 a summary on stdout
   --sandbox              use a stand-in for Portal, started in this process
-  -q, --quiet, -h, --help, -V, --version
-
-HTTPS_PROXY and NO_PROXY are honoured.
+  -q, --quiet, -h, --help, -V, --version; HTTPS_PROXY and NO_PROXY are honoured
 
 exit: 0 done, 2 wrong input, 3 not sent, 4 refused, 5 unclear: run again,
       6 not stored, 7 not confirmed
