@@ -561,19 +561,42 @@ fn fail_at_each_call(spoil: &[&str]) {
 }
 
 #[test]
+fn a_folder_that_cannot_be_synchronized_is_an_error_unless_it_knows_of_no_such_thing() {
+    for (error, code) in [("EIO", NOT_STORED), ("EINVAL", STORED), ("ENOTSUP", STORED)] {
+        let folder = folder();
+        let path = folder.path().join("backup.json");
+        // The first is that of the file.
+        let Some(run) = Spoilt::run(&path, &[&format!("fsync:error={error}:when=2")]) else { return };
+        assert_eq!(run.status.code(), Some(code), "{}", run.log);
+        assert_eq!(path.exists(), code == STORED, "{}", run.log);
+    }
+}
+
+#[test]
+fn a_hidden_name_that_is_taken_is_no_reason_to_fail() {
+    let folder = folder();
+    let path = folder.path().join("backup.json");
+    let Some(run) = Spoilt::run(&path, &[]) else { return };
+    let opened: Vec<_> = run.log.lines().filter(|line| line.starts_with("openat(")).collect();
+    let nth = 1 + opened.iter().position(|line| line.contains("O_EXCL")).unwrap();
+    fs::remove_file(&path).unwrap();
+    let run = Spoilt::run(&path, &[&format!("openat:error=EEXIST:when={nth}")]).unwrap();
+    assert!(run.log.contains("EEXIST (File exists) (INJECTED)"), "{}", run.log);
+    assert_eq!(run.status.code(), Some(STORED), "{}", run.log);
+}
+
+#[test]
 fn interrupted_system_calls_are_repeated() {
     let Some(calls) = system_calls(&[]) else { return };
     for call in ["openat", "open", "write", "fsync", "fdatasync", "read", "linkat"] {
-        if calls.contains(call) {
-            let folder = folder();
-            let path = folder.path().join("backup.json");
-            let run = Spoilt::run(
-                &path,
-                &[&format!("{call}:error=EINTR:when=2+3"), &format!("{call}:error=EINTR:when=1")],
-            )
-            .unwrap();
-            assert_eq!(run.status.code(), Some(STORED), "{}", run.log);
-            assert_whole(&path);
+        for nth in 1..=4 {
+            if calls.contains(call) {
+                let folder = folder();
+                let path = folder.path().join("backup.json");
+                let run = Spoilt::run(&path, &[&format!("{call}:error=EINTR:when={nth}")]).unwrap();
+                assert_eq!(run.status.code(), Some(STORED), "{}", run.log);
+                assert_whole(&path);
+            }
         }
     }
 }
