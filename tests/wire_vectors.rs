@@ -673,6 +673,19 @@ fn any_success_confirms_whatever_its_body_says() {
 }
 
 #[test]
+fn a_failure_shows_what_the_service_said() {
+    let failure =
+        |status| confirm::response(status, Some("7"), br#"{"id":"A","message":"b"}"#.to_vec()).unwrap_err();
+    assert_eq!(failure(409).to_string(), "the service refused: status 409, A, b, retry after 7 s");
+    assert_eq!(failure(503).to_string(), "the service failed: status 503, A, b, retry after 7 s");
+    let Failure::Refused(refused) = failure(409) else { panic!("not refused") };
+    assert_eq!(
+        format!("{refused:?}"),
+        r#"MpcErrorResponse { status: 409, id: Some("A"), message: Some("b"), retry_after: Some(7s) }"#
+    );
+}
+
+#[test]
 fn a_failure_becomes_the_error_of_the_same_name() {
     let error = |status, body: &str| Error::from(backup::response(status, None, body.into()).unwrap_err());
     let e = error(400, documented::BACKUP_400);
