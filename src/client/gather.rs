@@ -207,8 +207,8 @@ impl<T: Transport> Transport for Gathered<T> {
         // ureq asks when it puts a connection away and again when it takes it out. Only the latter decides, and each
         // answer costs three system calls. Inside of a tunnel there is only the one question that TLS passes on.
         let is_clean = self.held == 0 && self.inner.buffers().input().is_empty();
-        let was_rested = core::mem::replace(&mut self.checked_since_use, true);
-        let is_put_away = self.carries_requests && !was_rested;
+        let was_checked = core::mem::replace(&mut self.checked_since_use, true);
+        let is_put_away = self.carries_requests && !was_checked;
         if is_put_away {
             self.wipe_input();
         }
