@@ -440,6 +440,17 @@ fn without_hard_links_the_empty_file_of_a_process_that_runs_is_left_alone() {
     fs::remove_file(hidden_of(process::id())).unwrap();
     FileSlot::reserve(&path).unwrap().store(&shares()).unwrap();
     assert_whole(&path);
+    // What is not empty is never that file, nor is what is no file.
+    assert_not_sent(FileSlot::reserve(&path), &path);
+    assert_whole(&path);
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    assert_not_sent(FileSlot::reserve(&path), &path);
+    fs::remove_dir(&path).unwrap();
+    // An empty hidden file is of somebody who has not stored anything.
+    fs::write(&path, "").unwrap();
+    fs::write(hidden_of(ended.id()), "").unwrap();
+    assert_not_sent(FileSlot::reserve(&path), &path);
 }
 
 #[test]
