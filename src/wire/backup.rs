@@ -6,8 +6,9 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::confirm::StoredShares;
-use super::json::{Escaped, line_and_column};
+use super::json::Escaped;
 use super::mpc_share::{Mistake, MpcShare, SharePair};
+use super::scanner::line_and_column;
 use super::{Failure, Request, Unreadable, is_success, refusal};
 use crate::error::{Error, InvalidInput};
 use crate::redact::Redactor;

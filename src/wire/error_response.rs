@@ -4,7 +4,7 @@ use alloc::string::String;
 use core::fmt;
 use core::time::Duration;
 
-use super::json::{JsonString, Scanner, SyntaxError};
+use super::scanner::{JsonString, Scanner, SyntaxError};
 use crate::redact::Redactor;
 use crate::secret::SecretString;
 

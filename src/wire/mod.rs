@@ -28,6 +28,7 @@ pub mod confirm;
 mod error_response;
 mod json;
 mod mpc_share;
+mod scanner;
 
 use alloc::borrow::Cow;
 use alloc::vec::Vec;

@@ -6,7 +6,7 @@ use core::ops::Range;
 use base64::Engine as _;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-use super::json::{Scanner, SyntaxError};
+use super::scanner::{Scanner, SyntaxError};
 use crate::secret::{SecretBytes, SecretString};
 
 /// The curves, by the names that the API gives them.
