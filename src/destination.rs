@@ -104,6 +104,7 @@ pub(crate) fn keep(unreadable: &Unreadable, to: &Destination) -> String {
     }
     names.push("portal-backup.unreadable".into());
     names.push(std::env::temp_dir().join("portal-backup.unreadable"));
+    names.dedup();
     let mut said = String::new();
     for name in &names {
         match keep_as(unreadable, name) {

@@ -123,7 +123,7 @@ fn make_and_store(
     let generate = GenerateResponse::parse(text)?;
     let place = Place::make_sure_of(to).map_err(|mut failed| {
         if !in_sandbox {
-            failed.what += &advice_on_backup_that_is_there(to, call).unwrap_or_default();
+            failed.what += &advice_on_backup_that_is_there(to, text, call).unwrap_or_default();
         }
         failed
     })?;
@@ -159,9 +159,17 @@ fn make_and_store(
 }
 
 /// What to do when the output exists and is a backup: most likely that of a run that ended before it could confirm.
-fn advice_on_backup_that_is_there(to: &Destination, call: &Call) -> Option<String> {
+///
+/// A generate response has the same form; at least that which was to be backed up is not taken for one.
+fn advice_on_backup_that_is_there(to: &Destination, generate: &str, call: &Call) -> Option<String> {
     let Destination::File(path) = to else { return None };
+    if !path.metadata().ok()?.is_file() {
+        return None;
+    }
     let text = read_bounded(File::open(path).ok()?, wire::backup::MAX_GENERATE_RESPONSE).ok()?;
+    if text.expose() == generate.as_bytes() {
+        return None;
+    }
     let shares = BackupShares::parse(text.into_vec()).ok()?;
     let later = later(&StoredShares::from_share_pair_ids(shares.share_pair_ids()), call);
     Some(format!("\nIt holds a backup. If that is not confirmed yet, do it with\n  {later}"))
@@ -192,14 +200,14 @@ fn call_confirm(client: &Client, stored: &StoredShares, call: &Call) -> Result<(
 /// The command that confirms these shares later, to be pasted into a shell.
 fn later(stored: &StoredShares, call: &Call) -> String {
     let mut words = vec!["portal-backup confirm".to_string()];
-    let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.to_string_lossy().into_owned());
+    let path = |path: &Option<PathBuf>| path.as_ref().map(|path| quoted(path.as_os_str()));
     let options = [
         ("--api-key-file", path(&call.api_key_file)),
-        ("--client-api-url", call.client_api_url.clone()),
+        ("--client-api-url", call.client_api_url.as_ref().map(quoted)),
         ("--ca-cert", path(&call.ca_cert)),
     ];
     for (name, value) in options {
-        words.extend(value.map(|value| format!("{name} {}", quoted(&value))));
+        words.extend(value.map(|value| format!("{name} {value}")));
     }
     let ids = stored.share_pair_ids();
     if ids.iter().any(|id| id.starts_with('-')) {
@@ -210,20 +218,23 @@ fn later(stored: &StoredShares, call: &Call) -> String {
 }
 
 /// A word for the shell; what a terminal would act on is not printed as it is.
-fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:@%+=".contains(c);
-    if word.chars().all(is_plain) && !word.is_empty() {
-        word.into()
-    } else if word.chars().all(|c| c == ' ' || c.is_ascii_graphic()) {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    } else {
-        // Of bash, zsh, ksh and POSIX.1-2024.
-        let escaped = |b: u8| match b {
-            b'\'' | b'\\' => format!("\\{}", char::from(b)),
-            b' '..=b'~' => char::from(b).into(),
-            _ => format!("\\{b:03o}"),
-        };
-        format!("$'{}'", word.bytes().map(escaped).collect::<String>())
+fn quoted(word: impl AsRef<OsStr>) -> String {
+    let bytes = word.as_ref().as_encoded_bytes();
+    let is_plain = |b: &u8| b.is_ascii_alphanumeric() || b"_-./:@%+=".contains(b);
+    match core::str::from_utf8(bytes) {
+        Ok(word) if bytes.iter().all(is_plain) && !word.is_empty() => word.into(),
+        Ok(word) if bytes.iter().all(|&b| b == b' ' || b.is_ascii_graphic()) => {
+            format!("'{}'", word.replace('\'', r"'\''"))
+        }
+        _ => {
+            // Of bash, zsh, ksh and POSIX.1-2024.
+            let escaped = |&b: &u8| match b {
+                b'\'' | b'\\' => format!("\\{}", char::from(b)),
+                b' '..=b'~' => char::from(b).into(),
+                _ => format!("\\{b:03o}"),
+            };
+            format!("$'{}'", bytes.iter().map(escaped).collect::<String>())
+        }
     }
 }
 
@@ -317,7 +328,7 @@ fn read_input(input: &OsStr) -> Result<SecretBytes, Failed> {
 
 /// Reads all there is into a buffer that is wiped.
 fn read_bounded(mut from: impl Read, limit: usize) -> io::Result<SecretBytes> {
-    // Never grown, which would leave copies behind; pages that are not written to cost nothing.
+    // Never grown, which would leave copies behind.
     let mut room = vec![0; limit + 1];
     let mut len = 0;
     while len <= limit {

@@ -9,6 +9,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::error::{Error, Outcome};
@@ -53,6 +54,7 @@ impl FileSlot {
     /// - Something has that name already (a dangling link included), the path names no file, the folder is missing or
     ///   not writable: [`Error::Store`] with [`Outcome::NotSent`]; choose another path or fix the folder.
     pub fn reserve(path: impl AsRef<Path>) -> Result<Self, Error> {
+        first_slot();
         let target = path.as_ref();
         let fail = |step, cause| StoreError { step, cause, path: target.into(), outcome: Outcome::NotSent };
         let (Some(name), Some(folder), false) = (target.file_name(), target.parent(), names_folder(target))
@@ -164,6 +166,10 @@ fn is_left_by_a_kill(found: &fs::Metadata, folder: &Path, name: &OsStr) -> bool 
         let hidden = entry.file_name();
         let rest = hidden.as_encoded_bytes().strip_prefix(b".")?.strip_prefix(name.as_encoded_bytes())?;
         let rest = rest.strip_prefix(b".")?.strip_suffix(b".tmp")?;
+        // Else it is the hidden file of a target with a longer name.
+        if !rest.iter().all(|b| b.is_ascii_hexdigit() || *b == b'-') {
+            return None;
+        }
         entry.metadata().is_ok_and(|hidden| hidden.len() > 0).then(|| rest.to_vec())
     };
     if !found.is_file() || found.len() > 0 {
@@ -173,11 +179,28 @@ fn is_left_by_a_kill(found: &fs::Metadata, folder: &Path, name: &OsStr) -> bool 
     !hidden.is_empty() && !hidden.iter().any(|rest| is_running(rest))
 }
 
-/// Whether the process runs whose number begins this part of a hidden file's name; where nobody can tell, it does not.
+/// Whether the process runs whose number and time begin this part of a hidden file's name; where nobody can tell, it
+/// does not.
 fn is_running(hidden: &[u8]) -> bool {
-    let number = hidden.split(|&b| b == b'-').next().and_then(|hex| core::str::from_utf8(hex).ok());
-    let number = number.and_then(|hex| u32::from_str_radix(hex, 16).ok());
-    cfg!(target_os = "linux") && number.is_some_and(|number| Path::new(&format!("/proc/{number}")).exists())
+    let mut parts = hidden.split(|&b| b == b'-').map(|hex| core::str::from_utf8(hex).unwrap_or_default());
+    let process = parts.next().and_then(|hex| u32::from_str_radix(hex, 16).ok()).unwrap_or_default();
+    let time = parts.next().and_then(|hex| u128::from_str_radix(hex, 16).ok()).unwrap_or_default();
+    if process == std::process::id() {
+        // In a container, an earlier process may well have had the same number.
+        return time >= first_slot();
+    }
+    cfg!(target_os = "linux") && Path::new(&format!("/proc/{process}")).exists()
+}
+
+/// Nanoseconds since 1970.
+fn now() -> u128 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos()
+}
+
+/// When this process reserved for the first time.
+fn first_slot() -> u128 {
+    static FIRST: OnceLock<u128> = OnceLock::new();
+    *FIRST.get_or_init(now)
 }
 
 /// The hidden file, removed on drop.
@@ -191,11 +214,10 @@ impl Temporary {
     fn create(folder: &Path, name: &OsStr) -> io::Result<Self> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         loop {
-            let nanos = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
             let count = COUNT.fetch_add(1, Ordering::Relaxed);
             let mut hidden = OsString::from(".");
             hidden.push(name);
-            hidden.push(format!(".{:x}-{nanos:x}-{count:x}.tmp", std::process::id()));
+            hidden.push(format!(".{:x}-{:x}-{count:x}.tmp", std::process::id(), now()));
             let path = folder.join(hidden);
             match create_private(&path) {
                 Ok(file) => return Ok(Self { path, file, is_gone: false }),

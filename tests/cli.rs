@@ -474,6 +474,18 @@ fn a_backup_that_is_there_already_is_left_alone_and_can_be_confirmed() {
 }
 
 #[test]
+fn what_is_there_and_is_no_backup_is_not_called_one() {
+    let scene = Scene::new();
+    fs::copy(GENERATE, scene.path("g.json")).unwrap();
+    assert!(Command::new("mkfifo").arg(scene.path("fifo")).status().unwrap().success());
+    for (output, input) in [("g.json", "g.json"), ("fifo", GENERATE), (".", GENERATE)] {
+        let ran = scene.back_up(&["-o", output, input]).exits(2);
+        assert!(!ran.stderr.contains("backup."), "{}", ran.stderr);
+    }
+    assert_eq!(scene.sandbox.requests(), []);
+}
+
+#[test]
 fn shares_reach_the_disk_though_stderr_takes_nothing() {
     let scene = Scene::new();
     let (mut stderr, _reader) = UnixStream::pair().unwrap();

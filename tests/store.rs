@@ -431,15 +431,22 @@ fn without_hard_links_the_empty_file_of_a_process_that_runs_is_left_alone() {
     let mut ended = Command::new("true").spawn().unwrap();
     ended.wait().unwrap();
     let hidden_of = |process: u32| folder.path().join(format!(".backup.json.{process:x}-18c-0.tmp"));
+    // A process of that number ran long ago; the other one has reserved after this one began to.
+    let running = folder.path().join(format!(".backup.json.{:x}-{:x}-0.tmp", process::id(), u64::MAX));
+    let of_longer_name = folder.path().join(".backup.json.old.1-18c-0.tmp");
     fs::write(&path, "").unwrap();
-    fs::write(hidden_of(process::id()), "half").unwrap();
+    fs::write(&of_longer_name, "half").unwrap();
+    assert_not_sent(FileSlot::reserve(&path), &path);
+    fs::write(&running, "half").unwrap();
     fs::write(hidden_of(ended.id()), "half").unwrap();
     assert_not_sent(FileSlot::reserve(&path), &path);
     assert!(path.exists());
 
-    fs::remove_file(hidden_of(process::id())).unwrap();
+    fs::remove_file(running).unwrap();
+    fs::write(hidden_of(process::id()), "half").unwrap();
     FileSlot::reserve(&path).unwrap().store(&shares()).unwrap();
     assert_whole(&path);
+    fs::remove_file(hidden_of(process::id())).unwrap();
     // What is not empty is never that file, nor is what is no file.
     assert_not_sent(FileSlot::reserve(&path), &path);
     assert_whole(&path);

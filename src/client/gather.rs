@@ -1,13 +1,16 @@
 //! What goes into one write, with the key put in at the last moment, and buffers that are wiped.
 //!
 //! Head and body of a request leave as one TLS record and one write. The key goes from its wiped buffer into the wiped
-//! output buffer: no structure of ureq ever holds it, so that no log, copy or redirect of ureq's can carry it. Buffers
-//! with plain text are wiped as soon as they are used.
+//! output buffer: no request or header of ureq's ever holds it, so that no log, copy or redirect of ureq's can carry it.
+//! Buffers with plain text are wiped as soon as they are used.
+//!
+//! Here is also what ureq has to be helped with: interim answers, the deadline of a CONNECT, and what may be left over on
+//! a connection that is kept.
 
 use alloc::sync::Arc;
 use core::fmt;
 
-use memchr::memmem;
+use memchr::memchr_iter;
 use ureq::Error;
 use ureq::unversioned::transport::time::Duration;
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
@@ -54,7 +57,7 @@ pub(super) struct Gathered<T: Transport> {
     held: usize,
     /// Whether the head of the current request has passed.
     in_body: bool,
-    /// Whether the answer's own head has not begun.
+    /// Whether nothing but interim answers can have come so far.
     awaits_head: bool,
     /// Whether the input buffer may hold what was received.
     input_is_dirty: bool,
@@ -105,6 +108,7 @@ impl<T: Transport> Gathered<T> {
         if !self.tls_may_hold_more {
             return false;
         }
+        self.input_is_dirty = true;
         let no_time = Duration::Exact(core::time::Duration::ZERO);
         let result = self.inner.await_input(NextTimeout { after: no_time, ..NextTimeout::default() });
         !matches!(result, Err(Error::Timeout(_)))
@@ -123,16 +127,18 @@ impl<T: Transport> Gathered<T> {
         }
     }
 
-    /// Takes interim `100 Continue` away, in which ureq refuses headers (RFC 9110, section 15.2, does not).
-    fn skip_continue(&mut self) {
-        const CONTINUE: &[u8] = b"HTTP/1.1 100";
+    /// Takes interim answers away (RFC 9110, section 15.2): ureq refuses headers in a `100 Continue`.
+    fn skip_interim_answers(&mut self) {
+        const INTERIM: &[u8] = b"HTTP/1.1 1";
         let buffers = self.inner.buffers();
         while self.awaits_head {
             let input = buffers.input();
-            match memmem::find(input, b"\r\n\r\n") {
-                Some(end) if input.starts_with(CONTINUE) => buffers.input_consume(end + 4),
+            // What switches protocols is no interim answer.
+            let is_interim = input.starts_with(INTERIM) && !input.starts_with(b"HTTP/1.1 101");
+            match end_of_head(input) {
+                Some(end) if is_interim => buffers.input_consume(end),
                 _ => {
-                    self.awaits_head = CONTINUE.starts_with(&input[..input.len().min(CONTINUE.len())]);
+                    self.awaits_head = is_interim || INTERIM.starts_with(input);
                     break;
                 }
             }
@@ -149,9 +155,20 @@ impl<T: Transport> Gathered<T> {
     }
 }
 
+/// Where the empty line behind a head ends; a line may end without a carriage return (RFC 9112, section 2.2).
+fn end_of_head(input: &[u8]) -> Option<usize> {
+    memchr_iter(b'\n', input).find_map(|at| match &input[at + 1..] {
+        [b'\n', ..] => Some(at + 2),
+        [b'\r', b'\n', ..] => Some(at + 3),
+        _ => None,
+    })
+}
+
 impl<T: Transport> Drop for Gathered<T> {
     fn drop(&mut self) {
-        self.wipe_output();
+        // All of it: ureq may have written what it then did not send.
+        self.held = 0;
+        self.output().zeroize();
         let buffers = self.inner.buffers();
         let unread = buffers.input().len();
         buffers.input_consume(unread);
@@ -199,7 +216,7 @@ impl<T: Transport> Transport for Gathered<T> {
         self.input_is_dirty = true;
         let is_open = self.inner.await_input(timeout)?;
         self.tls_may_hold_more = self.inner.buffers().input().len() == unread + room;
-        self.skip_continue();
+        self.skip_interim_answers();
         Ok(is_open)
     }
 

@@ -108,7 +108,7 @@ impl Client {
     /// - Name, connection, TLS, or the deadline before the request was out: [`Error::Transport`] with
     ///   [`Outcome::NotSent`]; call again when the cause is gone.
     /// - Connection or deadline after that: [`Error::Transport`] with [`Outcome::Unknown`]; call again.
-    /// - Status 3xx or 4xx: [`Error::Refused`]; read its id and message.
+    /// - Status 3xx or 4xx: [`Error::Refused`]; read its id and message. If an earlier try may have arrived, its error.
     /// - Status 5xx: [`Error::Failed`]; call again.
     /// - `ureq_proto` is logged at TRACE: [`Error::InvalidInput`]; see [`ClientBuilder::allow_trace_logging`].
     ///
@@ -186,6 +186,7 @@ impl Client {
             let left = deadline.saturating_duration_since(Instant::now());
             match pause {
                 Some(pause) if attempt < shared.attempts && pause < left => thread::sleep(pause),
+                _ if error.outcome() == Outcome::Unknown => return Err(error),
                 _ => return Err(may_have_acted.unwrap_or(error)),
             }
             if error.outcome() == Outcome::Unknown {

@@ -106,22 +106,19 @@ fn receive(body: &mut Body, max: usize) -> (SecretBytes, Option<String>) {
     let mut received = 0;
     let mut buffer = SecretBytes::zeroed(announced.unwrap_or(ROOM_IF_NOT_ANNOUNCED).min(max));
     let cut = loop {
+        if received == buffer.len() && received < max && announced.is_none() {
+            let larger = (buffer.len() * 2).clamp(ROOM_IF_NOT_ANNOUNCED.min(max), max);
+            let mut larger = SecretBytes::zeroed(larger);
+            larger.expose_mut()[..received].copy_from_slice(buffer.expose());
+            buffer = larger;
+        }
         let mut beyond = [0];
         let is_full = received == buffer.len();
         let room = if is_full { &mut beyond[..] } else { &mut buffer.expose_mut()[received..] };
         match reader.read(room) {
             Ok(0) => break None,
-            Ok(_) if received == max => break Some(format!("it is longer than {max} bytes")),
-            Ok(n) => {
-                if is_full {
-                    let mut larger =
-                        SecretBytes::zeroed((buffer.len() * 2).clamp(ROOM_IF_NOT_ANNOUNCED.min(max), max));
-                    larger.expose_mut()[..received].copy_from_slice(buffer.expose());
-                    larger.expose_mut()[received] = beyond[0];
-                    buffer = larger;
-                }
-                received += n;
-            }
+            Ok(_) if is_full => break Some(format!("it is longer than {received} bytes")),
+            Ok(n) => received += n,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) => {
                 // A chunk that is spoiled comes with what was read before it, but without a count. The room was zeroed,

@@ -699,6 +699,7 @@ fn successes(t: &mut Table) {
         "100 Continue\r\nDate: today\r\n",
         "102 Processing\r\n",
         "103 Early Hints\r\nLink: </a>\r\n",
+        "103 Early Hints\r\n\r\nHTTP/1.1 100 Continue\r\nDate: today\r\n",
     ] {
         let interim = format!("HTTP/1.1 {interim}\r\n");
         t.answer(
@@ -715,6 +716,10 @@ fn successes(t: &mut Table) {
             c.drip(head, Duration::from_millis(1))?;
             c.pieces(rest.chunks(997), Duration::from_millis(1))
         });
+    }
+    for interim in ["100 Continue\n\n", "100 Continue\nDate: today\n\n"] {
+        let answer = format!("HTTP/1.1 {interim}{}", answer_of(200, &body));
+        t.answer(&format!("after {interim:?}"), SUCCESS, answer);
     }
     // What looks like an interim answer and is none.
     let as_body =
