@@ -422,6 +422,23 @@ mod with_client {
     }
 
     #[test]
+    fn a_head_that_is_too_long_is_wiped_with_the_key_in_it() {
+        let _turn = turn();
+        let server = Server::start();
+        let generate = GenerateResponse::parse(texts()[0]).unwrap();
+        // Of some of these, all but the end of the head fits.
+        let urls = (16_200..16_700).map(|len| format!("{}/{}", server.url("announced"), "p".repeat(len)));
+        let urls: Vec<_> = urls.collect();
+        assert_wiped("a long head", || {
+            for url in &urls {
+                if let Err(e) = server.builder("").base_url(url).build().unwrap().backup(&generate) {
+                    show_error(&e);
+                }
+            }
+        });
+    }
+
+    #[test]
     fn settings_are_wiped() {
         let _turn = turn();
         let pem = leak(format!(
