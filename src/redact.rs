@@ -51,7 +51,7 @@ impl<'a> Redactor<'a> {
     #[cfg(feature = "client")]
     pub(crate) fn is_in_id(&self, id: &str) -> bool {
         self.secrets.iter().any(|secret| {
-            // Both are short, so that preparing a search would take longer than looking.
+            // Both are short as a rule, so that preparing a search would take longer than looking.
             let is_in_secret = |piece: &[u8]| {
                 let mut parts = secret.text.windows(secret.id_window);
                 parts.any(|part| part.first() == piece.first() && part == piece)

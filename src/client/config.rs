@@ -108,8 +108,8 @@ impl ClientBuilder {
     /// How many times a call is tried at most: 1 to 100.
     ///
     /// `backup` is repeated only while the service provably did not act: the request was not sent, or was put off with
-    /// a 429 whose `Retry-After` fits into what is left of the timeout. `confirm` is idempotent, so it
-    /// is also repeated after a 5xx or a broken connection. A wrong certificate or an unknown name is never repeated.
+    /// a 429 whose `Retry-After` fits into what is left of the timeout. `confirm` is idempotent, so it is also repeated
+    /// after a 5xx or a broken connection. A wrong certificate or an unknown name is never repeated.
     ///
     /// Defaults to 3.
     pub fn attempts(mut self, attempts: u32) -> Self {
@@ -129,8 +129,7 @@ impl ClientBuilder {
     /// Presents this certificate to the server: PEM with the chain, the client's own certificate first, and the private
     /// key (PKCS#8, SEC1 or PKCS#1, not encrypted).
     ///
-    /// The copy in the builder is wiped; ureq and rustls keep copies of the key that are not.
-    /// Defaults to none.
+    /// The copy in the builder is wiped; ureq and rustls keep copies of the key that are not. Defaults to none.
     pub fn client_cert_pem(mut self, pem: impl AsRef<[u8]>) -> Self {
         self.client_cert_pem = Some(SecretBytes::new(pem.as_ref().into()));
         self
