@@ -166,7 +166,7 @@ fn everything_public_is_in_the_list() {
         "store",
         "client/config",
         "client/mod",
-        "sandbox",
+        "sandbox/mod",
         "guide",
     ] {
         let source = fs::read_to_string(root.join(format!("src/{name}.rs"))).unwrap();
