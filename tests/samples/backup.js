@@ -1,4 +1,4 @@
-// Generate, store, back up, store, confirm: with axios, as the service's documentation does it, but stored before confirmed.
+// Generate, store, back up, store, confirm: with axios, as documented, but each stored before it is said.
 const fs = require("node:fs");
 const axios = require("axios");
 

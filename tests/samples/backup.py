@@ -1,4 +1,4 @@
-"""Generate, store, back up, store, confirm: with aiohttp, as the service's documentation does it, but stored before confirmed."""
+"""Generate, store, back up, store, confirm: with aiohttp, as documented, but each stored before it is said."""
 
 import asyncio
 import json
