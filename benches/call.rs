@@ -126,7 +126,7 @@ fn generate_response(len: usize) -> String {
 
 fn floor_body(generate_response: &str) -> Vec<u8> {
     let generate = GenerateResponse::parse(generate_response).unwrap();
-    portal_backup::wire::backup::request(&generate).body().to_vec()
+    portal_backup::wire::backup::request(&generate).to_bytes().expose().to_vec()
 }
 
 fn by_hand(floor: &mut Floor, json: &[u8]) {

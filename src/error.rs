@@ -1,31 +1,20 @@
-//! What can go wrong, and whether the service may have acted.
+//! What a call can fail with: everything that the parts below return, and failures of the network.
 
-use alloc::borrow::Cow;
+#[cfg(feature = "client")]
 use alloc::string::String;
 use core::fmt;
 
-use crate::wire::{MpcErrorResponse, Unreadable};
-
-/// Whether the service can have acted on a call that failed.
-///
-/// `Unknown` is the answer whenever it is not provably one of the others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Outcome {
-    /// The request was not sent completely: the service cannot have acted. Call again when the cause is gone.
-    NotSent,
-    /// The service answered that it will not do it. Read what it says before you call again.
-    Refused,
-    /// The service may have acted. `backup` may be run again: it makes a new pair of shares, and the lost pair stays
-    /// unused; `confirm` may be repeated as it is.
-    Unknown,
-}
+use crate::invalid_input::InvalidInput;
+use crate::outcome::Outcome;
+#[cfg(feature = "client")]
+use crate::store::StoreError;
+use crate::wire::{Failure, MpcErrorResponse, Unreadable};
 
 /// Every way in which a call can fail.
 ///
 /// [`outcome`](Self::outcome) tells what a program needs to decide what to do next; `Display` tells a person, in one
 /// line, what failed, whether anything was sent, and what to do. Nothing in here holds the key or a share, except the
 /// body that [`Unreadable`] keeps on purpose and never prints.
-#[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
     /// The key, the generate response or the configuration is wrong; nothing was sent.
@@ -41,7 +30,7 @@ pub enum Error {
     Unreadable(Unreadable),
     /// The file that the shares go to could not be made or written.
     #[cfg(feature = "client")]
-    Store(crate::store::StoreError),
+    Store(StoreError),
 }
 
 impl Error {
@@ -56,11 +45,12 @@ impl Error {
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         match self {
-            Self::InvalidInput(_) => Outcome::NotSent,
+            Self::InvalidInput(e) => e.outcome(),
             #[cfg(feature = "client")]
-            Self::Transport(e) => e.outcome,
+            Self::Transport(e) => e.outcome(),
             Self::Refused(_) => Outcome::Refused,
-            Self::Failed(_) | Self::Unreadable(_) => Outcome::Unknown,
+            Self::Failed(_) => Outcome::Unknown,
+            Self::Unreadable(e) => e.outcome(),
             #[cfg(feature = "client")]
             Self::Store(e) => e.outcome(),
         }
@@ -84,6 +74,12 @@ impl fmt::Display for Error {
     }
 }
 
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl core::error::Error for Error {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
@@ -94,67 +90,14 @@ impl core::error::Error for Error {
     }
 }
 
-/// A key, generate response or setting that cannot be used; nothing was sent.
-///
-/// Names what is wrong and where, never the value.
-#[derive(Debug)]
-pub struct InvalidInput {
-    what: Cow<'static, str>,
-    about: Option<String>,
-    position: Option<(usize, usize)>,
-}
-
-impl InvalidInput {
-    pub(crate) fn new(what: impl Into<Cow<'static, str>>) -> Self {
-        Self { what: what.into(), about: None, position: None }
-    }
-
-    pub(crate) fn at(mut self, line: usize, column: usize) -> Self {
-        self.position = Some((line, column));
-        self
-    }
-
-    /// Names a setting, a file or a host: something that is no secret.
-    #[cfg(feature = "client")]
-    pub(crate) fn about(mut self, name: &str) -> Self {
-        let mut about = String::new();
-        crate::redact::Redactor::default().push_printable(name, 200, &mut about);
-        self.about = Some(about);
-        self
-    }
-
-    /// Line and column of the mistake in the text that was parsed, both from 1, the column in bytes; `None` for a
-    /// mistake without a place.
-    #[must_use]
-    pub const fn position(&self) -> Option<(usize, usize)> {
-        self.position
-    }
-}
-
-impl fmt::Display for InvalidInput {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what)?;
-        if let Some(about) = &self.about {
-            write!(f, ": {about}")?;
-        }
-        if let Some((line, column)) = self.position {
-            write!(f, " (line {line}, column {column})")?;
-        }
-        Ok(())
-    }
-}
-
-impl core::error::Error for InvalidInput {}
-
 impl From<InvalidInput> for Error {
     fn from(e: InvalidInput) -> Self {
         Self::InvalidInput(e)
     }
 }
 
-impl From<crate::wire::Failure> for Error {
-    fn from(failure: crate::wire::Failure) -> Self {
-        use crate::wire::Failure;
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
         match failure {
             Failure::Refused(e) => Self::Refused(e),
             Failure::Failed(e) => Self::Failed(e),
@@ -167,7 +110,6 @@ impl From<crate::wire::Failure> for Error {
 ///
 /// Its text comes from the operating system and the TLS library, bounded and escaped.
 #[cfg(feature = "client")]
-#[derive(Debug)]
 pub struct TransportError {
     what: String,
     advice: &'static str,
@@ -191,6 +133,12 @@ impl TransportError {
         self
     }
 
+    /// Whether the service can have acted: [`Outcome::NotSent`] or [`Outcome::Unknown`].
+    #[must_use]
+    pub const fn outcome(&self) -> Outcome {
+        self.outcome
+    }
+
     /// Whether the same call may well pass a moment later.
     pub(crate) fn is_repeatable(&self) -> bool {
         self.repeatable
@@ -209,11 +157,25 @@ impl fmt::Display for TransportError {
 }
 
 #[cfg(feature = "client")]
+impl fmt::Debug for TransportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(feature = "client")]
 impl core::error::Error for TransportError {}
 
 #[cfg(feature = "client")]
 impl From<TransportError> for Error {
     fn from(e: TransportError) -> Self {
         Self::Transport(e)
+    }
+}
+
+#[cfg(feature = "client")]
+impl From<StoreError> for Error {
+    fn from(e: StoreError) -> Self {
+        Self::Store(e)
     }
 }

@@ -77,6 +77,8 @@ mod client;
 mod error;
 #[cfg(all(any(doc, doctest), feature = "sandbox"))]
 pub mod guide;
+mod invalid_input;
+mod outcome;
 mod redact;
 #[cfg(feature = "sandbox")]
 mod sandbox;
@@ -87,9 +89,11 @@ pub mod wire;
 
 #[cfg(feature = "client")]
 pub use client::{Client, ClientBuilder, backup};
+pub use error::Error;
 #[cfg(feature = "client")]
 pub use error::TransportError;
-pub use error::{Error, InvalidInput, Outcome};
+pub use invalid_input::InvalidInput;
+pub use outcome::Outcome;
 #[cfg(feature = "sandbox")]
 pub use sandbox::{Fault, Sandbox, SeenRequest};
 pub use secret::{ApiKey, SecretBytes};

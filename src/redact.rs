@@ -4,9 +4,6 @@ use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-#[cfg(feature = "client")]
-use crate::secret::ApiKey;
-
 /// Knows what a text from the network may not repeat: the key and the shares that were sent.
 #[derive(Default)]
 pub(crate) struct Redactor<'a> {
@@ -25,9 +22,9 @@ struct Secret<'a> {
 impl<'a> Redactor<'a> {
     /// Any 8 characters of a key in a row are an echo of it.
     #[cfg(feature = "client")]
-    pub(crate) fn of_key(key: &'a ApiKey) -> Self {
+    pub(crate) fn of_key(key: &'a str) -> Self {
         let mut redactor = Self::default();
-        redactor.add(key.expose().as_bytes(), 8, 8);
+        redactor.add(key.as_bytes(), 8, 8);
         redactor
     }
 
@@ -131,6 +128,26 @@ impl<'a> Redactor<'a> {
         }
         hidden
     }
+}
+
+/// Text that the user wrote, such as a path: control characters escaped, cut to `limit` characters, nothing hidden.
+#[cfg(feature = "client")]
+pub(crate) fn printable(text: &str, limit: usize) -> String {
+    let mut out = String::new();
+    let mut shown = 0;
+    for c in text.chars() {
+        let escaped = must_be_escaped(c).then(|| c.escape_unicode());
+        shown += escaped.as_ref().map_or(1, ExactSizeIterator::len);
+        if shown > limit {
+            out.push('…');
+            break;
+        }
+        match escaped {
+            Some(escaped) => out.extend(escaped),
+            None => out.push(c),
+        }
+    }
+    out
 }
 
 fn is_base64(b: u8) -> bool {

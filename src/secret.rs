@@ -6,7 +6,7 @@ use core::fmt;
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use crate::error::{Error, InvalidInput};
+use crate::invalid_input::InvalidInput;
 
 /// Bytes that nobody else may see: wiped on drop, redacted in `Debug`.
 ///
@@ -119,7 +119,7 @@ impl Drop for SecretString {
 /// let key = portal_backup::ApiKey::new("0d7a11c8-demo")?;
 /// assert_eq!(format!("{key:?}"), "ApiKey(redacted)");
 /// assert!(portal_backup::ApiKey::new("two words").is_err());
-/// # Ok::<(), portal_backup::Error>(())
+/// # Ok::<(), portal_backup::InvalidInput>(())
 /// ```
 pub struct ApiKey(SecretString);
 
@@ -129,9 +129,9 @@ impl ApiKey {
     /// # Errors
     ///
     /// - Empty, longer than 4096 bytes, or holding a space, a line break, a control character or anything beyond
-    ///   ASCII: [`Error::InvalidInput`], nothing was sent; correct the key (a trailing line break from a file is the
+    ///   ASCII: [`InvalidInput`], nothing was sent; correct the key (a trailing line break from a file is the
     ///   usual cause).
-    pub fn new(key: &str) -> Result<Self, Error> {
+    pub fn new(key: &str) -> Result<Self, InvalidInput> {
         let mistake = if key.is_empty() {
             "the client API key is empty"
         } else if key.len() > 4096 {
@@ -141,7 +141,7 @@ impl ApiKey {
         } else {
             return Ok(Self(SecretString(key.into())));
         };
-        Err(InvalidInput::new(mistake).into())
+        Err(InvalidInput::new(mistake))
     }
 
     /// Reads the key from an environment variable, such as `PORTAL_CLIENT_API_KEY`.
@@ -150,10 +150,10 @@ impl ApiKey {
     ///
     /// # Errors
     ///
-    /// - The variable is not set, is not UTF-8 or is no key (see [`ApiKey::new`]): [`Error::InvalidInput`], nothing
-    ///   was sent; set it.
+    /// - The variable is not set, is not UTF-8 or is no key (see [`ApiKey::new`]): [`InvalidInput`], nothing was
+    ///   sent; set it.
     #[cfg(feature = "client")]
-    pub fn from_env(name: &str) -> Result<Self, Error> {
+    pub fn from_env(name: &str) -> Result<Self, InvalidInput> {
         // `var_os` does not panic on a name that cannot be one: it finds nothing under it.
         let value = std::env::var_os(name).ok_or_else(|| {
             let mistake = InvalidInput::new("the environment variable for the client API key is not set");
@@ -163,7 +163,7 @@ impl ApiKey {
         })?;
         match SecretString::from_utf8(SecretBytes::new(value.into_encoded_bytes())) {
             Ok(key) => Self::new(key.expose()),
-            Err(_) => Err(InvalidInput::new("the client API key is not ASCII").into()),
+            Err(_) => Err(InvalidInput::new("the client API key is not ASCII")),
         }
     }
 

@@ -1,7 +1,6 @@
 //! A file for the shares: reserved before they exist, under its name only when whole, never over another.
 
 use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::error::{Error, Outcome};
+use crate::outcome::Outcome;
+use crate::redact::printable;
 use crate::secret::SecretBytes;
 use crate::wire::backup::BackupShares;
 use crate::wire::confirm::StoredShares;
@@ -52,14 +52,14 @@ impl FileSlot {
     /// # Errors
     ///
     /// - Something has that name already (a dangling link included), the path names no file, the folder is missing or
-    ///   not writable: [`Error::Store`] with [`Outcome::NotSent`]; choose another path or fix the folder.
-    pub fn reserve(path: impl AsRef<Path>) -> Result<Self, Error> {
+    ///   not writable: [`StoreError`] with [`Outcome::NotSent`]; choose another path or fix the folder.
+    pub fn reserve(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         first_slot();
         let target = path.as_ref();
         let fail = |step, cause| StoreError { step, cause, path: target.into(), outcome: Outcome::NotSent };
         let (Some(name), Some(folder), false) = (target.file_name(), target.parent(), names_folder(target))
         else {
-            return Err(fail("names no file", None).into());
+            return Err(fail("names no file", None));
         };
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         match target.symlink_metadata() {
@@ -68,9 +68,9 @@ impl FileSlot {
                     fail("still is an empty file of an earlier run, which cannot be removed", Some(e))
                 })?;
             }
-            Ok(_) => return Err(fail("exists already, and nothing is replaced", None).into()),
+            Ok(_) => return Err(fail("exists already, and nothing is replaced", None)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            Err(e) => return Err(fail("its folder cannot be searched", Some(e)).into()),
+            Err(e) => return Err(fail("its folder cannot be searched", Some(e))),
         }
         Ok(Self {
             target: target.into(),
@@ -85,10 +85,10 @@ impl FileSlot {
     ///
     /// # Errors
     ///
-    /// - The disk is full or broken, the folder is gone, or something took the name meanwhile: [`Error::Store`] with
+    /// - The disk is full or broken, the folder is gone, or something took the name meanwhile: [`StoreError`] with
     ///   [`Outcome::Unknown`]; nothing partial has the target's name, and the shares are still in `shares`: store them
     ///   elsewhere, or run the backup again.
-    pub fn store(self, shares: &BackupShares) -> Result<StoredShares, Error> {
+    pub fn store(self, shares: &BackupShares) -> Result<StoredShares, StoreError> {
         shares.store(|json| self.write(json.as_bytes()))
     }
 
@@ -97,14 +97,14 @@ impl FileSlot {
     /// # Errors
     ///
     /// - As for [`store`](Self::store); the bytes are still the caller's: keep them elsewhere.
-    pub fn store_bytes(self, bytes: &[u8]) -> Result<(), Error> {
+    pub fn store_bytes(self, bytes: &[u8]) -> Result<(), StoreError> {
         self.write(bytes)
     }
 
-    fn write(mut self, bytes: &[u8]) -> Result<(), Error> {
+    fn write(mut self, bytes: &[u8]) -> Result<(), StoreError> {
         self.try_write(bytes).map_err(|(step, cause)| {
             let path = self.target.clone();
-            StoreError { step, cause: Some(cause), path, outcome: Outcome::Unknown }.into()
+            StoreError { step, cause: Some(cause), path, outcome: Outcome::Unknown }
         })
     }
 
@@ -273,7 +273,6 @@ fn sync_folder(folder: &File) -> io::Result<()> {
 }
 
 /// The file for the shares could not be made, written or published.
-#[derive(Debug)]
 pub struct StoreError {
     step: &'static str,
     cause: Option<io::Error>,
@@ -288,15 +287,16 @@ impl StoreError {
         &self.path
     }
 
-    pub(crate) fn outcome(&self) -> Outcome {
+    /// [`Outcome::NotSent`] from [`FileSlot::reserve`], before there are shares; [`Outcome::Unknown`] from storing them.
+    #[must_use]
+    pub const fn outcome(&self) -> Outcome {
         self.outcome
     }
 }
 
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut path = String::new();
-        crate::redact::Redactor::default().push_printable(&self.path.to_string_lossy(), 200, &mut path);
+        let path = printable(&self.path.to_string_lossy(), 4096);
         let Self { step, cause, .. } = self;
         write!(f, "{path}: {step}")?;
         if let Some(cause) = cause {
@@ -316,8 +316,8 @@ impl core::error::Error for StoreError {
     }
 }
 
-impl From<StoreError> for Error {
-    fn from(e: StoreError) -> Self {
-        Self::Store(e)
+impl fmt::Debug for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }

@@ -12,7 +12,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use portal_backup::wire::{self, Failure, Request};
+use portal_backup::wire::{self, Body, Failure, Request};
 use portal_backup::{
     ApiKey, BackupShares, Client, ClientBuilder, Error, Fault, FileSlot, GenerateResponse, InvalidInput,
     MpcErrorResponse, MpcShare, NotBase64, Outcome, Sandbox, SecretBytes, SeenRequest, StoreError,
@@ -50,13 +50,14 @@ fn the_builder_has_these_settings() {
 
 #[test]
 fn what_goes_in_and_comes_out_has_these_signatures() {
-    let _: fn(&str) -> Result<ApiKey, Error> = ApiKey::new;
-    let _: fn(&str) -> Result<ApiKey, Error> = ApiKey::from_env;
+    let _: fn(&str) -> Result<ApiKey, InvalidInput> = ApiKey::new;
+    let _: fn(&str) -> Result<ApiKey, InvalidInput> = ApiKey::from_env;
     let _: fn(&ApiKey) -> &str = ApiKey::expose;
-    let _: for<'a> fn(&'a str) -> Result<GenerateResponse<'a>, Error> = |text| GenerateResponse::parse(text);
+    let _: for<'a> fn(&'a str) -> Result<GenerateResponse<'a>, InvalidInput> =
+        |text| GenerateResponse::parse(text);
 
-    let _: fn(Vec<u8>) -> Result<BackupShares, Error> = BackupShares::parse;
-    let _: fn(&'static str) -> Result<BackupShares, Error> = BackupShares::parse;
+    let _: fn(Vec<u8>) -> Result<BackupShares, InvalidInput> = BackupShares::parse;
+    let _: fn(&'static str) -> Result<BackupShares, InvalidInput> = BackupShares::parse;
     let _: fn(&BackupShares) -> MpcShare<'_> = BackupShares::secp256k1;
     let _: fn(&BackupShares) -> MpcShare<'_> = BackupShares::ed25519;
     let _: fn(&BackupShares) -> [&str; 2] = BackupShares::share_pair_ids;
@@ -72,13 +73,13 @@ fn what_goes_in_and_comes_out_has_these_signatures() {
     let _: fn(&SecretBytes) -> bool = SecretBytes::is_empty;
     let _: fn(SecretBytes) -> Vec<u8> = SecretBytes::into_vec;
 
-    let _: fn([&str; 2]) -> StoredShares = StoredShares::from_share_pair_ids;
+    let _: fn([&str; 2]) -> Result<StoredShares, InvalidInput> = StoredShares::from_share_pair_ids;
     let _: fn(&StoredShares) -> [&str; 2] = StoredShares::share_pair_ids;
 
-    let _: fn(&'static Path) -> Result<FileSlot, Error> = FileSlot::reserve;
-    let _: fn(String) -> Result<FileSlot, Error> = FileSlot::reserve;
-    let _: fn(FileSlot, &BackupShares) -> Result<StoredShares, Error> = FileSlot::store;
-    let _: fn(FileSlot, &[u8]) -> Result<(), Error> = FileSlot::store_bytes;
+    let _: fn(&'static Path) -> Result<FileSlot, StoreError> = FileSlot::reserve;
+    let _: fn(String) -> Result<FileSlot, StoreError> = FileSlot::reserve;
+    let _: fn(FileSlot, &BackupShares) -> Result<StoredShares, StoreError> = FileSlot::store;
+    let _: fn(FileSlot, &[u8]) -> Result<(), StoreError> = FileSlot::store_bytes;
 }
 
 #[test]
@@ -102,8 +103,14 @@ fn errors_have_these_variants_and_signatures() {
             other => other,
         }
     }
-    assert!(!every(&ApiKey::new("").unwrap_err()).to_string().is_empty());
+    assert!(!every(&ApiKey::new("").unwrap_err().into()).to_string().is_empty());
     let _: fn(&Error) -> Outcome = Error::outcome;
+    let _: fn(&InvalidInput) -> Outcome = InvalidInput::outcome;
+    let _: fn(&TransportError) -> Outcome = TransportError::outcome;
+    let _: fn(&MpcErrorResponse) -> Outcome = MpcErrorResponse::outcome;
+    let _: fn(&Unreadable) -> Outcome = Unreadable::outcome;
+    let _: fn(&Failure) -> Outcome = Failure::outcome;
+    let _: fn(&StoreError) -> Outcome = StoreError::outcome;
     let _: fn(Failure) -> Error = Error::from;
     let _: fn(&InvalidInput) -> Option<(usize, usize)> = InvalidInput::position;
     let _: fn(&MpcErrorResponse) -> u16 = MpcErrorResponse::status;
@@ -119,13 +126,17 @@ fn errors_have_these_variants_and_signatures() {
 
 #[test]
 fn the_wire_layer_has_these_signatures() {
-    let _: fn(&GenerateResponse<'_>) -> Request = wire::backup::request;
+    let _: for<'t> fn(&GenerateResponse<'t>) -> Request<'t> = wire::backup::request;
     let _: fn(u16, Option<&str>, Vec<u8>) -> Result<BackupShares, Failure> = wire::backup::response;
-    let _: fn([&str; 2]) -> Request = wire::confirm::request;
+    let _: for<'t> fn([&'t str; 2]) -> Request<'t> = wire::confirm::request;
     let _: fn(u16, Option<&str>, Vec<u8>) -> Result<(), Failure> = wire::confirm::response;
-    let _: fn(&Request) -> &'static str = Request::method;
-    let _: fn(&Request) -> &'static str = Request::path;
-    let _: fn(&Request) -> &[u8] = Request::body;
+    let _: fn(&Request<'_>) -> &'static str = |request| request.method();
+    let _: fn(&Request<'_>) -> &'static str = |request| request.path();
+    let _: fn(&Request<'_>) -> usize = |request| request.body_len();
+    let _: for<'a> fn(&'a Request<'_>) -> Body<'a> = |request| request.body();
+    let _: fn(&mut Body<'_>, &mut [u8]) -> usize = |body, buffer| body.read(buffer);
+    let _: fn(&Body<'_>) -> usize = |body| body.remaining();
+    let _: fn(&Request<'_>) -> SecretBytes = |request| request.to_bytes();
     let _: [&str; 3] = [wire::CONTENT_TYPE, wire::backup::BASE_URL, wire::confirm::BASE_URL];
     let _: usize = wire::backup::MAX_GENERATE_RESPONSE;
 }
@@ -154,23 +165,16 @@ fn everything_public_is_in_the_list() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let list = root.join("tests/data/public_api.txt");
     let mut found = String::new();
-    for name in [
-        "lib",
-        "secret",
-        "wire/mod",
-        "wire/error_response",
-        "wire/mpc_share",
-        "wire/backup",
-        "wire/confirm",
-        "error",
-        "store",
-        "client/config",
-        "client/mod",
-        "sandbox/mod",
-        "guide",
-    ] {
-        let source = fs::read_to_string(root.join(format!("src/{name}.rs"))).unwrap();
-        found += &format!("\n{name}\n{}", public_items(&source));
+    let mut names = Vec::new();
+    files(&root.join("src"), &mut names);
+    names.sort();
+    for path in names {
+        let name = path.strip_prefix(root.join("src")).unwrap().with_extension("").display().to_string();
+        let source = fs::read_to_string(&path).unwrap();
+        let items = public_items(&source);
+        if !items.is_empty() {
+            found += &format!("\n{name}\n{items}");
+        }
     }
     if std::env::var_os("PORTAL_BACKUP_UPDATE").is_some() {
         fs::write(&list, &found).unwrap();
@@ -198,6 +202,18 @@ fn the_readme_and_the_front_page_show_the_same_program() {
     assert_eq!(program(&read("README.md")), program(&front_page));
     for row in front_page.lines().filter(|line| line.starts_with("| `")) {
         assert!(read("README.md").contains(row), "the README has no row {row}");
+    }
+}
+
+/// The files of the library, in folders and below.
+fn files(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with("bin") {
+            files(&path, found);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            found.push(path);
+        }
     }
 }
 

@@ -32,7 +32,7 @@ fn call_everything() {
         c.request()?;
         c.send("HTTP/1.1 204 No Content\r\n\r\n")
     });
-    util::client(&server).confirm(&StoredShares::from_share_pair_ids(["a", "b"])).unwrap();
+    util::client(&server).confirm(&StoredShares::from_share_pair_ids(["a", "b"]).unwrap()).unwrap();
 }
 
 #[track_caller]

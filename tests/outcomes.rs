@@ -64,7 +64,7 @@ fn confirmations() -> &'static [Seen] {
         let long = "i".repeat(5 << 20);
         run(|client, fault| {
             let id = if fault.is_large { &long } else { "clu32l6c8008wuvz52jokyo3r" };
-            client.confirm(&StoredShares::from_share_pair_ids([id, id])).map(|()| None)
+            client.confirm(&StoredShares::from_share_pair_ids([id, "another"]).unwrap()).map(|()| None)
         })
     })
 }

@@ -264,7 +264,7 @@ fn a_proxy_that_refuses_is_asked_once_and_nothing_was_sent() {
     ] {
         let proxy = Proxy::answering(&server, answer);
         let client = through(&proxy.url(), &server.url());
-        let stored = StoredShares::from_share_pair_ids(["a", "b"]);
+        let stored = StoredShares::from_share_pair_ids(["a", "b"]).unwrap();
         for error in [backup(&client).unwrap_err(), client.confirm(&stored).unwrap_err()] {
             assert_eq!(error.outcome(), Outcome::NotSent, "{error}");
             let line = error.to_string();

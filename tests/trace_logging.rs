@@ -21,7 +21,7 @@ fn generate() -> GenerateResponse<'static> {
 }
 
 fn stored() -> StoredShares {
-    StoredShares::from_share_pair_ids(["a", "b"])
+    StoredShares::from_share_pair_ids(["a", "b"]).unwrap()
 }
 
 #[test]

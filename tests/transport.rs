@@ -29,7 +29,7 @@ fn confirm(client: &Client) -> Result<(), Error> {
 }
 
 fn stored() -> StoredShares {
-    StoredShares::from_share_pair_ids(["backup-secp-0", "backup-ed-0"])
+    StoredShares::from_share_pair_ids(["backup-secp-0", "backup-ed-0"]).unwrap()
 }
 
 /// Answers every request on every connection with this, and keeps the connection.

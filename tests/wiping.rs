@@ -189,7 +189,7 @@ fn a_request_is_wiped() {
             let request = backup::request(&generate);
             show(&generate);
             show(&request);
-            assert!(request.body().len() > text.len());
+            assert!(request.body_len() > text.len());
         });
         let part = &text[..text.len() / 2];
         assert_wiped("a refused text", || show(&GenerateResponse::parse(part).unwrap_err()));
@@ -380,7 +380,9 @@ mod with_client {
                             Err(e) => show_error(&e),
                         };
                         assert_eq!(came_to, *expected, "{scenario}");
-                        if let Err(e) = client.confirm(&StoredShares::from_share_pair_ids(["id-1", "id-2"])) {
+                        if let Err(e) =
+                            client.confirm(&StoredShares::from_share_pair_ids(["id-1", "id-2"]).unwrap())
+                        {
                             show_error(&e);
                         }
                     }

@@ -307,7 +307,7 @@ const NOT_JSON_VALUES: &[&str] = &[
 ];
 
 #[track_caller]
-fn mistake_in_generate(text: &str) -> Error {
+fn mistake_in_generate(text: &str) -> portal_backup::InvalidInput {
     GenerateResponse::parse(text).expect_err("it should have been refused")
 }
 
@@ -379,14 +379,13 @@ fn a_text_of_real_size_is_what_its_maker_put_in() {
 fn mistakes_are_named_with_line_and_column_and_never_a_value() {
     for &(text, what, line, column) in NOT_WHOLE {
         let e = mistake_in_generate(text);
-        let expected = format!("generate response: {what} (line {line}, column {column}); nothing was sent");
+        let expected = format!("generate response: {what} (line {line}, column {column})");
         assert_eq!(e.to_string(), expected, "{text}");
         assert_eq!(e.outcome(), Outcome::NotSent);
-        let Error::InvalidInput(e) = e else { panic!("{text}: {e:?}") };
         assert_eq!(e.position(), Some((line, column)), "{text}");
 
         let e = BackupShares::parse(text).expect_err(text);
-        let expected = format!("backup shares: {what} (line {line}, column {column}); nothing was sent");
+        let expected = format!("backup shares: {what} (line {line}, column {column})");
         assert_eq!(e.to_string(), expected, "{text}");
     }
 }
@@ -444,7 +443,7 @@ fn a_success_that_is_not_utf8_is_unreadable_and_kept() {
             assert!(e.to_string().contains("could not be read: it is not UTF-8; "), "{e}");
             assert_eq!(e.into_body(), body);
             let e = BackupShares::parse(body).unwrap_err();
-            assert_eq!(e.to_string(), "backup shares: it is not UTF-8; nothing was sent");
+            assert_eq!(e.to_string(), "backup shares: it is not UTF-8");
         }
     }
 }
@@ -514,8 +513,7 @@ fn a_generate_response_may_have_four_mebibytes_and_no_more() {
     GenerateResponse::parse(&text).unwrap();
     text.push(' ');
     let e = mistake_in_generate(&text);
-    assert_eq!(e.to_string(), "generate response: it is longer than 4 MiB; nothing was sent");
-    let Error::InvalidInput(e) = e else { panic!("{e:?}") };
+    assert_eq!(e.to_string(), "generate response: it is longer than 4 MiB");
     assert_eq!(e.position(), None);
 }
 
@@ -549,10 +547,8 @@ fn debug_shows_ids_and_lengths() {
         format!("{shares:?}"),
         r#"BackupShares { SECP256K1: MpcShare { id: "clu32l6c8008wuvz52jokyo3r", share: 10 bytes }, ED25519: MpcShare { id: "clu32l9310087evz5u5v9k1ao", share: 10 bytes } }"#
     );
-    assert_eq!(
-        format!("{:?}", unreadable(200, b"secret")),
-        r#"Unreadable { status: 200, what: "it is not a JSON object", body: SecretBytes(6 bytes) }"#
-    );
+    let e = unreadable(200, b"secret");
+    assert!(format!("{e:?}").starts_with(&e.to_string()));
 }
 
 // Requests
@@ -561,7 +557,7 @@ fn debug_shows_ids_and_lengths() {
 fn the_request_body_is_the_documented_one() {
     let request = backup::request(&GenerateResponse::parse(documented::GENERATE_RESPONSE).unwrap());
     assert_eq!((request.method(), request.path()), ("POST", "/v1/backup"));
-    assert_eq!(request.body(), documented::BACKUP_REQUEST.as_bytes());
+    assert_eq!(request.to_bytes().expose(), documented::BACKUP_REQUEST.as_bytes());
     assert_eq!(backup::BASE_URL, "https://mpc-client.portalhq.io");
     assert_eq!(portal_backup::wire::CONTENT_TYPE, "application/json");
 }
@@ -570,7 +566,7 @@ fn the_request_body_is_the_documented_one() {
 fn the_generate_response_is_sent_verbatim() {
     for text in WHOLE.iter().map(|(text, _)| *text).chain([REAL]) {
         let request = backup::request(&GenerateResponse::parse(text).unwrap());
-        let body: serde_json::Value = serde_json::from_slice(request.body()).unwrap();
+        let body: serde_json::Value = serde_json::from_slice(request.to_bytes().expose()).unwrap();
         assert_eq!(body, serde_json::json!({ "generateResponse": text }));
     }
     let text = "\t{\"SECP256K1\":\r\n{\"share\":\"\\\\\\u00e9/é\u{7f}\u{2028}𝄞\",\"id\":\"b\"},\"ED25519\":{\"share\":\"c\",\"id\":\"d\"}}\n";
@@ -580,7 +576,7 @@ fn the_generate_response_is_sent_verbatim() {
         "\u{7f}\u{2028}𝄞",
         r#"\",\"id\":\"b\"},\"ED25519\":{\"share\":\"c\",\"id\":\"d\"}}\n"}"#,
     );
-    assert_eq!(core::str::from_utf8(request.body()).unwrap(), expected);
+    assert_eq!(core::str::from_utf8(request.to_bytes().expose()).unwrap(), expected);
 }
 
 #[test]
@@ -589,7 +585,7 @@ fn the_confirm_request_is_the_documented_one() {
     let stored = shares.store(|_| Ok::<(), ()>(())).unwrap();
     let request = confirm::request(stored.share_pair_ids());
     assert_eq!((request.method(), request.path()), ("PATCH", "/api/v3/clients/me/backup-share-pairs"));
-    assert_eq!(request.body(), documented::CONFIRM_REQUEST.as_bytes());
+    assert_eq!(request.to_bytes().expose(), documented::CONFIRM_REQUEST.as_bytes());
     assert_eq!(confirm::BASE_URL, "https://api.portalhq.io");
     assert_eq!(format!("{request:?}"), "Request(PATCH /api/v3/clients/me/backup-share-pairs, 118 bytes)");
 }
@@ -616,12 +612,12 @@ fn every_character_is_escaped_as_json_asks() {
             (format!("\"{c}\\"), format!("\\\"{escaped}\\\\")),
         ] {
             assert_eq!(
-                core::str::from_utf8(confirm::request([&plain, "x"]).body()).unwrap(),
+                core::str::from_utf8(confirm::request([&plain, "x"]).to_bytes().expose()).unwrap(),
                 body(&escaped, "x"),
                 "{c:?}"
             );
             assert_eq!(
-                core::str::from_utf8(confirm::request(["x", &plain]).body()).unwrap(),
+                core::str::from_utf8(confirm::request(["x", &plain]).to_bytes().expose()).unwrap(),
                 body("x", &escaped),
                 "{c:?}"
             );
@@ -679,10 +675,7 @@ fn a_failure_shows_what_the_service_said() {
     assert_eq!(failure(409).to_string(), "the service refused: status 409, A, b, retry after 7 s");
     assert_eq!(failure(503).to_string(), "the service failed: status 503, A, b, retry after 7 s");
     let Failure::Refused(refused) = failure(409) else { panic!("not refused") };
-    assert_eq!(
-        format!("{refused:?}"),
-        r#"MpcErrorResponse { status: 409, id: Some("A"), message: Some("b"), retry_after: Some(7s) }"#
-    );
+    assert_eq!(format!("{refused:?}"), "status 409, A, b, retry after 7 s");
 }
 
 #[test]
@@ -984,7 +977,7 @@ fn only_storing_or_resuming_makes_stored_shares() {
         .unwrap();
     assert_eq!(saved, documented::BACKUP_200, "verbatim");
     assert_eq!(stored.share_pair_ids(), REAL_IDS);
-    assert_eq!(StoredShares::from_share_pair_ids(REAL_IDS), stored);
+    assert_eq!(StoredShares::from_share_pair_ids(REAL_IDS).unwrap(), stored);
 }
 
 #[test]
@@ -1020,7 +1013,7 @@ fn a_key_is_visible_ascii_of_at_most_4096_bytes() {
     );
     for (key, what) in cases {
         let e = ApiKey::new(key).unwrap_err();
-        assert_eq!(e.to_string(), format!("{what}; nothing was sent"), "{key:?}");
+        assert_eq!(e.to_string(), what, "{key:?}");
         assert_eq!(e.outcome(), Outcome::NotSent);
     }
 }

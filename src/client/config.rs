@@ -16,7 +16,8 @@ use super::connection::{NoLookup, RECORD, bare_host, connector};
 use super::tls::{self, Roots};
 use super::transport::Endpoint;
 use super::{Client, Shared};
-use crate::error::{Error, InvalidInput};
+use crate::error::Error;
+use crate::invalid_input::InvalidInput;
 use crate::secret::{ApiKey, SecretBytes};
 use crate::wire;
 

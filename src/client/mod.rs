@@ -17,7 +17,9 @@ pub use config::ClientBuilder;
 use ureq::Agent;
 
 use self::transport::{Answer, Endpoint};
-use crate::error::{Error, InvalidInput, Outcome};
+use crate::error::Error;
+use crate::invalid_input::InvalidInput;
+use crate::outcome::Outcome;
 use crate::redact::Redactor;
 use crate::secret::ApiKey;
 use crate::wire::backup::{BackupShares, GenerateResponse};
@@ -76,7 +78,7 @@ impl Client {
     pub fn backup(&self, generate: &GenerateResponse<'_>) -> Result<BackupShares, Error> {
         let deadline = self.deadline();
         let sent = generate.shares();
-        let mut redactor = Redactor::of_key(&self.0.key);
+        let mut redactor = Redactor::of_key(self.0.key.expose());
         for share in &sent {
             redactor.add_share(share.expose_share().as_bytes());
         }
@@ -122,7 +124,7 @@ impl Client {
     /// ```
     pub fn confirm(&self, stored: &StoredShares) -> Result<(), Error> {
         let deadline = self.deadline();
-        let redactor = Redactor::of_key(&self.0.key);
+        let redactor = Redactor::of_key(self.0.key.expose());
         let request = wire::confirm::request(stored.share_pair_ids());
         self.repeat(deadline, &self.0.confirm, &request, &redactor, true, |answer| {
             wire::confirm::respond(answer.status, answer.retry_after.as_deref(), &answer.body, &redactor)
@@ -138,7 +140,7 @@ impl Client {
         &self,
         deadline: Instant,
         endpoint: &Endpoint,
-        request: &wire::Request,
+        request: &wire::Request<'_>,
         redactor: &Redactor<'_>,
         is_idempotent: bool,
         read: impl Fn(Answer) -> Result<T, Failure>,

@@ -13,7 +13,7 @@ use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 
-use crate::error::InvalidInput;
+use crate::invalid_input::InvalidInput;
 use crate::secret::SecretBytes;
 
 /// Which certificates may vouch for the service.

@@ -10,7 +10,8 @@ use ureq::http::{self, Uri, header};
 use ureq::{Agent, Body, SendBody, Timeout};
 
 use super::connection::is_name_not_found;
-use crate::error::{Outcome, TransportError};
+use crate::error::TransportError;
+use crate::outcome::Outcome;
 use crate::redact::Redactor;
 use crate::secret::SecretBytes;
 use crate::wire;
@@ -37,7 +38,7 @@ pub(super) struct Answer {
 pub(super) fn exchange(
     agent: &Agent,
     endpoint: &Endpoint,
-    request: &wire::Request,
+    request: &wire::Request<'_>,
     timeout: Option<Duration>,
     max_response_bytes: usize,
     redactor: &Redactor<'_>,
@@ -46,7 +47,7 @@ pub(super) fn exchange(
     let answered = send(agent, endpoint, request, timeout, &mut body);
     // ureq's errors do not tell a request that never left from one whose answer was lost. The body does: as long as
     // some of it was not even asked for, the service cannot have the whole request.
-    let outcome = if body.unread.is_empty() { Outcome::Unknown } else { Outcome::NotSent };
+    let outcome = if body.unread.remaining() == 0 { Outcome::Unknown } else { Outcome::NotSent };
     let mut response = answered.map_err(|e| explain(&e, outcome, endpoint, redactor))?;
 
     let status = response.status();
@@ -61,7 +62,7 @@ pub(super) fn exchange(
 fn send(
     agent: &Agent,
     endpoint: &Endpoint,
-    request: &wire::Request,
+    request: &wire::Request<'_>,
     timeout: Option<Duration>,
     body: &mut CountedBody<'_>,
 ) -> Result<http::Response<Body>, ureq::Error> {
@@ -69,7 +70,7 @@ fn send(
         .method(request.method())
         .uri(&endpoint.uri)
         .header(header::CONTENT_TYPE, wire::CONTENT_TYPE)
-        .header(header::CONTENT_LENGTH, request.body().len())
+        .header(header::CONTENT_LENGTH, request.body_len())
         .body(SendBody::from_reader(body))?;
     let is_past_proxy = endpoint.is_plain && agent.config().proxy().is_some();
     // Settings of its own cost a request a copy of all of them, and a new connection a new TLS configuration.
@@ -88,12 +89,12 @@ fn send(
 
 /// A request's body that knows how much of it was asked for.
 struct CountedBody<'a> {
-    unread: &'a [u8],
+    unread: wire::Body<'a>,
 }
 
 impl Read for CountedBody<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.unread.read(buffer)
+        Ok(self.unread.read(buffer))
     }
 }
 

@@ -10,7 +10,7 @@ use super::json::Escaped;
 use super::mpc_share::{Mistake, MpcShare, SharePair};
 use super::scanner::line_and_column;
 use super::{Failure, Request, Unreadable, is_success, refusal};
-use crate::error::{Error, InvalidInput};
+use crate::invalid_input::InvalidInput;
 use crate::redact::Redactor;
 use crate::secret::{SecretBytes, SecretString};
 
@@ -39,7 +39,7 @@ impl<'a> GenerateResponse<'a> {
     /// # Errors
     ///
     /// - Longer than [`MAX_GENERATE_RESPONSE`], not JSON, a member missing, empty, of another type or there twice, or
-    ///   something after the object: [`Error::InvalidInput`], which says what is wrong and where, never a value.
+    ///   something after the object: [`InvalidInput`], which says what is wrong and where, never a value.
     ///   Nothing was sent; pass the body of the generate call as it came.
     ///
     /// ```
@@ -48,16 +48,16 @@ impl<'a> GenerateResponse<'a> {
     /// let error = GenerateResponse::parse(r#"{"SECP256K1":{"share":"s","id":"i"}}"#).unwrap_err();
     /// assert_eq!(
     ///     error.to_string(),
-    ///     "generate response: ED25519 is missing (line 1, column 1); nothing was sent",
+    ///     "generate response: ED25519 is missing (line 1, column 1)",
     /// );
     /// ```
-    pub fn parse(text: &'a str) -> Result<Self, Error> {
+    pub fn parse(text: &'a str) -> Result<Self, InvalidInput> {
         if text.len() > MAX_GENERATE_RESPONSE {
-            return Err(InvalidInput::new("generate response: it is longer than 4 MiB").into());
+            return Err(InvalidInput::new("generate response: it is longer than 4 MiB"));
         }
         match SharePair::find(text) {
             Ok(shares) => Ok(Self { text, shares }),
-            Err(mistake) => Err(invalid("generate response", text.as_bytes(), &mistake).into()),
+            Err(mistake) => Err(invalid("generate response", text.as_bytes(), &mistake)),
         }
     }
 
@@ -107,16 +107,15 @@ impl BackupShares {
     ///
     /// # Errors
     ///
-    /// - Not UTF-8, or not one JSON object with both shares: [`Error::InvalidInput`], which says what is wrong and
+    /// - Not UTF-8, or not one JSON object with both shares: [`InvalidInput`], which says what is wrong and
     ///   where; the stored text is damaged or is something else: load another copy.
-    pub fn parse(text: impl Into<Vec<u8>>) -> Result<Self, Error> {
+    pub fn parse(text: impl Into<Vec<u8>>) -> Result<Self, InvalidInput> {
         Self::from_json(SecretBytes::new(text.into())).map_err(|NotShares { json, mistake }| {
             let name = "backup shares";
-            let mistake = match mistake {
+            match mistake {
                 Some(mistake) => invalid(name, json.expose(), &mistake),
                 None => InvalidInput::new(format!("{name}: {NOT_UTF8}")),
-            };
-            mistake.into()
+            }
         })
     }
 
@@ -174,7 +173,7 @@ impl BackupShares {
     /// ```
     pub fn store<E>(&self, save: impl FnOnce(&str) -> Result<(), E>) -> Result<StoredShares, E> {
         save(self.expose_json())?;
-        Ok(StoredShares::from_share_pair_ids(self.share_pair_ids()))
+        Ok(StoredShares::of(self.share_pair_ids()))
     }
 
     #[cfg(feature = "client")]
@@ -198,7 +197,7 @@ impl fmt::Debug for BackupShares {
 ///
 /// The body is sized first and written once; it is wiped on drop.
 #[must_use]
-pub fn request(generate: &GenerateResponse<'_>) -> Request {
+pub fn request<'t>(generate: &GenerateResponse<'t>) -> Request<'t> {
     const BEFORE: &[u8] = br#"{"generateResponse":""#;
     const AFTER: &[u8] = br#""}"#;
     // Shares need no escapes as a rule, which `parse` has seen: only what is around them is looked at again.

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use super::json::Escaped;
 use super::{Failure, Request, is_success, refusal};
+use crate::invalid_input::InvalidInput;
 use crate::redact::Redactor;
 use crate::secret::SecretBytes;
 
@@ -25,8 +26,22 @@ impl StoredShares {
     /// Takes up in another process, or later, a confirmation whose shares were stored before.
     ///
     /// Only for ids whose shares were seen in storage: from the confirmation on, the wallet is recovered from them.
-    #[must_use]
-    pub fn from_share_pair_ids(ids: [&str; 2]) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// - An id is empty, or both are equal: [`InvalidInput`], nothing was sent; take the ids of one backup.
+    pub fn from_share_pair_ids(ids: [&str; 2]) -> Result<Self, InvalidInput> {
+        if ids.contains(&"") {
+            return Err(InvalidInput::new("a share pair id is empty"));
+        }
+        if ids[0] == ids[1] {
+            return Err(InvalidInput::new("both share pair ids are the same: a backup has two"));
+        }
+        Ok(Self::of(ids))
+    }
+
+    /// Of shares that were checked.
+    pub(super) fn of(ids: [&str; 2]) -> Self {
         Self { ids: ids.map(String::from) }
     }
 
@@ -39,7 +54,7 @@ impl StoredShares {
 
 /// The request that says that the shares with these ids are stored.
 #[must_use]
-pub fn request(share_pair_ids: [&str; 2]) -> Request {
+pub fn request(share_pair_ids: [&str; 2]) -> Request<'_> {
     const BEFORE: &[u8] = br#"{"status":"STORED_CLIENT_BACKUP_SHARE","backupSharePairIds":[""#;
     const BETWEEN: &[u8] = br#"",""#;
     const AFTER: &[u8] = br#""]}"#;

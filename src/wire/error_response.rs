@@ -5,6 +5,7 @@ use core::fmt;
 use core::time::Duration;
 
 use super::scanner::{JsonString, Scanner, SyntaxError};
+use crate::outcome::Outcome;
 use crate::redact::Redactor;
 use crate::secret::SecretString;
 
@@ -28,6 +29,12 @@ pub struct MpcErrorResponse {
 }
 
 impl MpcErrorResponse {
+    /// Whether the service can have acted: [`Outcome::Refused`] for 3xx and 4xx, else [`Outcome::Unknown`].
+    #[must_use]
+    pub const fn outcome(&self) -> Outcome {
+        if matches!(self.status, 300..=499) { Outcome::Refused } else { Outcome::Unknown }
+    }
+
     /// The HTTP status.
     #[must_use]
     pub const fn status(&self) -> u16 {
@@ -146,12 +153,7 @@ fn printed_lossy(body: &[u8], redactor: &Redactor<'_>) -> Option<String> {
 
 impl fmt::Debug for MpcErrorResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MpcErrorResponse")
-            .field("status", &self.status)
-            .field("id", &self.id)
-            .field("message", &self.message)
-            .field("retry_after", &self.retry_after())
-            .finish()
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -33,28 +33,31 @@ mod scanner;
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 use core::fmt;
+use core::marker::PhantomData;
 
 #[cfg(feature = "client")]
 pub(crate) use error_response::MAX_ERROR_BODY;
 pub use error_response::MpcErrorResponse;
 pub use mpc_share::{MpcShare, NotBase64};
 
+use crate::outcome::Outcome;
 use crate::redact::Redactor;
 use crate::secret::SecretBytes;
 
 /// The media type of both requests.
 pub const CONTENT_TYPE: &str = "application/json";
 
-/// An HTTP request without its host and headers; the body is wiped on drop.
-pub struct Request {
+/// An HTTP request without its host and headers.
+pub struct Request<'a> {
     method: &'static str,
     path: &'static str,
-    body: SecretBytes,
+    content: SecretBytes,
+    text: PhantomData<&'a str>,
 }
 
-impl Request {
+impl Request<'_> {
     const fn new(method: &'static str, path: &'static str, body: Vec<u8>) -> Self {
-        Self { method, path, body: SecretBytes::new(body) }
+        Self { method, path, content: SecretBytes::new(body), text: PhantomData }
     }
 
     /// The HTTP method.
@@ -69,21 +72,63 @@ impl Request {
         self.path
     }
 
-    /// The JSON body, whole; that of a backup holds the wallet's signing shares.
+    /// The length of the JSON body in bytes, for `Content-Length`.
     #[must_use]
-    pub fn body(&self) -> &[u8] {
-        self.body.expose()
+    pub fn body_len(&self) -> usize {
+        self.content.len()
+    }
+
+    /// The JSON body, made as it is read; that of a backup holds the wallet's signing shares.
+    #[must_use]
+    pub fn body(&self) -> Body<'_> {
+        Body { rest: self.content.expose() }
+    }
+
+    /// The whole body in a buffer that is wiped, for a transport that wants a slice.
+    #[must_use]
+    pub fn to_bytes(&self) -> SecretBytes {
+        let mut bytes = SecretBytes::zeroed(self.body_len());
+        self.body().read(bytes.expose_mut());
+        bytes
     }
 }
 
-impl fmt::Debug for Request {
+impl fmt::Debug for Request<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Request({} {}, {} bytes)", self.method, self.path, self.body.len())
+        write!(f, "Request({} {}, {} bytes)", self.method, self.path, self.body_len())
+    }
+}
+
+/// Reads the body of a [`Request`], escaping straight from the caller's text into the buffer that it is given.
+pub struct Body<'a> {
+    rest: &'a [u8],
+}
+
+impl Body<'_> {
+    /// Fills the buffer from its start, and returns how many bytes it wrote: fewer than there is room for only at the
+    /// end, 0 when all was read.
+    pub fn read(&mut self, buffer: &mut [u8]) -> usize {
+        let len = buffer.len().min(self.rest.len());
+        let (now, rest) = self.rest.split_at(len);
+        buffer[..len].copy_from_slice(now);
+        self.rest = rest;
+        len
+    }
+
+    /// How many bytes are still to be read.
+    #[must_use]
+    pub const fn remaining(&self) -> usize {
+        self.rest.len()
+    }
+}
+
+impl fmt::Debug for Body<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Body({} bytes to be read)", self.remaining())
     }
 }
 
 /// An answer that is not a success; turns into the [`Error`](crate::Error) of the same name.
-#[derive(Debug)]
 #[non_exhaustive]
 pub enum Failure {
     /// Status 3xx or 4xx: the service did not act.
@@ -104,6 +149,23 @@ impl fmt::Display for Failure {
     }
 }
 
+impl Failure {
+    /// Whether the service can have acted.
+    #[must_use]
+    pub const fn outcome(&self) -> Outcome {
+        match self {
+            Self::Refused(_) => Outcome::Refused,
+            Self::Failed(_) | Self::Unreadable(_) => Outcome::Unknown,
+        }
+    }
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl core::error::Error for Failure {}
 
 /// A success whose body is not the documented object, with that body.
@@ -118,6 +180,12 @@ pub struct Unreadable {
 impl Unreadable {
     pub(crate) fn new(status: u16, what: impl Into<Cow<'static, str>>, body: SecretBytes) -> Self {
         Self { status, what: what.into(), body }
+    }
+
+    /// Always [`Outcome::Unknown`]: the service acted, but what it made is not in hand.
+    #[must_use]
+    pub const fn outcome(&self) -> Outcome {
+        Outcome::Unknown
     }
 
     /// The HTTP status, 200 to 299.
@@ -141,11 +209,7 @@ impl Unreadable {
 
 impl fmt::Debug for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Unreadable")
-            .field("status", &self.status)
-            .field("what", &self.what)
-            .field("body", &self.body)
-            .finish()
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -103,9 +103,9 @@ pub fn check_generate_response(text: &str) {
     assert_eq!(generate.is_ok(), BackupShares::parse(text).is_ok());
     if let Ok(generate) = generate {
         let request = backup::request(&generate);
-        let read: BackupRequest = serde_json::from_slice(request.body()).unwrap();
+        let read: BackupRequest = serde_json::from_slice(request.to_bytes().expose()).unwrap();
         assert_eq!(read.generate_response, text);
-        assert_eq!(request.body(), serde_json::to_vec(&read).unwrap());
+        assert_eq!(request.to_bytes().expose(), serde_json::to_vec(&read).unwrap());
     }
 }
 
@@ -119,7 +119,7 @@ pub fn check_confirm_request(ids: [&str; 2]) {
     }
 
     let expected = ConfirmRequest { status: "STORED_CLIENT_BACKUP_SHARE", backup_share_pair_ids: ids };
-    assert_eq!(confirm::request(ids).body(), serde_json::to_vec(&expected).unwrap());
+    assert_eq!(confirm::request(ids).to_bytes().expose(), serde_json::to_vec(&expected).unwrap());
 }
 
 /// Any answer with any status is either a success, or told in bounds and without a character that does not print.

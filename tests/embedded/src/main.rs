@@ -139,8 +139,8 @@ fn refuse_wrong_input() {
 
     assert!(ApiKey::new("two words").is_err());
     // Ids from elsewhere cannot break out of the JSON.
-    let stored = StoredShares::from_share_pair_ids(["\"", "\n"]);
-    assert!(wire::confirm::request(stored.share_pair_ids()).body().ends_with(br#"["\"","\n"]}"#));
+    let stored = StoredShares::from_share_pair_ids(["\"", "\n"]).unwrap();
+    assert!(wire::confirm::request(stored.share_pair_ids()).to_bytes().expose().ends_with(br#"["\"","\n"]}"#));
 }
 
 fn keep_unreadable_answers() {

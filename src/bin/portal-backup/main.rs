@@ -18,7 +18,8 @@ use std::time::{Duration, Instant};
 use args::{Call, Command, Destination};
 use destination::{Place, keep};
 use portal_backup::{
-    ApiKey, BackupShares, Client, Error, GenerateResponse, Outcome, Sandbox, SecretBytes, StoredShares, wire,
+    ApiKey, BackupShares, Client, Error, GenerateResponse, InvalidInput, Outcome, Sandbox, SecretBytes,
+    StoreError, StoredShares, wire,
 };
 use terminal::{Ticker, say};
 
@@ -51,6 +52,18 @@ impl From<Error> for Failed {
             (_, Outcome::Unknown) => 5,
         };
         Self::new(code, e.to_string())
+    }
+}
+
+impl From<InvalidInput> for Failed {
+    fn from(e: InvalidInput) -> Self {
+        Error::from(e).into()
+    }
+}
+
+impl From<StoreError> for Failed {
+    fn from(e: StoreError) -> Self {
+        Error::from(e).into()
     }
 }
 
@@ -171,7 +184,7 @@ fn advice_on_backup_that_is_there(to: &Destination, generate: &str, call: &Call)
         return None;
     }
     let shares = BackupShares::parse(text.into_vec()).ok()?;
-    let later = later(&StoredShares::from_share_pair_ids(shares.share_pair_ids()), call);
+    let later = later(&StoredShares::from_share_pair_ids(shares.share_pair_ids()).ok()?, call);
     Some(format!("\nIt holds a backup. If that is not confirmed yet, do it with\n  {later}"))
 }
 
@@ -182,7 +195,7 @@ fn shown(path: &Path) -> String {
 
 fn confirm(ids: &[String; 2], call: &Call) -> Result<(), Failed> {
     let client = client(call, None)?;
-    let stored = StoredShares::from_share_pair_ids(ids.each_ref().map(String::as_str));
+    let stored = StoredShares::from_share_pair_ids(ids.each_ref().map(String::as_str))?;
     call_confirm(&client, &stored, call)?;
     call.summarize(&stored, None, true);
     Ok(())
@@ -244,10 +257,7 @@ fn verify(file: &Path) -> Result<(), Failed> {
     let text = File::open(file)
         .and_then(|file| read_bounded(file, wire::backup::MAX_GENERATE_RESPONSE))
         .map_err(|e| damaged(e.to_string()))?;
-    let shares = BackupShares::parse(text.into_vec()).map_err(|e| match e {
-        Error::InvalidInput(mistake) => damaged(mistake.to_string()),
-        other => damaged(other.to_string()),
-    })?;
+    let shares = BackupShares::parse(text.into_vec()).map_err(|e| damaged(e.to_string()))?;
     for (curve, share) in [("SECP256K1", shares.secp256k1()), ("ED25519", shares.ed25519())] {
         let form = if share.decode().is_ok() { "base64" } else { "text" };
         let (id, len) = (share.id().escape_debug(), share.expose_share().len());
