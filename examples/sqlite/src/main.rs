@@ -56,7 +56,7 @@ fn make(
     let generate_response = GenerateResponse::parse(&text)?;
     // A database that cannot be written to is found out now, and not after the shares exist.
     let reserve =
-        "INSERT INTO backup (wallet) VALUES (?1) ON CONFLICT (wallet) DO UPDATE SET wallet = wallet";
+        "INSERT INTO backup (wallet) VALUES (?1) ON CONFLICT (wallet) DO UPDATE SET writes = writes + 1";
     connection.execute(reserve, [wallet])?;
     match client.backup(&generate_response) {
         Err(portal_backup::Error::Unreadable(answer)) => {
@@ -90,7 +90,8 @@ fn open(database: &Path) -> Result<Connection, Box<dyn Error>> {
             wallet TEXT PRIMARY KEY,
             shares TEXT,
             confirmed INTEGER NOT NULL DEFAULT FALSE,
-            unreadable BLOB
+            unreadable BLOB,
+            writes INTEGER NOT NULL DEFAULT 0
         ) STRICT",
     )?;
     Ok(connection)
@@ -110,9 +111,10 @@ fn create(database: &Path) -> io::Result<()> {
 
 /// Returns when the shares would survive a power cut and another program can read them.
 fn store(connection: &Connection, database: &Path, wallet: &str, json: &str) -> Result<(), Box<dyn Error>> {
-    // Shares that are there already are written again: the run that wrote them may have ended before they were on the
-    // disk.
-    let update = "UPDATE backup SET shares = ?2 WHERE wallet = ?1 AND (shares IS NULL OR shares = ?2)";
+    // Shares that are there already may not be on the disk yet: the run that wrote them may have been killed. This commit
+    // puts them there, too. It needs something to change: SQLite writes nothing for a row that stays the same.
+    let update = "UPDATE backup SET shares = ?2, writes = writes + 1
+        WHERE wallet = ?1 AND (shares IS NULL OR shares = ?2)";
     connection.execute(update, [wallet, json])?;
 
     let compare = "SELECT shares IS ?2 FROM backup WHERE wallet = ?1";

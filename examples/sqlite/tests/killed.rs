@@ -65,9 +65,25 @@ impl Scene {
         !status.success()
     }
 
-    /// What another program finds in the database, if there is one.
+    /// The writes to files, their synchronizations and the requests of a whole run, in order.
+    fn trace(&self) -> String {
+        let file = self.path("trace");
+        let calls = "trace=pwrite64,fsync,fdatasync,sendto";
+        let mut strace =
+            self.command(&["strace", "-qq", "-y", "-s", "5", "-e", calls, "-o", file.to_str().unwrap()]);
+        assert!(strace.status().expect("strace is needed").success());
+        fs::read_to_string(file).unwrap()
+    }
+
+    /// What another program finds in the database, if there is one. It looks at a copy, since opening would clean up.
     fn stored<T: rusqlite::types::FromSql>(&self, column: &str) -> Option<T> {
-        let connection = Connection::open(self.path("wallets.sqlite")).unwrap();
+        let copy = tempfile::tempdir().unwrap();
+        for name in ["wallets.sqlite", "wallets.sqlite-wal", "wallets.sqlite-journal"] {
+            if self.path(name).exists() {
+                fs::copy(self.path(name), copy.path().join(name)).unwrap();
+            }
+        }
+        let connection = Connection::open(copy.path().join("wallets.sqlite")).unwrap();
         let query = format!("SELECT {column} FROM backup WHERE {column} IS NOT NULL");
         connection.query_row(&query, [], |row| row.get(0)).optional().ok()?
     }
@@ -127,6 +143,25 @@ fn killed_at_any_step_it_goes_on_without_a_second_backup_once_the_shares_are_sto
         "one backup, or two if the first was never stored: {runs:?}"
     );
     assert!(before > 10 && lost > 1 && after > 10, "each part of the run is to be among them");
+}
+
+/// In a whole run, and in one that finds the shares of a run that was killed before it confirmed them.
+#[test]
+fn the_shares_are_on_the_disk_before_they_are_confirmed() {
+    for is_resumed in [false, true] {
+        let scene = Scene::new();
+        if is_resumed {
+            assert!(scene.run_until("sendto", 2));
+            assert!(scene.stored::<String>("shares").is_some() && scene.sandbox.confirmed().is_empty());
+        }
+        let trace = scene.trace();
+        let before: Vec<_> = trace.lines().take_while(|line| !line.contains("\"PATCH")).collect();
+        // Its index beside it is made anew after a crash.
+        let last = before.iter().rfind(|line| !line.contains(".sqlite-shm>")).unwrap();
+        let written = before.iter().rfind(|line| line.contains(".sqlite-wal>")).unwrap();
+        assert!(last.contains("sync(") && written.contains("sync("), "{before:#?}");
+        assert!(before.len() < trace.lines().count());
+    }
 }
 
 #[test]
