@@ -16,12 +16,14 @@ use std::thread;
 use std::time::Instant;
 use std::vec;
 
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use rustls_pki_types::ServerName;
 use ureq::http::Uri;
 use ureq::http::uri::Scheme;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{
     Buffers, ConnectProxyConnector, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout,
-    RustlsConnector, Transport, time,
+    Transport, TransportAdapter, time,
 };
 use ureq::{Error, Timeout, config::Config};
 
@@ -32,11 +34,8 @@ use crate::secret::ApiKey;
 pub(super) const RECORD: usize = 16 << 10;
 
 /// Opens connections to the service, directly or through a proxy, and puts the key on each request.
-pub(super) fn connector(key: Arc<ApiKey>) -> impl Connector {
-    ().chain(ConnectProxyConnector::default())
-        .chain(LookUpAndConnect)
-        .chain(RustlsConnector::default())
-        .chain(Gather(key))
+pub(super) fn connector(key: Arc<ApiKey>, tls: Arc<ClientConfig>) -> impl Connector {
+    ().chain(ConnectProxyConnector::default()).chain(LookUpAndConnect).chain(Tls(tls)).chain(Gather(key))
 }
 
 /// Answers no name: [`LookUpAndConnect`] does.
@@ -78,6 +77,65 @@ impl<In: Transport> Connector<In> for LookUpAndConnect {
         // A full record with its head and seal in one write.
         let buffers = LazyBuffers::new(RECORD, RECORD + 256);
         Ok(Some(Either::B(Socket { stream, buffers, read_timeout: ZERO, write_timeout: ZERO })))
+    }
+}
+
+/// Puts TLS over a connection, where there is none yet.
+#[derive(Debug)]
+struct Tls(Arc<ClientConfig>);
+
+impl<In: Transport> Connector<In> for Tls {
+    type Out = Either<In, Encrypted>;
+
+    fn connect(&self, details: &ConnectionDetails, chained: Option<In>) -> Result<Option<Self::Out>, Error> {
+        let Some(transport) = chained else { return Ok(None) };
+        if !details.needs_tls() || transport.is_tls() {
+            return Ok(Some(Either::A(transport)));
+        }
+        let name = ServerName::try_from(bare_host(details.uri)).map_err(|_| Error::HostNotFound)?.to_owned();
+        let mut connection = ClientConnection::new(self.0.clone(), name).map_err(io::Error::other)?;
+        let mut socket = TransportAdapter::new(transport.boxed(), details.current_time.clone());
+        socket.set_timeout(Deadline::of_opening(details).next_timeout()?);
+        connection.complete_io(&mut socket)?;
+        let buffers = LazyBuffers::new(RECORD, RECORD);
+        Ok(Some(Either::B(Encrypted { buffers, stream: StreamOwned::new(connection, socket) })))
+    }
+}
+
+struct Encrypted {
+    buffers: LazyBuffers,
+    stream: StreamOwned<ClientConnection, TransportAdapter>,
+}
+
+impl fmt::Debug for Encrypted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Encrypted")
+    }
+}
+
+impl Transport for Encrypted {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        self.stream.get_mut().set_timeout(timeout);
+        Ok(self.stream.write_all(&self.buffers.output()[..amount])?)
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        self.stream.get_mut().set_timeout(timeout);
+        let n = self.stream.read(self.buffers.input_append_buf())?;
+        self.buffers.input_appended(n);
+        Ok(n > 0)
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.stream.get_mut().get_mut().is_open()
+    }
+
+    fn is_tls(&self) -> bool {
+        true
     }
 }
 

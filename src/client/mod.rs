@@ -3,6 +3,7 @@
 mod config;
 mod connection;
 mod gather;
+mod pem;
 mod tls;
 mod transport;
 
