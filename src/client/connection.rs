@@ -3,18 +3,12 @@
 //! A name is looked up when a connection is really opened, and only then: ureq asks before it looks at its pool, on a
 //! thread for each call.
 
-use alloc::string::ToString as _;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::fmt;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 use std::io::{self, Read as _, Write as _};
-use std::net::{TcpStream, ToSocketAddrs as _};
-use std::sync::mpsc;
-use std::thread;
+use std::net::TcpStream;
 use std::time::Instant;
-use std::vec;
 
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use rustls_pki_types::ServerName;
@@ -25,8 +19,9 @@ use ureq::unversioned::transport::{
     Buffers, ConnectProxyConnector, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout,
     Transport, TransportAdapter, time,
 };
-use ureq::{Error, Timeout, config::Config};
+use ureq::{Error, config::Config};
 
+use super::dial::{self, DialError};
 use super::gather::Gather;
 use crate::secret::ApiKey;
 
@@ -72,7 +67,15 @@ impl<In: Transport> Connector<In> for LookUpAndConnect {
             return Ok(Some(Either::A(chained)));
         }
         let deadline = Deadline::of_opening(details);
-        let stream = connect(&look_up(details.uri, &deadline)?, &deadline)?;
+        let until = Instant::now() + deadline.left()?;
+        let default_port = if details.uri.scheme() == Some(&Scheme::HTTP) { 80 } else { 443 };
+        let port = details.uri.port_u16().unwrap_or(default_port);
+        let dialled = dial::look_up(bare_host(details.uri), port, until);
+        let stream = dialled.and_then(|addrs| dial::connect(&addrs, until)).map_err(|e| match e {
+            DialError::NameNotFound => io::Error::new(io::ErrorKind::NotFound, NameNotFound).into(),
+            DialError::TimedOut => Error::Timeout(deadline.timeout.reason),
+            DialError::Failed(e) => Error::from(e),
+        })?;
         stream.set_nodelay(true)?;
         // A full record with its head and seal in one write.
         let buffers = LazyBuffers::new(RECORD, RECORD + 256);
@@ -175,22 +178,6 @@ impl Deadline {
     }
 }
 
-/// Tries the addresses in order; each but the last may take half of the time that is left.
-fn connect(addrs: &[SocketAddr], deadline: &Deadline) -> Result<TcpStream, Error> {
-    let mut error = Error::from(io::Error::new(io::ErrorKind::NotFound, NameNotFound));
-    for (i, addr) in addrs.iter().enumerate() {
-        let left = deadline.left()?;
-        let share = if i + 1 < addrs.len() { left / 2 } else { left };
-        match TcpStream::connect_timeout(addr, share.max(LEAST)) {
-            Ok(stream) => return Ok(stream),
-            Err(e) if e.kind() == io::ErrorKind::TimedOut => error = Error::Timeout(Timeout::Connect),
-            Err(e) => error = e.into(),
-        }
-    }
-    deadline.left()?;
-    Err(error)
-}
-
 /// A TCP connection whose every read and write ends with the deadline.
 ///
 /// ureq's own starts the whole time anew for the rest of a write that was taken in part.
@@ -282,34 +269,6 @@ impl Transport for Socket {
 pub(super) fn bare_host(uri: &Uri) -> &str {
     let host = uri.host().unwrap_or_default();
     host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
-}
-
-fn look_up(uri: &Uri, deadline: &Deadline) -> Result<Vec<SocketAddr>, Error> {
-    let host = bare_host(uri);
-    let default_port = if uri.scheme() == Some(&Scheme::HTTP) { 80 } else { 443 };
-    let port = uri.port_u16().unwrap_or(default_port);
-    if let Ok(ip) = host.parse::<IpAddr>() {
-        Ok(vec![SocketAddr::new(ip, port)])
-    } else if host.eq_ignore_ascii_case("localhost") {
-        // Always this machine (RFC 6761, section 6.3): plain HTTP is allowed to it, whatever a resolver says.
-        let here = [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()];
-        Ok(here.map(|ip| SocketAddr::new(ip, port)).into())
-    } else {
-        ask_system(host, port, deadline.left()?, deadline.timeout)
-    }
-}
-
-/// Asks the operating system, which knows no deadline: a thread that it does not give up outlives the call.
-fn ask_system(host: &str, port: u16, left: Duration, timeout: NextTimeout) -> Result<Vec<SocketAddr>, Error> {
-    let name = (host.to_string(), port);
-    let (answer, answered) = mpsc::sync_channel(1);
-    thread::Builder::new().name("portal-backup-lookup".into()).spawn(move || {
-        let found = name.to_socket_addrs().map(Vec::from_iter);
-        // Nobody waits any more when this fails.
-        let _ = answer.send(found.unwrap_or_default());
-    })?;
-    // An empty answer is one: see `connect`.
-    answered.recv_timeout(left).map_err(|_| Error::Timeout(timeout.reason))
 }
 
 /// Whether an error of ureq says that the name was not found.

@@ -2,6 +2,7 @@
 
 mod config;
 mod connection;
+mod dial;
 mod gather;
 mod pem;
 mod tls;
