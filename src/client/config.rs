@@ -344,6 +344,7 @@ fn proxy_from_env() -> Result<Option<Proxy>, InvalidInput> {
 }
 
 fn proxy(url: &str, exceptions: Option<&str>) -> Option<Proxy> {
+    super::proxy::Proxy::parse(url).ok()?;
     let parsed = Proxy::new(url).ok()?;
     // ureq would panic on SOCKS, which it can do with another feature only.
     if !matches!(parsed.protocol(), ProxyProtocol::Http | ProxyProtocol::Https) || parsed.host().is_empty() {

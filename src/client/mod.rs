@@ -4,7 +4,11 @@ mod config;
 mod connection;
 mod dial;
 mod gather;
+#[allow(dead_code)]
+mod no_proxy;
 mod pem;
+#[allow(dead_code)]
+mod proxy;
 mod tls;
 mod transport;
 
