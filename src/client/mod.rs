@@ -80,7 +80,7 @@ impl Client {
         let sent = generate.shares();
         let mut redactor = Redactor::of_key(self.0.key.expose());
         for share in &sent {
-            redactor.add_share(share.expose_share().as_bytes());
+            redactor.add_share(share.expose().as_bytes());
         }
         let request = wire::backup::request(generate);
         self.repeat(deadline, &self.0.backup, &request, &redactor, false, |answer| {
@@ -127,7 +127,7 @@ impl Client {
         let redactor = Redactor::of_key(self.0.key.expose());
         let request = wire::confirm::request(stored.share_pair_ids());
         self.repeat(deadline, &self.0.confirm, &request, &redactor, true, |answer| {
-            wire::confirm::respond(answer.status, answer.retry_after.as_deref(), &answer.body, &redactor)
+            wire::confirm::respond(answer.status, answer.retry_after.as_deref(), answer.body, &redactor)
         })
     }
 
