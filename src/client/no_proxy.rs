@@ -88,8 +88,7 @@ impl Hosts {
         let name = text.strip_prefix('*').filter(|rest| rest.starts_with('.')).unwrap_or(text);
         let name = name.strip_prefix('.').unwrap_or(name);
         let name = name.strip_suffix('.').unwrap_or(name);
-        // Not to be taken for everything.
-        if name.is_empty() || name.contains(['*', '/', ':', '[', ']']) {
+        if name.contains(['*', '/', ':', '[', ']']) {
             return None;
         }
         Some(Self::Domain(name.to_ascii_lowercase()))
