@@ -417,12 +417,22 @@ fn a_429_that_asks_for_more_time_than_is_left_is_told_at_once() {
 
 #[test]
 fn a_429_without_a_number_of_seconds_is_told_at_once() {
-    for retry_after in ["", "soon", "-1", "1.5", "Fri, 31 Dec 1999 23:59:59 GMT"] {
+    for retry_after in
+        ["", "soon", "-1", "1.5", "Fri, 31 Dec 1999 23:59:59 UTC", "Fri, 31 Dec 2100 23:59:59 GMT"]
+    {
         let server = Server::run(tls(), answering(too_many(retry_after)));
         let error = backup(&util::client(&server)).unwrap_err();
         assert_eq!(error.outcome(), Outcome::Refused, "{error}");
         assert_eq!(server.requests().len(), 1, "{retry_after}");
     }
+}
+
+#[test]
+fn a_429_with_a_date_counts_like_one_with_seconds() {
+    let server = Server::run(tls(), answering(too_many("Fri, 31 Dec 1999 23:59:59 GMT")));
+    let error = backup(&util::client(&server)).unwrap_err();
+    assert_eq!(error.outcome(), Outcome::Refused, "{error}");
+    assert_eq!(server.requests().len(), 3, "a date that is past is no time to wait for");
 }
 
 #[test]

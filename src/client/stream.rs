@@ -249,10 +249,13 @@ impl Tls {
                 Ok(_) => return Err(ErrorKind::InvalidData.into()),
                 Err(e) => {
                     // The alert that tells the server why, as far as it can be sent.
-                    let last = session.process_tls_records(incoming.filled_mut());
-                    if let Ok(ConnectionState::EncodeTlsData(mut alert)) = last.state {
-                        to_send += alert.encode(&mut outgoing.expose_mut()[to_send..]).unwrap_or_default();
-                        let _ = below.write(&outgoing.expose()[..to_send], until);
+                    if session.wants_write() {
+                        let last = session.process_tls_records(&mut []);
+                        if let Ok(ConnectionState::EncodeTlsData(mut alert)) = last.state {
+                            to_send +=
+                                alert.encode(&mut outgoing.expose_mut()[to_send..]).unwrap_or_default();
+                            let _ = below.write(&outgoing.expose()[..to_send], until);
+                        }
                     }
                     return Err(invalid(e));
                 }
