@@ -1313,26 +1313,75 @@ fn the_length_of_secret_bytes_is_shown() {
 // Keys
 
 #[test]
-fn a_key_is_visible_ascii_of_at_most_4096_bytes() {
-    for key in ["k", "0d7a11c8-demo", "eyJ.a_b-c~!\"#$%&'()*+,/:;<=>?@[\\]^`{|}", &"k".repeat(4096)] {
+fn a_key_is_a_bearer_token_of_at_most_4096_bytes() {
+    let all = "0123456789-._~+/ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz===";
+    for key in ["k", "0d7a11c8-demo", "eyJh.eyJz.a_b-c~", "Zm8=", all, &"k".repeat(4096)] {
         let key_made = ApiKey::new(key).unwrap();
         assert_eq!(key_made.expose(), key);
         assert_eq!(format!("{key_made:?}"), "ApiKey(redacted)");
     }
-    let holds =
-        "the client API key holds a space, a line break, a control character or a non-ASCII character";
+}
+
+/// What is no key, and what is said about it.
+const NO_KEYS: &[(&str, &str)] = &[
+    ("", "is empty"),
+    (" \n", "is white space and nothing else"),
+    ("\u{feff}k", "begins with a byte order mark: take it away"),
+    ("\u{feff}\"k\"\n", "begins with a byte order mark: take it away"),
+    // As files and clipboards have them.
+    ("k\n", AROUND),
+    ("k\r\n", AROUND),
+    (" k", AROUND),
+    ("k\t", AROUND),
+    ("\u{a0}k", AROUND),
+    ("k k", "holds white space or a line break: pass one key alone"),
+    ("k\nk", "holds white space or a line break: pass one key alone"),
+    ("\"k\"", QUOTES),
+    ("'k'", QUOTES),
+    ("`k`\n", QUOTES),
+    ("\u{201c}k\u{201d}", QUOTES),
+    ("k\"", QUOTES),
+    ("Bearer k", BEARER),
+    ("bearer k\n", BEARER),
+    ("BEARER  k", BEARER),
+    ("Authorization: Bearer k", "is a whole header: pass what follows `Bearer ` alone"),
+    ("authorization:k", "is a whole header: pass what follows `Bearer ` alone"),
+    // As shells take them.
+    ("export PORTAL_CLIENT_API_KEY=k", SHELL),
+    ("export KEY='k'\n", SHELL),
+    ("PORTAL_CLIENT_API_KEY=k", SHELL),
+    ("PORTAL_CLIENT_API_KEY = \"k\"", SHELL),
+    ("set KEY=k\r\n", SHELL),
+    ("$env:KEY = \"k\"", SHELL),
+    // What no token has.
+    ("=", CHARACTER),
+    ("===", CHARACTER),
+    ("k=k.k", SHELL),
+    ("a.b=c", CHARACTER),
+    ("k\0", CHARACTER),
+    ("k\u{7f}", CHARACTER),
+    ("k\u{1b}[2J", CHARACTER),
+    ("k\u{e9}", CHARACTER),
+    ("k\u{200b}", CHARACTER),
+    ("k:k", CHARACTER),
+    ("k,k", CHARACTER),
+    ("${KEY}", CHARACTER),
+    ("{\"key\":1}", CHARACTER),
+    ("<k>", CHARACTER),
+];
+const AROUND: &str = "has white space or a line break around it: take that away";
+const QUOTES: &str = "is in quotes: take them away";
+const BEARER: &str = "begins with `Bearer `: take that away";
+const SHELL: &str = "is a whole line for a shell: pass what follows the equals sign alone, without quotes";
+const CHARACTER: &str =
+    "holds a character that no key has: it is made of letters, digits, -._~+/, and = at its end";
+
+#[test]
+fn what_is_no_key_is_refused_with_what_to_take_away() {
     let too_long = "k".repeat(4097);
-    let mut cases = vec![
-        ("", "the client API key is empty"),
-        (&too_long, "the client API key is longer than 4096 bytes"),
-    ];
-    cases.extend(
-        ["k\n", "k\r\n", " k", "k k", "k\t", "k\0", "k\u{7f}", "ké", "\u{feff}k", "k\u{1b}[2J"]
-            .map(|key| (key, holds)),
-    );
-    for (key, what) in cases {
+    for (key, what) in NO_KEYS.iter().chain(&[(&*too_long, "is longer than 4096 bytes")]) {
         let e = ApiKey::new(key).unwrap_err();
-        assert_eq!(e.to_string(), what, "{key:?}");
-        assert_eq!(e.outcome(), Outcome::NotSent);
+        assert_eq!(e.to_string(), format!("the client API key {what}"), "{key:?}");
+        assert_eq!((e.outcome(), e.position()), (Outcome::NotSent, None));
     }
 }

@@ -86,6 +86,12 @@ impl fmt::Debug for GenerateResponse<'_> {
 /// These very bytes are what `recover` takes later as its `backupResponse`. They exist once: store them, then confirm
 /// with what [`store`](Self::store) returns. Wiped on drop; `Debug` shows ids and lengths; there is no `Display`,
 /// `Clone` or `Serialize`.
+///
+/// ```compile_fail,E0277
+/// # let text = r#"{"SECP256K1":{"share":"a","id":"b"},"ED25519":{"share":"c","id":"d"}}"#;
+/// let shares = portal_backup::BackupShares::parse(text).unwrap();
+/// serde_json::to_string(&shares).unwrap();
+/// ```
 #[must_use = "these shares exist once: store them, then confirm"]
 pub struct BackupShares {
     json: SecretString,
@@ -112,8 +118,8 @@ impl BackupShares {
     ///
     /// # Errors
     ///
-    /// - Not UTF-8, or not one JSON object with both shares: [`InvalidInput`], which says what is wrong and
-    ///   where; the stored text is damaged or is something else: load another copy.
+    /// - Not UTF-8, not one JSON object with both shares, or with the same id twice: [`InvalidInput`], which says what is
+    ///   wrong and where; the stored text is damaged or is something else: load another copy.
     pub fn parse(text: impl Into<Vec<u8>>) -> Result<Self, InvalidInput> {
         Self::from_json(SecretBytes::new(text.into())).map_err(|NotShares { json, mistake }| {
             let name = "backup shares";
@@ -222,9 +228,9 @@ pub fn request<'t>(generate: &GenerateResponse<'t>) -> Request<'t> {
 /// # Errors
 ///
 /// - 3xx, 4xx: [`Failure::Refused`]; read its id and message.
-/// - 5xx and anything else that is not an HTTP status: [`Failure::Failed`]; the service may have acted, the call may be
-///   repeated.
-/// - 2xx whose body is not the documented object: [`Failure::Unreadable`], which keeps the body; keep it too.
+/// - 5xx, 408, and what is no HTTP status: [`Failure::Failed`]; the service may have acted, the call may be repeated.
+/// - 2xx whose body is not the documented object, or has the same id twice: [`Failure::Unreadable`], which keeps the
+///   body; keep it too.
 pub fn response(status: u16, retry_after: Option<&str>, body: Vec<u8>) -> Result<BackupShares, Failure> {
     respond(status, retry_after, SecretBytes::new(body), &Redactor::default())
 }

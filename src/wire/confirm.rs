@@ -131,7 +131,7 @@ pub fn request(share_pair_ids: [&str; 2]) -> Request<'_> {
 /// # Errors
 ///
 /// - 3xx, 4xx: [`Failure::Refused`]; read its id and message.
-/// - 5xx, 408 and anything else that is not an HTTP status: [`Failure::Failed`]; repeat the call, it is idempotent.
+/// - 5xx, 408, and what is no HTTP status: [`Failure::Failed`]; repeat the call, it is idempotent.
 /// - 2xx with anything else, such as a web page or an error: [`Failure::Unreadable`]; repeat the call.
 pub fn response(status: u16, retry_after: Option<&str>, body: Vec<u8>) -> Result<(), Failure> {
     respond(status, retry_after, SecretBytes::new(body), &Redactor::default())
