@@ -489,11 +489,14 @@ fn a_success_that_is_an_error_says_what_the_service_said() {
         (documented::BACKUP_400, "BAD_REQUEST, Can't parse the request body"),
         (documented::ERROR_GUIDE, "OPERATION_IN_PROGRESS, Another operation is in progress"),
         (r#"{"error":"no\u001b wallet"}"#, r"no\u{1b} wallet"),
+        (r#"{"message":"GET /x HTTP/1.1 failed"}"#, "GET /x HTTP/1.1 failed"),
     ] {
         let e = unreadable(200, body.as_bytes());
         assert!(e.to_string().contains(&format!("it is an error that the API answered, {said}; ")), "{e}");
         assert_eq!(e.expose_body(), body.as_bytes());
     }
+    let e = unreadable(200, b"<html><title>Log in</title>");
+    assert!(e.to_string().contains("could not be read: it is a web page, Log in; "), "{e}");
     let long = format!(r#"{{"id":"A","message":"{} {}"}}"#, "x".repeat(100), "word ".repeat(100));
     let e = unreadable(200, long.as_bytes());
     assert!(e.to_string().contains("A, [redacted] word word") && e.to_string().len() < 600, "{e}");
@@ -817,7 +820,8 @@ const NOT_CONFIRMED: &[(&[u8], &str)] = &[
     (b"{", "it is not JSON"),
     (b"{}{}", "it is not JSON"),
     (b"{\"a\":1", "it is not JSON"),
-    (b"<html><title>Log in</title></html>", "it is not JSON"),
+    (b"<html><title>Log in</title></html>", "it is a web page, Log in"),
+    (b"<p>Log in</p>", "it is not JSON"),
     (b"\xff", "it is not UTF-8"),
     (b"\x1f\x8b\x08\0", "it is compressed, which was not asked for"),
     (br#"{"error":{"id":"BAD_REQUEST","message":"m"}}"#, "it is an error, BAD_REQUEST, m"),

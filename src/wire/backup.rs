@@ -37,13 +37,15 @@ impl<'t> GenerateResponse<'t> {
     /// Checks that `text` is one JSON object with `SECP256K1` and `ED25519`, each with a `share` and an `id` that are
     /// not empty.
     ///
-    /// Other members are left alone, and a share need not be base64.
+    /// Other members are left alone, a share need not be base64, and the ids may be equal.
     ///
     /// # Errors
     ///
     /// - Longer than [`MAX_GENERATE_RESPONSE`], not JSON, a member missing, empty, of another type or there twice, or
     ///   something after the object: [`InvalidInput`], which says what is wrong and where, never a value.
     ///   Nothing was sent; pass the body of the generate call as it came.
+    /// - A byte order mark, a saved request, a whole HTTP answer, the shares one level deeper (as under `data`), JSON made a
+    ///   string once too often, an array, a web page, an error of the API: the same, by name and with what to do.
     ///
     /// ```
     /// use portal_backup::GenerateResponse;
@@ -246,8 +248,9 @@ pub(crate) fn respond(
     }
     BackupShares::from_json(body).map_err(|NotShares { json, mistake }| {
         let what = match mistake {
-            Some(mistake) if mistake.is_error() => {
-                let said = Said::by_json(json.expose(), redactor).unwrap_or_default();
+            Some(mistake) if mistake.is_told() => {
+                let said = Said::by_json(json.expose(), redactor);
+                let said = said.or_else(|| Said::by_page(json.expose(), redactor)).unwrap_or_default();
                 format!("{mistake}{said}")
             }
             Some(mistake) => mistake.to_string(),

@@ -152,7 +152,10 @@ pub(crate) fn respond(
             let said = Said::by_json(body.expose(), redactor).unwrap_or_default();
             format!("it is an error{said}").into()
         }
-        Ok(None) => "it is not JSON".into(),
+        Ok(None) => match Said::by_page(body.expose(), redactor) {
+            Some(said) => format!("it is a web page{said}").into(),
+            None => "it is not JSON".into(),
+        },
         Err(_) => Cow::Borrowed(not_text(body.expose())),
     };
     Err(Failure::Unreadable(Unreadable::of_confirm(status, what, body)))

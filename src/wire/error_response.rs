@@ -79,6 +79,13 @@ impl MpcErrorResponse {
         Self { status, said, retry_after }
     }
 
+    /// Leaves out a body that the head says is compressed.
+    #[cfg(feature = "client")]
+    #[allow(dead_code, reason = "for the client")]
+    pub(crate) fn name_compression(&mut self) {
+        self.said = Said::compressed();
+    }
+
     /// The refusal of a redirect, which is never followed, with the host that it points to.
     #[cfg(feature = "client")]
     pub(crate) fn name_redirect(&mut self, host: &str, redactor: &Redactor<'_>) {

@@ -7,7 +7,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Vis
 use serde_json::value::RawValue;
 
 use super::json::{has_escape, inside, line_and_column, range_of, trim_start, unescape_to, which};
-use super::lookalike::{CURVES, ERROR, lookalike};
+use super::lookalike::{CURVES, ERROR, PAGE, lookalike};
 use super::mpc_share::MpcShare;
 use crate::secret::SecretString;
 
@@ -113,8 +113,9 @@ impl Mistake {
         }
     }
 
-    pub(super) fn is_error(&self) -> bool {
-        self.what == ERROR
+    /// Whether the text is of a kind that says in words what is wrong.
+    pub(super) fn is_told(&self) -> bool {
+        [ERROR, PAGE].contains(&self.what)
     }
 }
 
