@@ -30,7 +30,9 @@ pub(super) fn lookalike(text: &str) -> Option<[&'static str; 2]> {
         (b'<', _) => [PAGE, "pass what the API answered"],
         (b'[', b'{' | b'"') => ["is a JSON array", "pass the object inside it"],
         (b'{', _) => return object(text),
-        _ if text.contains("\n{") => ["has other lines before the JSON object", "pass the object alone"],
+        _ if text.lines().any(|line| line.starts_with('{')) => {
+            ["has other lines before the JSON object", "pass the object alone"]
+        }
         _ => return None,
     })
 }

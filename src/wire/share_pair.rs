@@ -69,6 +69,7 @@ impl SharePair {
             Ok(Err(e)) => return Err(reader.mistake_of(&e, "is followed by something else")),
             Err(e) => reader.mistake.take().unwrap_or_else(|| reader.mistake_of(&e, "is not JSON")),
         };
+        drop(deserializer); // it may hold as many brackets as are open
         Err(mistake.or_lookalike(text))
     }
 
