@@ -794,7 +794,7 @@ fn the_status_alone_decides_what_an_answer_is() {
 /// Bodies of a 2xx that confirm.
 const CONFIRMED: &[&str] = &[
     "",
-    " \r\n\t",
+    " \r\n\t\u{c}",
     "\u{feff}",
     "{}",
     " {\"updated\":2} \n",

@@ -60,7 +60,7 @@ impl<'t> GenerateResponse<'t> {
         if text.len() > MAX_GENERATE_RESPONSE {
             return Err(InvalidInput::new("generate response: it is longer than 4 MiB"));
         }
-        match SharePair::sent(text) {
+        match SharePair::find(text, false) {
             Ok(shares) => Ok(Self { text, shares }),
             Err(mistake) => Err(invalid("generate response", &mistake)),
         }
@@ -100,13 +100,6 @@ pub struct BackupShares {
     shares: SharePair,
 }
 
-/// A text that does not hold two shares, whole.
-struct NotShares {
-    json: SecretBytes,
-    /// None when it is not even UTF-8.
-    mistake: Option<Mistake>,
-}
-
 fn invalid(name: &str, mistake: &Mistake) -> InvalidInput {
     let (line, column) = mistake.position;
     let separator = if mistake.advice.is_empty() { "" } else { ": " };
@@ -123,20 +116,18 @@ impl BackupShares {
     /// - Not UTF-8, not one JSON object with both shares, or with the same id twice: [`InvalidInput`], which says what is
     ///   wrong and where; the stored text is damaged or is something else: load another copy.
     pub fn parse(text: impl Into<Vec<u8>>) -> Result<Self, InvalidInput> {
-        Self::from_json(SecretBytes::new(text.into())).map_err(|NotShares { json, mistake }| {
-            let name = "backup shares";
-            match mistake {
-                Some(mistake) => invalid(name, &mistake),
-                None => InvalidInput::new(format!("{name}: {}", not_text(json.expose()))),
-            }
+        Self::from_json(SecretBytes::new(text.into())).map_err(|(json, mistake)| match mistake {
+            Some(mistake) => invalid("backup shares", &mistake),
+            None => InvalidInput::new(format!("backup shares: {}", not_text(json.expose()))),
         })
     }
 
-    fn from_json(json: SecretBytes) -> Result<Self, NotShares> {
-        let json = SecretString::from_utf8(json).map_err(|json| NotShares { json, mistake: None })?;
+    /// Gives a text that is not two shares back, with the mistake in it if it is text at all.
+    fn from_json(json: SecretBytes) -> Result<Self, (SecretBytes, Option<Mistake>)> {
+        let json = SecretString::from_utf8(json).map_err(|json| (json, None))?;
         match SharePair::received(json.expose()) {
             Ok(shares) => Ok(Self { json, shares }),
-            Err(mistake) => Err(NotShares { json: json.into_bytes(), mistake: Some(mistake) }),
+            Err(mistake) => Err((json.into_bytes(), Some(mistake))),
         }
     }
 
@@ -246,7 +237,7 @@ pub(crate) fn respond(
     if !is_success(status) {
         return Err(Failure::of(status, retry_after, &body, redactor));
     }
-    BackupShares::from_json(body).map_err(|NotShares { json, mistake }| {
+    BackupShares::from_json(body).map_err(|(json, mistake)| {
         let what = match mistake {
             Some(mistake) if mistake.is_told() => {
                 let said = Said::by_json(json.expose(), redactor);

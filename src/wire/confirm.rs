@@ -164,7 +164,7 @@ pub(crate) fn respond(
 /// Whether the body of a success tells an error all the same; `None` when it is not JSON.
 fn has_error(text: &str) -> Option<bool> {
     match first(text) {
-        None => Some(false),
+        _ if text.trim().is_empty() => Some(false),
         Some(b'{') => {
             let mut has_error = false;
             let is_json = walk(text, &mut |name, value| {
@@ -173,6 +173,6 @@ fn has_error(text: &str) -> Option<bool> {
             });
             is_json.then_some(has_error)
         }
-        Some(_) => serde_json::from_str::<IgnoredAny>(text).is_ok().then_some(false),
+        _ => serde_json::from_str::<IgnoredAny>(text).is_ok().then_some(false),
     }
 }

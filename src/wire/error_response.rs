@@ -3,7 +3,7 @@
 use core::fmt;
 use core::time::Duration;
 
-use serde::ser::{Serialize, SerializeStruct as _, Serializer};
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
 use super::error_body::Said;
 use super::retry_after;
@@ -107,22 +107,11 @@ fn now() -> Option<u64> {
 impl Serialize for MpcErrorResponse {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { status, said: Said { id, message }, retry_after } = self;
-        let optional = [id.is_some(), message.is_some(), retry_after.is_some()];
-        let len = 1 + optional.into_iter().filter(|is_there| *is_there).count();
-        let mut fields = serializer.serialize_struct("MpcErrorResponse", len)?;
-        fields.serialize_field("status", status)?;
-        match id {
-            Some(id) => fields.serialize_field("id", id)?,
-            None => fields.skip_field("id")?,
-        }
-        match message {
-            Some(message) => fields.serialize_field("message", message)?,
-            None => fields.skip_field("message")?,
-        }
-        match retry_after {
-            Some(seconds) => fields.serialize_field("retryAfter", seconds)?,
-            None => fields.skip_field("retryAfter")?,
-        }
+        let mut fields = serializer.serialize_map(None)?;
+        fields.serialize_entry("status", status)?;
+        id.iter().try_for_each(|id| fields.serialize_entry("id", id))?;
+        message.iter().try_for_each(|message| fields.serialize_entry("message", message))?;
+        retry_after.iter().try_for_each(|seconds| fields.serialize_entry("retryAfter", seconds))?;
         fields.end()
     }
 }
