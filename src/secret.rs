@@ -115,6 +115,11 @@ impl Drop for SecretString {
 /// The text is wiped on drop. `Debug` redacts it, and there is no `Display`, `Clone` or `Serialize`:
 /// [`expose`](Self::expose) is the only way to it.
 ///
+/// ```compile_fail,E0277
+/// # let key = portal_backup::ApiKey::new("0d7a11c8-demo").unwrap();
+/// serde_json::to_string(&key).unwrap();
+/// ```
+///
 /// ```
 /// let key = portal_backup::ApiKey::new("0d7a11c8-demo")?;
 /// assert_eq!(format!("{key:?}"), "ApiKey(redacted)");
@@ -124,24 +129,18 @@ impl Drop for SecretString {
 pub struct ApiKey(SecretString);
 
 impl ApiKey {
-    /// Copies a key, 1 to 4096 visible ASCII characters, into a buffer that is wiped.
+    /// Copies a key into a buffer that is wiped: the characters of a bearer token (RFC 6750, section 2.1), which are
+    /// letters, digits and `-._~+/`, then `=` any number of times; at most 4096.
     ///
     /// # Errors
     ///
-    /// - Empty, longer than 4096 bytes, or holding a space, a line break, a control character or anything beyond
-    ///   ASCII: [`InvalidInput`], nothing was sent; correct the key (a trailing line break from a file is the
-    ///   usual cause).
+    /// - Anything else: [`InvalidInput`], which says what to take away (quotes, `Bearer `, the rest of a shell's line, a
+    ///   byte order mark, white space such as the line break at the end of a file); nothing was sent.
     pub fn new(key: &str) -> Result<Self, InvalidInput> {
-        let mistake = if key.is_empty() {
-            "the client API key is empty"
-        } else if key.len() > 4096 {
-            "the client API key is longer than 4096 bytes"
-        } else if !key.bytes().all(|b| b.is_ascii_graphic()) {
-            "the client API key holds a space, a line break, a control character or a non-ASCII character"
-        } else {
-            return Ok(Self(SecretString(key.into())));
-        };
-        Err(InvalidInput::new(mistake))
+        match mistake_in(key) {
+            None => Ok(Self(SecretString(key.into()))),
+            Some(what) => Err(InvalidInput::new(what)),
+        }
     }
 
     /// Reads the key from an environment variable, such as `PORTAL_CLIENT_API_KEY`.
@@ -163,7 +162,7 @@ impl ApiKey {
         })?;
         match SecretString::from_utf8(SecretBytes::new(value.into_encoded_bytes())) {
             Ok(key) => Self::new(key.expose()),
-            Err(_) => Err(InvalidInput::new("the client API key is not ASCII")),
+            Err(_) => Err(InvalidInput::new(NO_KEY)),
         }
     }
 
@@ -172,6 +171,50 @@ impl ApiKey {
     pub fn expose(&self) -> &str {
         self.0.expose()
     }
+}
+
+const NO_KEY: &str = "the client API key holds a character that no key has: it is made of letters, digits, -._~+/, and = at \
+                      its end";
+
+/// What is wrong with a key; never a part of it.
+fn mistake_in(key: &str) -> Option<&'static str> {
+    const QUOTES: [char; 9] =
+        ['"', '\'', '`', '\u{2018}', '\u{2019}', '\u{201c}', '\u{201d}', '\u{ab}', '\u{bb}'];
+    let is_token_byte = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/".contains(&b);
+    let token = key.trim_end_matches('=');
+    if !token.is_empty() && token.bytes().all(is_token_byte) && key.len() <= 4096 {
+        return None;
+    }
+    let line = key.trim();
+    let begins_with =
+        |word: &str| line.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
+    let is_assignment = || {
+        let name = line.split('=').next().unwrap_or_default().trim_end();
+        !name.is_empty()
+            && name.len() < line.len()
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    };
+    Some(match () {
+        () if key.is_empty() => "the client API key is empty",
+        () if key.starts_with('\u{feff}') => "the client API key begins with a byte order mark: take it away",
+        () if line.is_empty() => "the client API key is white space and nothing else",
+        () if ["export ", "set ", "setx ", "$env:"].into_iter().any(begins_with) || is_assignment() => {
+            "the client API key is a whole line for a shell: pass what follows the equals sign alone, without quotes"
+        }
+        () if begins_with("authorization:") => {
+            "the client API key is a whole header: pass what follows `Bearer ` alone"
+        }
+        () if begins_with("bearer ") => "the client API key begins with `Bearer `: take that away",
+        () if line.starts_with(QUOTES) || line.ends_with(QUOTES) => {
+            "the client API key is in quotes: take them away"
+        }
+        () if line != key => "the client API key has white space or a line break around it: take that away",
+        () if key.len() > 4096 => "the client API key is longer than 4096 bytes",
+        () if key.contains(char::is_whitespace) => {
+            "the client API key holds white space or a line break: pass one key alone"
+        }
+        () => NO_KEY,
+    })
 }
 
 impl fmt::Debug for ApiKey {

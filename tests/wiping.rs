@@ -175,7 +175,18 @@ fn buffers_are_wiped_with_all_their_room() {
 #[test]
 fn a_refused_key_is_not_kept() {
     let _turn = turn();
-    for mistake in [leak(format!("{KEY}\n")), leak(format!("{KEY} {KEY}")), leak(KEY.repeat(400))] {
+    for mistake in [
+        format!("{KEY}\n"),
+        format!("{KEY} {KEY}"),
+        KEY.repeat(400),
+        format!("\"{KEY}\""),
+        format!("Bearer {KEY}"),
+        format!("export K={KEY}"),
+        format!("\u{feff}{KEY}"),
+        format!("{KEY}\u{e9}"),
+    ]
+    .map(leak)
+    {
         assert_wiped("a key", || show(&ApiKey::new(mistake).unwrap_err()));
     }
 }
@@ -190,6 +201,12 @@ fn a_request_is_wiped() {
             show(&generate);
             show(&request);
             assert!(request.body_len() > text.len());
+            drop(black_box(request.to_bytes()));
+            let mut body = request.body();
+            let mut buffer = vec![0; 100];
+            while body.read(&mut buffer) > 0 {}
+            show(&body);
+            drop(SecretBytes::new(buffer));
         });
         let part = &text[..text.len() / 2];
         assert_wiped("a refused text", || show(&GenerateResponse::parse(part).unwrap_err()));
@@ -254,6 +271,53 @@ fn an_unreadable_answer_is_wiped() {
             // Wiping what was taken out is the caller's.
             drop(SecretBytes::new(e.into_body()));
         });
+    }
+}
+
+#[test]
+fn what_serde_json_reads_leaves_no_copy() {
+    let _turn = turn();
+    let share = base64(&PLAIN.repeat(340));
+    let escaped = format!(r#"\"{share}\n{share}\u0041"#);
+    let whole = texts()[0];
+    let quoted = serde_json::json!(whole).to_string();
+    let spelled = whole.replace("ED25519", r"ED\u00325519").replace("share\":", "s\\u0068are\":");
+    for text in [
+        // In names and values that are passed over, at each level.
+        whole.replacen('{', &format!(r#"{{"{escaped}":"{escaped}","x":["{escaped}",{{"{escaped}":0}}],"#), 1),
+        whole.replacen(r#":{"#, &format!(r#":{{"{escaped}":"{escaped}","#), 1),
+        spelled.clone(),
+        // Of a wrong type, or in a wrong place.
+        format!(r#"{{"SECP256K1":"{escaped}"}}"#),
+        format!(r#"{{"SECP256K1":{quoted},"ED25519":{quoted}}}"#),
+        format!(r#"{{"SECP256K1":{{"share":["{escaped}"],"id":"b"}}}}"#),
+        format!(r#"{{"SECP256K1":{{"share":"a","id":{{"{escaped}":"{escaped}"}}}}}}"#),
+        format!(r#""{escaped}""#),
+        format!(r#"["{escaped}"]"#),
+        format!(r#"{{"{escaped}" "{escaped}"}}"#),
+        format!(r#"{{"{escaped}":"{escaped}",}}"#),
+        // Passed over when something else is looked for.
+        quoted.clone(),
+        format!(r#"{{"data":{whole}}}"#),
+        format!(r#"{{"{escaped}":1,"data":{quoted},"message":"{escaped}"}}"#),
+        format!(r#"{{"generateResponse":{quoted}}}"#),
+        format!(r#"{{"error":{{"message":["{escaped}","{escaped}"]}},"errors":["{escaped}"]}}"#),
+        format!(r#"{{"errors":[{{"{escaped}":1,"message":"{escaped}"}}]}}"#),
+        format!("HTTP/1.1 200 OK\r\n\r\n{spelled}"),
+        format!("<title>{share} &amp; {share}</title>"),
+    ] {
+        let text = leak(text);
+        let (what, _) = text.split_at(text.len().min(40));
+        assert_wiped(what, || drop(black_box(GenerateResponse::parse(text).map(|generate| show(&generate)))));
+        for status in [200, 400] {
+            assert_wiped(what, || {
+                drop(black_box(backup::response(status, None, text.into()).map_err(|e| show(&e))))
+            });
+            assert_wiped(what, || {
+                _ = black_box(confirm::response(status, None, text.into()).map_err(|e| show(&e)));
+            });
+        }
+        assert_wiped(what, || drop(black_box(BackupShares::parse(text).map_err(|e| show(&e)))));
     }
 }
 
@@ -353,11 +417,11 @@ mod with_client {
         assert_wiped("a key", || assert_eq!(ApiKey::from_env("WIPING_KEY").unwrap().expose(), key()));
         assert_wiped("no key", || {
             let e = ApiKey::from_env("WIPING_NO_KEY").unwrap_err();
-            assert!(e.to_string().contains("holds a space"), "{e}");
+            assert!(e.to_string().contains("holds white space"), "{e}");
         });
         assert_wiped("no text", || {
             let e = ApiKey::from_env("WIPING_NO_TEXT").unwrap_err();
-            assert!(cfg!(not(unix)) || e.to_string().contains("is not ASCII"), "{e}");
+            assert!(cfg!(not(unix)) || e.to_string().contains("a character that no key has"), "{e}");
         });
     }
 

@@ -489,11 +489,14 @@ fn a_success_that_is_an_error_says_what_the_service_said() {
         (documented::BACKUP_400, "BAD_REQUEST, Can't parse the request body"),
         (documented::ERROR_GUIDE, "OPERATION_IN_PROGRESS, Another operation is in progress"),
         (r#"{"error":"no\u001b wallet"}"#, r"no\u{1b} wallet"),
+        (r#"{"message":"GET /x HTTP/1.1 failed"}"#, "GET /x HTTP/1.1 failed"),
     ] {
         let e = unreadable(200, body.as_bytes());
         assert!(e.to_string().contains(&format!("it is an error that the API answered, {said}; ")), "{e}");
         assert_eq!(e.expose_body(), body.as_bytes());
     }
+    let e = unreadable(200, b"<html><title>Log in</title>");
+    assert!(e.to_string().contains("could not be read: it is a web page, Log in; "), "{e}");
     let long = format!(r#"{{"id":"A","message":"{} {}"}}"#, "x".repeat(100), "word ".repeat(100));
     let e = unreadable(200, long.as_bytes());
     assert!(e.to_string().contains("A, [redacted] word word") && e.to_string().len() < 600, "{e}");
@@ -791,7 +794,7 @@ fn the_status_alone_decides_what_an_answer_is() {
 /// Bodies of a 2xx that confirm.
 const CONFIRMED: &[&str] = &[
     "",
-    " \r\n\t",
+    " \r\n\t\u{c}",
     "\u{feff}",
     "{}",
     " {\"updated\":2} \n",
@@ -817,7 +820,8 @@ const NOT_CONFIRMED: &[(&[u8], &str)] = &[
     (b"{", "it is not JSON"),
     (b"{}{}", "it is not JSON"),
     (b"{\"a\":1", "it is not JSON"),
-    (b"<html><title>Log in</title></html>", "it is not JSON"),
+    (b"<html><title>Log in</title></html>", "it is a web page, Log in"),
+    (b"<p>Log in</p>", "it is not JSON"),
     (b"\xff", "it is not UTF-8"),
     (b"\x1f\x8b\x08\0", "it is compressed, which was not asked for"),
     (br#"{"error":{"id":"BAD_REQUEST","message":"m"}}"#, "it is an error, BAD_REQUEST, m"),
@@ -1313,26 +1317,75 @@ fn the_length_of_secret_bytes_is_shown() {
 // Keys
 
 #[test]
-fn a_key_is_visible_ascii_of_at_most_4096_bytes() {
-    for key in ["k", "0d7a11c8-demo", "eyJ.a_b-c~!\"#$%&'()*+,/:;<=>?@[\\]^`{|}", &"k".repeat(4096)] {
+fn a_key_is_a_bearer_token_of_at_most_4096_bytes() {
+    let all = "0123456789-._~+/ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz===";
+    for key in ["k", "0d7a11c8-demo", "eyJh.eyJz.a_b-c~", "Zm8=", all, &"k".repeat(4096)] {
         let key_made = ApiKey::new(key).unwrap();
         assert_eq!(key_made.expose(), key);
         assert_eq!(format!("{key_made:?}"), "ApiKey(redacted)");
     }
-    let holds =
-        "the client API key holds a space, a line break, a control character or a non-ASCII character";
+}
+
+/// What is no key, and what is said about it.
+const NO_KEYS: &[(&str, &str)] = &[
+    ("", "is empty"),
+    (" \n", "is white space and nothing else"),
+    ("\u{feff}k", "begins with a byte order mark: take it away"),
+    ("\u{feff}\"k\"\n", "begins with a byte order mark: take it away"),
+    // As files and clipboards have them.
+    ("k\n", AROUND),
+    ("k\r\n", AROUND),
+    (" k", AROUND),
+    ("k\t", AROUND),
+    ("\u{a0}k", AROUND),
+    ("k k", "holds white space or a line break: pass one key alone"),
+    ("k\nk", "holds white space or a line break: pass one key alone"),
+    ("\"k\"", QUOTES),
+    ("'k'", QUOTES),
+    ("`k`\n", QUOTES),
+    ("\u{201c}k\u{201d}", QUOTES),
+    ("k\"", QUOTES),
+    ("Bearer k", BEARER),
+    ("bearer k\n", BEARER),
+    ("BEARER  k", BEARER),
+    ("Authorization: Bearer k", "is a whole header: pass what follows `Bearer ` alone"),
+    ("authorization:k", "is a whole header: pass what follows `Bearer ` alone"),
+    // As shells take them.
+    ("export PORTAL_CLIENT_API_KEY=k", SHELL),
+    ("export KEY='k'\n", SHELL),
+    ("PORTAL_CLIENT_API_KEY=k", SHELL),
+    ("PORTAL_CLIENT_API_KEY = \"k\"", SHELL),
+    ("set KEY=k\r\n", SHELL),
+    ("$env:KEY = \"k\"", SHELL),
+    // What no token has.
+    ("=", CHARACTER),
+    ("===", CHARACTER),
+    ("k=k.k", SHELL),
+    ("a.b=c", CHARACTER),
+    ("k\0", CHARACTER),
+    ("k\u{7f}", CHARACTER),
+    ("k\u{1b}[2J", CHARACTER),
+    ("k\u{e9}", CHARACTER),
+    ("k\u{200b}", CHARACTER),
+    ("k:k", CHARACTER),
+    ("k,k", CHARACTER),
+    ("${KEY}", CHARACTER),
+    ("{\"key\":1}", CHARACTER),
+    ("<k>", CHARACTER),
+];
+const AROUND: &str = "has white space or a line break around it: take that away";
+const QUOTES: &str = "is in quotes: take them away";
+const BEARER: &str = "begins with `Bearer `: take that away";
+const SHELL: &str = "is a whole line for a shell: pass what follows the equals sign alone, without quotes";
+const CHARACTER: &str =
+    "holds a character that no key has: it is made of letters, digits, -._~+/, and = at its end";
+
+#[test]
+fn what_is_no_key_is_refused_with_what_to_take_away() {
     let too_long = "k".repeat(4097);
-    let mut cases = vec![
-        ("", "the client API key is empty"),
-        (&too_long, "the client API key is longer than 4096 bytes"),
-    ];
-    cases.extend(
-        ["k\n", "k\r\n", " k", "k k", "k\t", "k\0", "k\u{7f}", "ké", "\u{feff}k", "k\u{1b}[2J"]
-            .map(|key| (key, holds)),
-    );
-    for (key, what) in cases {
+    for (key, what) in NO_KEYS.iter().chain(&[(&*too_long, "is longer than 4096 bytes")]) {
         let e = ApiKey::new(key).unwrap_err();
-        assert_eq!(e.to_string(), what, "{key:?}");
-        assert_eq!(e.outcome(), Outcome::NotSent);
+        assert_eq!(e.to_string(), format!("the client API key {what}"), "{key:?}");
+        assert_eq!((e.outcome(), e.position()), (Outcome::NotSent, None));
     }
 }

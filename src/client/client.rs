@@ -1,5 +1,6 @@
 //! Both calls, and which of their failures are tried again.
 
+use alloc::borrow::Cow;
 use alloc::string::{String, ToString as _};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -88,7 +89,8 @@ impl Client {
     /// - Status 3xx or 4xx: [`Error::Refused`]; read its id and message.
     /// - Status 5xx: [`Error::Failed`]; the service may have acted; call again.
     /// - A success that is not understood, too long, or cut short: [`Error::Unreadable`]; keep its body, call again.
-    /// - `ureq_proto` is logged at TRACE: [`Error::InvalidInput`]; see [`ClientBuilder::allow_trace_logging`].
+    /// - `ureq_proto` is logged at TRACE: [`Error::InvalidInput`]; see
+    ///   [`ClientBuilder::allow_trace_logging`](crate::ClientBuilder::allow_trace_logging).
     pub fn backup(&self, generate: &GenerateResponse<'_>) -> Result<BackupShares, Error> {
         let sent = generate.shares();
         let mut redactor = Redactor::of_key(self.key.key.expose());
@@ -96,8 +98,13 @@ impl Client {
             redactor.add_share(share.expose().as_bytes());
         }
         let request = wire::backup::request(generate);
-        let task =
-            Task { uri: &self.shared.backup, request: &request, redactor: &redactor, is_idempotent: false };
+        let task = Task {
+            uri: &self.shared.backup,
+            request: &request,
+            redactor: &redactor,
+            is_idempotent: false,
+            unreadable: Unreadable::new,
+        };
         self.repeat(&task, |reply| {
             let Reply { status, retry_after, body, cut, .. } = reply;
             if let (
@@ -133,7 +140,8 @@ impl Client {
     /// - Connection or deadline after that: [`Error::Transport`] with [`Outcome::Unknown`]; call again.
     /// - Status 3xx or 4xx: [`Error::Refused`]; read its id and message. If an earlier try may have arrived, its error.
     /// - Status 5xx: [`Error::Failed`]; call again.
-    /// - `ureq_proto` is logged at TRACE: [`Error::InvalidInput`]; see [`ClientBuilder::allow_trace_logging`].
+    /// - `ureq_proto` is logged at TRACE: [`Error::InvalidInput`]; see
+    ///   [`ClientBuilder::allow_trace_logging`](crate::ClientBuilder::allow_trace_logging).
     ///
     /// Confirming shares that were not stored does not compile:
     ///
@@ -146,8 +154,13 @@ impl Client {
     pub fn confirm(&self, stored: &StoredShares) -> Result<(), Error> {
         let redactor = Redactor::of_key(self.key.key.expose());
         let request = wire::confirm::request(stored.share_pair_ids());
-        let task =
-            Task { uri: &self.shared.confirm, request: &request, redactor: &redactor, is_idempotent: true };
+        let task = Task {
+            uri: &self.shared.confirm,
+            request: &request,
+            redactor: &redactor,
+            is_idempotent: true,
+            unreadable: Unreadable::of_confirm,
+        };
         self.repeat(&task, |reply| {
             let Reply { status, retry_after, body, cut, .. } = reply;
             if let (Some(cut @ Cut::NotHttp(_)), 200..=299) = (&cut, status) {
@@ -225,15 +238,17 @@ impl Client {
         self.shared.put_back(line);
         let mut reply = replied?;
         let (is_sent, location) = (reply.is_sent, reply.location_host.take());
-        if let Some(coding) = reply.coding.take() {
-            let body = core::mem::replace(&mut reply.body, SecretBytes::new(Vec::new()));
-            if matches!(reply.status, 200..=299) {
-                let mut what = String::from("it is compressed, though that was not asked for: ");
-                task.redactor.push_printable(&coding, 40, &mut what);
-                return Err(Error::Unreadable(Unreadable::new(reply.status, what, body)));
-            }
+        let coding = reply.coding.take();
+        if let (200..=299, Some(coding)) = (reply.status, &coding) {
+            let mut what = String::from("it is compressed, though that was not asked for: ");
+            task.redactor.push_printable(coding, 40, &mut what);
+            return Err(Error::Unreadable((task.unreadable)(reply.status, what.into(), reply.body)));
         }
         read(reply).map_err(|failure| match failure {
+            Failure::Refused(mut e) | Failure::Failed(mut e) if coding.is_some() => {
+                e.name_compression();
+                if e.outcome() == Outcome::Refused { Error::Refused(e) } else { Error::Failed(e) }
+            }
             Failure::Refused(mut refusal) => {
                 if let (300..=399, Some(host)) = (refusal.status(), location) {
                     refusal.name_redirect(&host, task.redactor);
@@ -253,6 +268,8 @@ struct Task<'a> {
     request: &'a wire::Request<'a>,
     redactor: &'a Redactor<'a>,
     is_idempotent: bool,
+    /// Makes the error of a success that cannot be read.
+    unreadable: fn(u16, Cow<'static, str>, SecretBytes) -> Unreadable,
 }
 
 /// Says why an answer cannot be read: not what is missing from it, but why it is.

@@ -37,13 +37,15 @@ impl<'t> GenerateResponse<'t> {
     /// Checks that `text` is one JSON object with `SECP256K1` and `ED25519`, each with a `share` and an `id` that are
     /// not empty.
     ///
-    /// Other members are left alone, and a share need not be base64.
+    /// Other members are left alone, a share need not be base64, and the ids may be equal.
     ///
     /// # Errors
     ///
     /// - Longer than [`MAX_GENERATE_RESPONSE`], not JSON, a member missing, empty, of another type or there twice, or
     ///   something after the object: [`InvalidInput`], which says what is wrong and where, never a value.
     ///   Nothing was sent; pass the body of the generate call as it came.
+    /// - A byte order mark, a saved request, a whole HTTP answer, the shares one level deeper (as under `data`), JSON made a
+    ///   string once too often, an array, a web page, an error of the API: the same, by name and with what to do.
     ///
     /// ```
     /// use portal_backup::GenerateResponse;
@@ -58,7 +60,7 @@ impl<'t> GenerateResponse<'t> {
         if text.len() > MAX_GENERATE_RESPONSE {
             return Err(InvalidInput::new("generate response: it is longer than 4 MiB"));
         }
-        match SharePair::sent(text) {
+        match SharePair::find(text, false) {
             Ok(shares) => Ok(Self { text, shares }),
             Err(mistake) => Err(invalid("generate response", &mistake)),
         }
@@ -86,17 +88,16 @@ impl fmt::Debug for GenerateResponse<'_> {
 /// These very bytes are what `recover` takes later as its `backupResponse`. They exist once: store them, then confirm
 /// with what [`store`](Self::store) returns. Wiped on drop; `Debug` shows ids and lengths; there is no `Display`,
 /// `Clone` or `Serialize`.
+///
+/// ```compile_fail,E0277
+/// # let text = r#"{"SECP256K1":{"share":"a","id":"b"},"ED25519":{"share":"c","id":"d"}}"#;
+/// let shares = portal_backup::BackupShares::parse(text).unwrap();
+/// serde_json::to_string(&shares).unwrap();
+/// ```
 #[must_use = "these shares exist once: store them, then confirm"]
 pub struct BackupShares {
     json: SecretString,
     shares: SharePair,
-}
-
-/// A text that does not hold two shares, whole.
-struct NotShares {
-    json: SecretBytes,
-    /// None when it is not even UTF-8.
-    mistake: Option<Mistake>,
 }
 
 fn invalid(name: &str, mistake: &Mistake) -> InvalidInput {
@@ -112,23 +113,21 @@ impl BackupShares {
     ///
     /// # Errors
     ///
-    /// - Not UTF-8, or not one JSON object with both shares: [`InvalidInput`], which says what is wrong and
-    ///   where; the stored text is damaged or is something else: load another copy.
+    /// - Not UTF-8, not one JSON object with both shares, or with the same id twice: [`InvalidInput`], which says what is
+    ///   wrong and where; the stored text is damaged or is something else: load another copy.
     pub fn parse(text: impl Into<Vec<u8>>) -> Result<Self, InvalidInput> {
-        Self::from_json(SecretBytes::new(text.into())).map_err(|NotShares { json, mistake }| {
-            let name = "backup shares";
-            match mistake {
-                Some(mistake) => invalid(name, &mistake),
-                None => InvalidInput::new(format!("{name}: {}", not_text(json.expose()))),
-            }
+        Self::from_json(SecretBytes::new(text.into())).map_err(|(json, mistake)| match mistake {
+            Some(mistake) => invalid("backup shares", &mistake),
+            None => InvalidInput::new(format!("backup shares: {}", not_text(json.expose()))),
         })
     }
 
-    fn from_json(json: SecretBytes) -> Result<Self, NotShares> {
-        let json = SecretString::from_utf8(json).map_err(|json| NotShares { json, mistake: None })?;
+    /// Gives a text that is not two shares back, with the mistake in it if it is text at all.
+    fn from_json(json: SecretBytes) -> Result<Self, (SecretBytes, Option<Mistake>)> {
+        let json = SecretString::from_utf8(json).map_err(|json| (json, None))?;
         match SharePair::received(json.expose()) {
             Ok(shares) => Ok(Self { json, shares }),
-            Err(mistake) => Err(NotShares { json: json.into_bytes(), mistake: Some(mistake) }),
+            Err(mistake) => Err((json.into_bytes(), Some(mistake))),
         }
     }
 
@@ -222,9 +221,9 @@ pub fn request<'t>(generate: &GenerateResponse<'t>) -> Request<'t> {
 /// # Errors
 ///
 /// - 3xx, 4xx: [`Failure::Refused`]; read its id and message.
-/// - 5xx and anything else that is not an HTTP status: [`Failure::Failed`]; the service may have acted, the call may be
-///   repeated.
-/// - 2xx whose body is not the documented object: [`Failure::Unreadable`], which keeps the body; keep it too.
+/// - 5xx, 408, and what is no HTTP status: [`Failure::Failed`]; the service may have acted, the call may be repeated.
+/// - 2xx whose body is not the documented object, or has the same id twice: [`Failure::Unreadable`], which keeps the
+///   body; keep it too.
 pub fn response(status: u16, retry_after: Option<&str>, body: Vec<u8>) -> Result<BackupShares, Failure> {
     respond(status, retry_after, SecretBytes::new(body), &Redactor::default())
 }
@@ -238,10 +237,11 @@ pub(crate) fn respond(
     if !is_success(status) {
         return Err(Failure::of(status, retry_after, &body, redactor));
     }
-    BackupShares::from_json(body).map_err(|NotShares { json, mistake }| {
+    BackupShares::from_json(body).map_err(|(json, mistake)| {
         let what = match mistake {
-            Some(mistake) if mistake.is_error() => {
-                let said = Said::by_json(json.expose(), redactor).unwrap_or_default();
+            Some(mistake) if mistake.is_told() => {
+                let said = Said::by_json(json.expose(), redactor);
+                let said = said.or_else(|| Said::by_page(json.expose(), redactor)).unwrap_or_default();
                 format!("{mistake}{said}")
             }
             Some(mistake) => mistake.to_string(),

@@ -131,7 +131,7 @@ pub fn request(share_pair_ids: [&str; 2]) -> Request<'_> {
 /// # Errors
 ///
 /// - 3xx, 4xx: [`Failure::Refused`]; read its id and message.
-/// - 5xx, 408 and anything else that is not an HTTP status: [`Failure::Failed`]; repeat the call, it is idempotent.
+/// - 5xx, 408, and what is no HTTP status: [`Failure::Failed`]; repeat the call, it is idempotent.
 /// - 2xx with anything else, such as a web page or an error: [`Failure::Unreadable`]; repeat the call.
 pub fn response(status: u16, retry_after: Option<&str>, body: Vec<u8>) -> Result<(), Failure> {
     respond(status, retry_after, SecretBytes::new(body), &Redactor::default())
@@ -152,7 +152,10 @@ pub(crate) fn respond(
             let said = Said::by_json(body.expose(), redactor).unwrap_or_default();
             format!("it is an error{said}").into()
         }
-        Ok(None) => "it is not JSON".into(),
+        Ok(None) => match Said::by_page(body.expose(), redactor) {
+            Some(said) => format!("it is a web page{said}").into(),
+            None => "it is not JSON".into(),
+        },
         Err(_) => Cow::Borrowed(not_text(body.expose())),
     };
     Err(Failure::Unreadable(Unreadable::of_confirm(status, what, body)))
@@ -161,7 +164,7 @@ pub(crate) fn respond(
 /// Whether the body of a success tells an error all the same; `None` when it is not JSON.
 fn has_error(text: &str) -> Option<bool> {
     match first(text) {
-        None => Some(false),
+        _ if text.trim().is_empty() => Some(false),
         Some(b'{') => {
             let mut has_error = false;
             let is_json = walk(text, &mut |name, value| {
@@ -170,6 +173,6 @@ fn has_error(text: &str) -> Option<bool> {
             });
             is_json.then_some(has_error)
         }
-        Some(_) => serde_json::from_str::<IgnoredAny>(text).is_ok().then_some(false),
+        _ => serde_json::from_str::<IgnoredAny>(text).is_ok().then_some(false),
     }
 }

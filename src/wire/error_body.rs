@@ -25,16 +25,24 @@ pub(super) struct Said {
 impl Said {
     /// Reads JSON, the title of a web page, or else the text as it is.
     pub(super) fn by(body: &[u8], redactor: &Redactor<'_>) -> Self {
-        if let Some(said) = Self::by_json(body, redactor) {
-            return said;
+        if is_compressed(body) {
+            return Self::compressed();
         }
-        let printed = |text: SecretString| printed(text.expose(), MAX_MESSAGE, redactor);
-        let message = if is_compressed(body) {
-            Some(COMPRESSED.into())
-        } else {
-            title(body).and_then(printed).or_else(|| printed(lossy(body)))
-        };
-        Self { id: None, message }
+        let said = Self::by_json(body, redactor).or_else(|| Self::by_page(body, redactor));
+        said.unwrap_or_else(|| Self {
+            id: None,
+            message: printed(lossy(body).expose(), MAX_MESSAGE, redactor),
+        })
+    }
+
+    pub(super) fn compressed() -> Self {
+        Self { id: None, message: Some(COMPRESSED.into()) }
+    }
+
+    /// `None` when the body is no web page with a title.
+    pub(super) fn by_page(body: &[u8], redactor: &Redactor<'_>) -> Option<Self> {
+        let message = printed(title(body)?.expose(), MAX_MESSAGE, redactor)?;
+        Some(Self { id: None, message: Some(message) })
     }
 
     /// `None` when the body is no JSON object, or one that says nothing.

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use core::fmt;
 use core::time::Duration;
 
-use serde::ser::{Serialize, SerializeStruct as _, Serializer};
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
 use super::error_body::Said;
 use super::retry_after;
@@ -87,6 +87,12 @@ impl MpcErrorResponse {
         self.then = Some(later.into());
     }
 
+    /// Leaves out a body that the head says is compressed.
+    #[cfg(feature = "client")]
+    pub(crate) fn name_compression(&mut self) {
+        self.said = Said::compressed();
+    }
+
     /// The refusal of a redirect, which is never followed, with the host that it points to.
     #[cfg(feature = "client")]
     pub(crate) fn name_redirect(&mut self, host: &str, redactor: &Redactor<'_>) {
@@ -108,22 +114,11 @@ fn now() -> Option<u64> {
 impl Serialize for MpcErrorResponse {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { status, said: Said { id, message }, retry_after, .. } = self;
-        let optional = [id.is_some(), message.is_some(), retry_after.is_some()];
-        let len = 1 + optional.into_iter().filter(|is_there| *is_there).count();
-        let mut fields = serializer.serialize_struct("MpcErrorResponse", len)?;
-        fields.serialize_field("status", status)?;
-        match id {
-            Some(id) => fields.serialize_field("id", id)?,
-            None => fields.skip_field("id")?,
-        }
-        match message {
-            Some(message) => fields.serialize_field("message", message)?,
-            None => fields.skip_field("message")?,
-        }
-        match retry_after {
-            Some(seconds) => fields.serialize_field("retryAfter", seconds)?,
-            None => fields.skip_field("retryAfter")?,
-        }
+        let mut fields = serializer.serialize_map(None)?;
+        fields.serialize_entry("status", status)?;
+        id.iter().try_for_each(|id| fields.serialize_entry("id", id))?;
+        message.iter().try_for_each(|message| fields.serialize_entry("message", message))?;
+        retry_after.iter().try_for_each(|seconds| fields.serialize_entry("retryAfter", seconds))?;
         fields.end()
     }
 }

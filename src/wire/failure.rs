@@ -71,22 +71,18 @@ impl core::error::Error for Failure {}
 pub struct Unreadable {
     status: u16,
     what: Cow<'static, str>,
-    is_of_confirm: bool,
+    is_confirm: bool,
     body: SecretBytes,
 }
 
-const SHARES_ADVICE: &str =
-    "shares may have been made: keep the body of this error, and the call may be repeated";
-const CONFIRM_ADVICE: &str = "the shares may be confirmed or not, and the call may be repeated";
-
 impl Unreadable {
     pub(crate) fn new(status: u16, what: impl Into<Cow<'static, str>>, body: SecretBytes) -> Self {
-        Self { status, what: what.into(), is_of_confirm: false, body }
+        Self { status, what: what.into(), is_confirm: false, body }
     }
 
     /// The same of a confirmation.
-    pub(super) fn of_confirm(status: u16, what: impl Into<Cow<'static, str>>, body: SecretBytes) -> Self {
-        Self { is_of_confirm: true, ..Self::new(status, what, body) }
+    pub(crate) fn of_confirm(status: u16, what: impl Into<Cow<'static, str>>, body: SecretBytes) -> Self {
+        Self { is_confirm: true, ..Self::new(status, what, body) }
     }
 
     /// Gives another reason, such as that the answer was cut.
@@ -129,10 +125,14 @@ impl fmt::Debug for Unreadable {
 
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { status, what, is_of_confirm, body } = self;
+        let Self { status, what, is_confirm, body } = self;
         let len = body.len();
-        let advice = if *is_of_confirm { CONFIRM_ADVICE } else { SHARES_ADVICE };
-        write!(f, "the answer (status {status}, {len} bytes) could not be read: {what}; {advice}")
+        write!(f, "the answer (status {status}, {len} bytes) could not be read: {what}; ")?;
+        f.write_str(if *is_confirm {
+            "the shares may be confirmed or not, and the call may be repeated"
+        } else {
+            "shares may have been made: keep the body of this error, and the call may be repeated"
+        })
     }
 }
 

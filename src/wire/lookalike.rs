@@ -8,24 +8,31 @@ pub(super) const CURVES: [&str; 2] = ["SECP256K1", "ED25519"];
 /// What an error of the API is called here.
 pub(super) const ERROR: &str = "is an error that the API answered";
 
+pub(super) const PAGE: &str = "is a web page";
+
 /// What a text is that is not two shares, and what to do about it; `None` when it looks like nothing that is known.
 pub(super) fn lookalike(text: &str) -> Option<[&'static str; 2]> {
     let first_line = text.lines().map(str::trim_start).find(|line| !line.is_empty())?;
+    let mut words = first_line.split(' ');
+    let is_method = words.next()?.bytes().all(|b| b.is_ascii_uppercase());
+    let is_request = is_method && words.nth(1).is_some_and(|version| version.starts_with("HTTP/"));
     let mut start = trim_start(text).bytes();
     let two =
         (start.next().unwrap_or_default(), start.find(|b| !b.is_ascii_whitespace()).unwrap_or_default());
     Some(match two {
         _ if text.starts_with('\u{feff}') => ["begins with a byte order mark", "leave that out"],
         _ if first_line.starts_with("HTTP/") => ["is a whole HTTP answer", "pass its body alone"],
-        _ if first_line.contains(" HTTP/") => ["is a whole HTTP request", "pass what is inside of its body"],
+        _ if is_request => ["is a whole HTTP request", "pass what is inside of its body"],
         (b'{', b'\\') | (b'"', b'{') => {
             ["is a JSON string with the JSON text inside", "decode that once more"]
         }
         (b'\'' | b'`', b'{') => ["is in quotes", "take them away"],
-        (b'<', _) => ["is a web page", "pass what the API answered"],
+        (b'<', _) => [PAGE, "pass what the API answered"],
         (b'[', b'{' | b'"') => ["is a JSON array", "pass the object inside it"],
         (b'{', _) => return object(text),
-        _ if text.contains("\n{") => ["has other lines before the JSON object", "pass the object alone"],
+        _ if text.lines().any(|line| line.starts_with('{')) => {
+            ["has other lines before the JSON object", "pass the object alone"]
+        }
         _ => return None,
     })
 }

@@ -3,10 +3,8 @@
 /// Seconds from `now`, which is in seconds since 1970; a date needs it, and one that is past is 0.
 pub(crate) fn seconds(value: &str, now: Option<u64>) -> Option<u32> {
     let value = value.trim_matches([' ', '\t']);
-    let seconds = match number(value) {
-        Some(seconds) => seconds,
-        None => date(value)?.saturating_sub(now?),
-    };
+    let until = |now| Some(date(value)?.saturating_sub(now));
+    let seconds = number(value).or_else(|| now.and_then(until))?;
     Some(seconds.try_into().unwrap_or(u32::MAX))
 }
 

@@ -7,7 +7,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Vis
 use serde_json::value::RawValue;
 
 use super::json::{has_escape, inside, line_and_column, range_of, trim_start, unescape_to, which};
-use super::lookalike::{CURVES, ERROR, lookalike};
+use super::lookalike::{CURVES, ERROR, PAGE, lookalike};
 use super::mpc_share::MpcShare;
 use crate::secret::SecretString;
 
@@ -32,13 +32,6 @@ impl Text {
 }
 
 impl SharePair {
-    /// Finds both shares of a generate response; strings with escapes stay as they are written.
-    ///
-    /// Unknown members are fine, anything but white space around the object is not.
-    pub(super) fn sent(text: &str) -> Result<Self, Mistake> {
-        Self::find(text, false)
-    }
-
     /// Finds both shares of a backup, whose ids must differ.
     pub(super) fn received(text: &str) -> Result<Self, Mistake> {
         let pair = Self::find(text, true)?;
@@ -47,16 +40,14 @@ impl SharePair {
             return Ok(pair);
         }
         let (Text::Plain(place) | Text::Escaped(place, _)) = second;
-        let position = line_and_column(text, place.start);
-        Err(Mistake {
-            path: [CURVES[1], FIELDS[1]].map(Some),
-            what: "is the same as SECP256K1.id",
-            advice: "",
-            position,
-        })
+        let path = [CURVES[1], FIELDS[1]].map(Some);
+        Err(Mistake::new(path, "is the same as SECP256K1.id", line_and_column(text, place.start)))
     }
 
-    fn find(text: &str, copy: bool) -> Result<Self, Mistake> {
+    /// Finds both shares; unknown members are fine, anything but white space around the object is not.
+    ///
+    /// Without `copy`, strings with escapes stay as they are written.
+    pub(super) fn find(text: &str, copy: bool) -> Result<Self, Mistake> {
         let found = [(); 2].map(|()| [(); 2].map(|()| Text::Plain(0..0)));
         let mut reader = Reader { text, copy, found, path: [None; 2], mistake: None };
         let mut deserializer = serde_json::Deserializer::from_str(text);
@@ -69,6 +60,7 @@ impl SharePair {
             Ok(Err(e)) => return Err(reader.mistake_of(&e, "is followed by something else")),
             Err(e) => reader.mistake.take().unwrap_or_else(|| reader.mistake_of(&e, "is not JSON")),
         };
+        drop(deserializer); // it may hold as many brackets as are open
         Err(mistake.or_lookalike(text))
     }
 
@@ -103,6 +95,10 @@ type Path = [Option<&'static str>; 2];
 const MISSING: &str = "is missing";
 
 impl Mistake {
+    const fn new(path: Path, what: &'static str, position: (usize, usize)) -> Self {
+        Self { path, what, advice: "", position }
+    }
+
     /// Says what else a text is, unless it holds a curve.
     fn or_lookalike(self, text: &str) -> Self {
         let is_outside =
@@ -113,8 +109,9 @@ impl Mistake {
         }
     }
 
-    pub(super) fn is_error(&self) -> bool {
-        self.what == ERROR
+    /// Whether the text is of a kind that says in words what is wrong.
+    pub(super) fn is_told(&self) -> bool {
+        [ERROR, PAGE].contains(&self.what)
     }
 }
 
@@ -140,17 +137,16 @@ struct Reader<'t> {
 impl<'t> Reader<'t> {
     fn mistake_at<E: Error>(&mut self, part: &str, what: &'static str) -> E {
         let position = line_and_column(self.text, range_of(part, self.text).start);
-        self.mistake = Some(Mistake { path: self.path, what, advice: "", position });
+        self.mistake = Some(Mistake::new(self.path, what, position));
         E::custom("")
     }
 
     /// Of serde_json's error nothing is taken but the kind and the position.
     fn mistake_of(&self, e: &serde_json::Error, what: &'static str) -> Mistake {
         if e.is_eof() {
-            let position = line_and_column(self.text, self.text.len());
-            return Mistake { path: self.path, what: "ends too early", advice: "", position };
+            return Mistake::new(self.path, "ends too early", line_and_column(self.text, self.text.len()));
         }
-        Mistake { path: self.path, what, advice: "", position: (e.line(), e.column().max(1)) }
+        Mistake::new(self.path, what, (e.line(), e.column().max(1)))
     }
 
     /// Checks the type of a value before serde_json reads it, since its error would quote the value.
@@ -178,11 +174,8 @@ impl<'t> Reader<'t> {
         }
         // An escape is never shorter than what it stands for, so this never grows.
         let mut copy = SecretString::with_capacity(if self.copy { inside.len() } else { 0 });
-        let take = |text: &str| {
-            if self.copy {
-                copy.push_within_capacity(text)
-            }
-        };
+        let keep = self.copy;
+        let take = |text: &str| copy.push_within_capacity(if keep { text } else { "" });
         if unescape_to(inside, take).is_none() {
             return Err(self.mistake_at(inside, "contains an unpaired surrogate"));
         }
@@ -239,12 +232,8 @@ impl<'t> Visitor<'t> for Object<'_, 't> {
             }
             reader.path[depth] = None;
         }
-        match seen.iter().position(|seen| !seen) {
-            None => Ok(()),
-            Some(i) => {
-                reader.path[depth] = Some(names[i]);
-                Err(reader.mistake_at(start, MISSING))
-            }
-        }
+        let Some(i) = seen.iter().position(|seen| !seen) else { return Ok(()) };
+        reader.path[depth] = Some(names[i]);
+        Err(reader.mistake_at(start, MISSING))
     }
 }

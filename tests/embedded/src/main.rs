@@ -65,7 +65,7 @@ fn take_backup() {
         assert_eq!(decoded.expose(), expected.as_bytes());
     }
     let shown = format!("{shares:?}");
-    assert!(shown.contains(IDS[0]) && shown.len() < 200, "{shown}");
+    assert!(holds(&shown, IDS[0]) && shown.len() < 200, "{shown}");
 
     let stored = shares.store(|json| if json == BACKUP { Ok(()) } else { Err(()) }).unwrap();
     drop(shares);
@@ -106,6 +106,11 @@ fn check_backup_body(mut body: wire::Body<'_>) {
     assert!(left == 0 && expected.next().is_none());
 }
 
+/// `contains` of the standard library would take a kilobyte of the flash that is measured.
+fn holds(text: &str, part: &str) -> bool {
+    text.as_bytes().windows(part.len()).any(|window| window == part.as_bytes())
+}
+
 fn read_refusals() {
     let answer = wire::backup::response(400, None, REFUSAL.into());
     let Err(Failure::Refused(refusal)) = answer else { panic!("{answer:?}") };
@@ -130,7 +135,7 @@ fn read_refusals() {
     // A refusal that says too much: cut, and without what may be a share.
     let answer = wire::backup::response(400, None, BACKUP.into());
     let Err(Failure::Refused(refusal)) = answer else { panic!("{answer:?}") };
-    assert!(!refusal.message().unwrap_or_default().contains(&BACKUP[40..60]));
+    assert!(!holds(refusal.message().unwrap_or_default(), &BACKUP[40..60]));
 }
 
 fn refuse_wrong_input() {
