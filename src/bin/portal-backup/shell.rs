@@ -11,6 +11,7 @@ use std::process::{ChildStdin, Command, Stdio};
 use crate::API_KEY;
 
 const OPEN_FILES: &str = "/proc/self/fd";
+const NEEDS: &str = if cfg!(windows) { "%ComSpec%" } else { "sh, /proc and /dev/null" };
 
 /// Makes sure that the command can be started, before there is anything to store. Nothing of it is run.
 pub(crate) fn check(command: &OsStr) -> Result<(), String> {
@@ -22,10 +23,11 @@ pub(crate) fn check(command: &OsStr) -> Result<(), String> {
         return Err("--store-with takes one line: a command ends where its line does".into());
     }
     if cfg!(target_os = "linux") && !Path::new(OPEN_FILES).exists() {
-        return Err("--store-with needs /proc, to see whether the command reads".into());
+        // It is how to see whether the command reads.
+        return Err(format!("--store-with needs {NEEDS}: there is no {OPEN_FILES}"));
     }
     let tried = trial(command).env_remove(API_KEY).stdin(Stdio::null()).stdout(Stdio::null()).status();
-    match tried.map_err(|e| format!("--store-with needs a shell, which cannot be started: {e}"))? {
+    match tried.map_err(|e| format!("--store-with needs {NEEDS}: {e}"))? {
         status if status.success() => Ok(()),
         status => Err(format!("--store-with: the shell does not take the command: {status}")),
     }
