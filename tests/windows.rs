@@ -56,7 +56,8 @@ fn sandboxed(folder: &Path, arguments: &[&str]) -> Output {
 
 /// Exit code and standard error.
 fn ended(output: &Output) -> (Option<i32>, String) {
-    (output.status.code(), String::from_utf8(output.stderr.clone()).unwrap())
+    // `cmd` writes in the console's code page.
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
 // The file
@@ -333,6 +334,7 @@ fn the_shell_is_not_looked_for_beside_the_program() {
     fs::write(folder.path().join("generate.json"), TEXT).unwrap();
     let output = Command::new(program)
         .current_dir(folder.path())
+        .env("PATH", folder.path())
         .args(["--sandbox", "--store-with", "exit 5", "generate.json"])
         .output()
         .unwrap();
