@@ -14,6 +14,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::outcome::Outcome;
 use crate::redact::printable;
 use crate::secret::SecretBytes;
+use crate::windows_names::forbidden_on_windows;
 use crate::wire::backup::BackupShares;
 use crate::wire::confirm::StoredShares;
 
@@ -61,6 +62,9 @@ impl FileSlot {
         else {
             return Err(fail("names no file", None));
         };
+        if let Some(why) = if cfg!(windows) { forbidden_on_windows(name) } else { None } {
+            return Err(fail(why, None));
+        }
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         match target.symlink_metadata() {
             Ok(found) if is_left_by_a_kill(&found, folder, name) => {

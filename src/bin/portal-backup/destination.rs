@@ -2,15 +2,12 @@
 
 use std::error::Error as _;
 use std::ffi::OsStr;
-use std::fs::File;
-use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdin, Command, Stdio};
 
 use portal_backup::{BackupShares, FileSlot, StoredShares, Unreadable};
 
 use crate::args::Destination;
-use crate::{API_KEY, Failed, shown};
+use crate::{Failed, shell, shown};
 
 /// A destination that was made sure of before there is anything to store.
 pub(crate) enum Place<'a> {
@@ -22,11 +19,10 @@ impl<'a> Place<'a> {
     pub(crate) fn make_sure_of(to: &'a Destination) -> Result<Self, Failed> {
         match to {
             Destination::File(path) => Ok(Self::Slot(FileSlot::reserve(path)?)),
-            Destination::Shell(_) if cfg!(target_os = "linux") && !Path::new(OPEN_FILES).exists() => {
-                let what = "--store-with needs /proc, to see whether the command reads; nothing was sent";
-                Err(Failed::new(2, what))
-            }
-            Destination::Shell(command) => Ok(Self::Shell(command)),
+            Destination::Shell(command) => match shell::check(command) {
+                Ok(()) => Ok(Self::Shell(command)),
+                Err(why) => Err(Failed::new(2, format!("{why}; nothing was sent"))),
+            },
         }
     }
 
@@ -34,61 +30,8 @@ impl<'a> Place<'a> {
     pub(crate) fn store(self, shares: &BackupShares) -> Result<StoredShares, String> {
         match self {
             Self::Slot(slot) => slot.store(shares).map_err(|e| e.to_string()),
-            Self::Shell(command) => shares.store(|json| pipe_into(command, json.as_bytes())),
+            Self::Shell(command) => shares.store(|json| shell::pipe_into(command, json.as_bytes())),
         }
-    }
-}
-
-/// Runs a shell command with the shares on its standard input; its standard output is dropped, since a command that
-/// prints what it stores would print the shares.
-fn pipe_into(command: &OsStr, bytes: &[u8]) -> Result<(), String> {
-    let (shell, flag) = if cfg!(windows) { ("cmd", "/C") } else { ("sh", "-c") };
-    let mut child = Command::new(shell)
-        .arg(flag)
-        .arg(command)
-        .env_remove(API_KEY)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .map_err(|e| format!("the command cannot be started: {e}"))?;
-    let mut left = Leftover::default();
-    let taken =
-        child.stdin.take().map(|mut stdin| stdin.write_all(bytes).map(|()| left = Leftover::of(&stdin)));
-    let status =
-        child.wait().map_err(|e| format!("whether the command stored them cannot be found out: {e}"))?;
-    if !status.success() {
-        return Err(format!("the command failed: {status}"));
-    }
-    match taken {
-        Some(Ok(())) if !left.is_there() => Ok(()),
-        _ => Err("the command did not read all of the shares".into()),
-    }
-}
-
-const OPEN_FILES: &str = "/proc/self/fd";
-
-/// The reading end of a command's standard input: a pipe takes 64 KB that nobody ever reads.
-#[derive(Default)]
-struct Leftover(Option<File>);
-
-impl Leftover {
-    /// To be called when all was written: whoever holds a reading end is never told that there is no other.
-    fn of(stdin: &ChildStdin) -> Self {
-        #[cfg(target_os = "linux")]
-        {
-            use std::os::fd::AsRawFd as _;
-            Self(File::open(format!("{OPEN_FILES}/{}", stdin.as_raw_fd())).ok())
-        }
-        #[cfg(not(target_os = "linux"))]
-        {
-            let _ = stdin;
-            Self(None)
-        }
-    }
-
-    /// Does not block once the command has ended and the writing end is closed.
-    fn is_there(&mut self) -> bool {
-        self.0.as_mut().is_some_and(|pipe| !matches!(pipe.read(&mut [0]), Ok(0)))
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod args;
 mod destination;
+mod shell;
 mod terminal;
 
 use std::ffi::OsStr;
