@@ -85,6 +85,8 @@ mod sandbox;
 mod secret;
 #[cfg(feature = "client")]
 mod store;
+#[cfg(feature = "client")]
+mod windows_names;
 pub mod wire;
 
 #[cfg(feature = "client")]

@@ -17,6 +17,7 @@ use folder::{Folder, read_back, split};
 use hidden::{Hidden, Left, first_slot};
 
 use crate::secret::SecretBytes;
+use crate::windows_names::forbidden_on_windows;
 use crate::wire::backup::{BackupShares, MAX_GENERATE_RESPONSE};
 use crate::wire::confirm::StoredShares;
 
@@ -72,6 +73,9 @@ impl FileSlot {
         let fail = |step, cause| StoreError::not_reserved(target, step, Some(cause));
         let (name, folder) =
             split(target).ok_or_else(|| StoreError::not_reserved(target, "names no file", None))?;
+        if let Some(why) = if cfg!(windows) { forbidden_on_windows(name) } else { None } {
+            return Err(StoreError::not_reserved(target, why, None));
+        }
         let folder = Folder::open(folder).map_err(|e| fail("its folder cannot be opened", e))?;
         let left = Left::sweep(&folder, name);
         match folder.at(name).symlink_metadata() {
