@@ -210,7 +210,7 @@ fn the_readme_and_the_front_page_show_the_same_program() {
 }
 
 /// The files of the library, in folders and below.
-fn files(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
+fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() && !path.ends_with("bin") {
