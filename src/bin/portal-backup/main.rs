@@ -208,6 +208,7 @@ fn call_confirm(client: &Client, stored: &StoredShares, call: &Call) -> core::re
 fn verify(file: &OsStr) -> Result {
     let name = if file == "-" { "standard input".into() } else { shown(file.as_ref()) };
     let text = read_json(&name, file)?;
+    text_of(&name, &text)?;
     let shares = BackupShares::parse(text.into_vec()).map_err(|e| Ending::new(2, format!("{name}: {e}")))?;
     StoredShares::from_share_pair_ids(shares.share_pair_ids())
         .map_err(|e| Ending::new(2, format!("{name}: {e}")))?;
