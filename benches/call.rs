@@ -19,6 +19,8 @@ mod inputs;
 mod plain;
 #[path = "call/service.rs"]
 mod service;
+#[path = "../tests/util/x509.rs"]
+mod x509;
 
 use std::collections::BTreeMap;
 use std::io::{Write as _, read_to_string, stdin};

@@ -1,7 +1,7 @@
 //! What a call can fail with: everything that the parts below return, and failures of the network.
 
 #[cfg(feature = "client")]
-use alloc::string::String;
+use alloc::string::{String, ToString as _};
 use core::fmt;
 
 use crate::invalid_input::InvalidInput;
@@ -54,6 +54,24 @@ impl Error {
             #[cfg(feature = "client")]
             Self::Store(e) => e.outcome(),
         }
+    }
+}
+
+#[cfg(feature = "client")]
+impl Error {
+    /// Adds what a later try of the same call ended with: this error decides what is known, but both are told.
+    pub(crate) fn then(mut self, later: &Self) -> Self {
+        let later = match later {
+            Self::Refused(e) | Self::Failed(e) => e.to_string(),
+            Self::Transport(e) => e.what.clone(),
+            other => other.to_string(),
+        };
+        match &mut self {
+            Self::Transport(e) => e.then(&later),
+            Self::Failed(e) => e.then(&later),
+            _ => {}
+        }
+        self
     }
 }
 
@@ -137,6 +155,12 @@ impl TransportError {
     #[must_use]
     pub const fn outcome(&self) -> Outcome {
         self.outcome
+    }
+
+    /// Adds what a later try of the same call ended with.
+    pub(crate) fn then(&mut self, later: &str) {
+        self.what.push_str("; then: ");
+        self.what.push_str(later);
     }
 
     /// Whether the same call may well pass a moment later.

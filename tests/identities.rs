@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use child::Child;
 use portal_backup::{ApiKey, Client, ClientBuilder, Error, GenerateResponse, Outcome, StoredShares};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -25,6 +24,7 @@ use util::certificates::{self, Certificate};
 use util::faults::good;
 use util::secrets::{self, KEY};
 use util::server::Server;
+use util::x509::{self, Identity, Request};
 
 #[track_caller]
 fn backup(client: &Client) -> Result<StoredShares, Error> {
@@ -77,24 +77,9 @@ fn the_bundled_roots_do_not_vouch_for_a_private_authority() {
 
 /// Another authority, and a server's certificate that it signed.
 fn other_authority() -> (String, Arc<ServerConfig>) {
-    let authority = authority("another one");
-    let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(["localhost".to_string()]).unwrap();
-    let signed = params.signed_by(&key, &authority).unwrap();
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![signed.der().clone()], PrivateKeyDer::Pkcs8(key.serialize_der().into()))
-        .unwrap();
-    (authority.pem(), Arc::new(config))
-}
-
-fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.distinguished_name.push(DnType::CommonName, name);
-    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+    let authority = Identity::authority("another one");
+    let identity = Request::hosts(&["localhost"]).signed_by(&authority);
+    (authority.pem(), certificates::config_with(identity, rustls::ALL_VERSIONS))
 }
 
 #[test]
@@ -236,9 +221,9 @@ fn key(name: &str) -> String {
 }
 
 /// Signs what clients show.
-fn clients_authority() -> &'static CertifiedIssuer<'static, KeyPair> {
-    static AUTHORITY: OnceLock<CertifiedIssuer<'static, KeyPair>> = OnceLock::new();
-    AUTHORITY.get_or_init(|| authority("signs clients"))
+fn clients_authority() -> &'static Identity {
+    static AUTHORITY: OnceLock<Identity> = OnceLock::new();
+    AUTHORITY.get_or_init(|| Identity::authority("signs clients"))
 }
 
 /// A client's certificate for the key of that name, in PEM.
@@ -246,28 +231,24 @@ fn certificate_for(name: &str) -> String {
     signed_for(name, clients_authority())
 }
 
-fn signed_for(name: &str, issuer: &CertifiedIssuer<'static, KeyPair>) -> String {
-    let pair = KeyPair::from_pem(&key(name)).unwrap();
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.distinguished_name.push(DnType::CommonName, "a device");
-    params.signed_by(&pair, issuer).unwrap().pem()
+fn signed_for(name: &str, issuer: &Identity) -> String {
+    let key = PrivateKeyDer::from_pem_slice(key(name).as_bytes()).unwrap();
+    Request { name: "a device", ..Request::hosts(&[]) }.signed_for(key, issuer).pem()
 }
 
 /// A server that talks to clients of that authority only.
 fn demanding_server(versions: &[&'static SupportedProtocolVersion]) -> Server {
     let provider = Arc::new(ring::default_provider());
     let mut roots = RootCertStore::empty();
-    roots.add(clients_authority().der().clone()).unwrap();
+    roots.add(clients_authority().certificate.clone()).unwrap();
     let verifier =
         WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build().unwrap();
-    let (pair, params) =
-        (KeyPair::generate().unwrap(), CertificateParams::new(["localhost".to_string()]).unwrap());
-    let signed = params.signed_by(&pair, clients_authority()).unwrap();
+    let own = Request::hosts(&["localhost"]).signed_by(clients_authority());
     let config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)
         .unwrap()
         .with_client_cert_verifier(verifier)
-        .with_single_cert(vec![signed.der().clone()], PrivateKeyDer::Pkcs8(pair.serialize_der().into()))
+        .with_single_cert(vec![own.certificate], own.key)
         .unwrap();
     Server::start(Some(Arc::new(config)), |c| {
         let served = good(c);
@@ -283,23 +264,15 @@ fn demanded(server: &Server) -> ClientBuilder {
     builder(&server.url()).root_certs_pem(clients_authority().pem())
 }
 
-/// The name of a key, and the name of the same key in the form that certificates can be made from.
-const KEYS: [(&str, &str); 7] = [
-    ("p256-pkcs8", "p256-pkcs8"),
-    ("p256-sec1", "p256-pkcs8"),
-    ("p384-pkcs8", "p384-pkcs8"),
-    ("p384-sec1", "p384-pkcs8"),
-    ("rsa-pkcs8", "rsa-pkcs8"),
-    ("rsa-pkcs1", "rsa-pkcs8"),
-    ("ed25519-pkcs8", "ed25519-pkcs8"),
-];
+const KEYS: [&str; 7] =
+    ["p256-pkcs8", "p256-sec1", "p384-pkcs8", "p384-sec1", "rsa-pkcs8", "rsa-pkcs1", "ed25519-pkcs8"];
 
 #[test]
 fn a_server_that_demands_a_certificate_takes_it_with_a_key_in_every_form() {
     for versions in [rustls::ALL_VERSIONS, &[&rustls::version::TLS12]] {
         let server = demanding_server(versions);
-        for (name, of) in KEYS {
-            let certificate = certificate_for(of);
+        for name in KEYS {
+            let certificate = certificate_for(name);
             for pem in [format!("{certificate}{}", key(name)), format!("{}{certificate}", key(name))] {
                 let client = demanded(&server).client_cert_pem(pem).build();
                 let client = client.unwrap_or_else(|e| panic!("{name}: {e}"));
@@ -312,11 +285,7 @@ fn a_server_that_demands_a_certificate_takes_it_with_a_key_in_every_form() {
 
 #[test]
 fn a_chain_of_certificates_is_shown_whole() {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.distinguished_name.push(DnType::CommonName, "in between");
-    let between =
-        CertifiedIssuer::signed_by(params, KeyPair::generate().unwrap(), clients_authority()).unwrap();
+    let between = Request::authority("in between").signed_by(clients_authority());
     let own = signed_for("p256-pkcs8", &between);
     let server = demanding_server(rustls::ALL_VERSIONS);
     let whole = format!("{own}{}{}", between.pem(), key("p256-sec1"));
@@ -328,7 +297,7 @@ fn a_chain_of_certificates_is_shown_whole() {
 
 #[test]
 fn a_server_that_demands_a_certificate_gets_no_request_without_it() {
-    let stranger = signed_for("p256-pkcs8", &authority("signs nobody")) + &key("p256-pkcs8");
+    let stranger = signed_for("p256-pkcs8", &Identity::authority("signs nobody")) + &key("p256-pkcs8");
     for (versions, outcome) in [
         // The handshake ends for the client before the server has looked at the certificate, and the request is out.
         (rustls::ALL_VERSIONS, Outcome::Unknown),
@@ -357,7 +326,7 @@ fn a_key_that_does_not_fit_its_certificate_is_a_mistake() {
         let pem = certificate_for(certificate) + &key(name);
         assert_says(&mistake(builder("https://localhost").client_cert_pem(pem)), &["client certificate"]);
     }
-    let other = KeyPair::generate().unwrap().serialize_pem();
+    let other = x509::pem("PRIVATE KEY", x509::new_key().secret_der());
     let line =
         mistake(builder("https://localhost").client_cert_pem(certificate_for("p256-pkcs8") + other.as_str()));
     assert_says(&line, &["client certificate"]);

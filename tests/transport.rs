@@ -93,7 +93,7 @@ fn assert_one_of_each_header(head: &str, server: &Server) {
     let mut names: Vec<_> =
         head.lines().skip(1).map(|line| line.split(':').next().unwrap().to_ascii_lowercase()).collect();
     names.sort();
-    let expected = ["accept", "authorization", "content-length", "content-type", "host", "user-agent"];
+    let expected = ["accept", "accept-encoding", "authorization", "content-length", "content-type", "host", "user-agent"];
     assert_eq!(names, expected, "{head}");
     assert_eq!(header(head, "authorization"), Some(&*format!("Bearer {KEY}")));
     assert_eq!(header(head, "content-type"), Some("application/json"));

@@ -6,11 +6,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::{env, thread};
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::inputs::{Case, Share};
+use crate::x509::{Identity, Request};
 
 /// A running service and how to reach it.
 pub(crate) struct Service {
@@ -41,26 +40,19 @@ impl Service {
 
 /// Serves on a port that it prints, with a root certificate for it, until standard input ends.
 pub(crate) fn serve() {
-    let root_key = KeyPair::generate().unwrap();
-    let mut root = CertificateParams::default();
-    root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let roots_pem = root.self_signed(&root_key).unwrap().pem();
-    let key = KeyPair::generate().unwrap();
-    let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-    let certificate =
-        CertificateParams::new(names).unwrap().signed_by(&key, &Issuer::new(root, root_key)).unwrap();
-    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let root = Identity::authority("trusted by the benchmark");
+    let own = Request::hosts(&["localhost", "127.0.0.1"]).signed_by(&root);
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(vec![certificate.into()], key)
+        .with_single_cert(vec![own.certificate], own.key)
         .unwrap();
     let config = Arc::new(config);
 
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    print!("{}\n{roots_pem}", listener.local_addr().unwrap().port());
+    print!("{}\n{}", listener.local_addr().unwrap().port(), root.pem());
     thread::spawn(move || {
         for socket in listener.incoming().flatten() {
             let tls = ServerConnection::new(config.clone()).unwrap();

@@ -1,25 +1,26 @@
 //! The settings of a client, and what is wrong with them.
 
 use alloc::format;
-use alloc::string::{String, ToString as _};
+use alloc::string::String;
 use alloc::sync::Arc;
 use core::fmt;
 use core::time::Duration;
-use std::env;
+use std::sync::Mutex;
 
 use rustls_pki_types::ServerName;
 use ureq::http::Uri;
-use ureq::http::uri::Authority;
-use ureq::{Agent, Proxy, ProxyProtocol};
+use ureq::http::uri::{Authority, Scheme};
 
-use super::connection::{NoLookup, RECORD, bare_host, connector};
+use super::client::{Client, Shared};
+use super::connect::{Route, host_and_port};
+use super::no_proxy::NoProxy;
+use super::proxy::Proxy;
 use super::tls::{self, Roots};
-use super::transport::Endpoint;
-use super::{Client, Shared};
 use crate::error::Error;
 use crate::invalid_input::InvalidInput;
 use crate::secret::{ApiKey, SecretBytes};
 use crate::wire;
+use crate::wire::backup::{BackupShares, GenerateResponse};
 
 /// Sets up a [`Client`]; every mistake comes back from [`build`](Self::build).
 ///
@@ -240,47 +241,51 @@ impl ClientBuilder {
         let proxy = match &self.proxy {
             Some(url) => {
                 let url = core::str::from_utf8(url.expose()).unwrap_or_default();
-                Some(proxy(url, None).ok_or_else(|| InvalidInput::new(PROXY_MISTAKE))?)
+                Some((Proxy::parse(url)?, NoProxy::parse("")))
             }
             // A proxy that would not be used cannot be wrong.
-            None if self.proxy_from_env && !(backup.is_plain && confirm.is_plain) => proxy_from_env()?,
+            None if self.proxy_from_env && ![&backup, &confirm].iter().all(|uri| is_plain(uri)) => {
+                Proxy::from_env()?
+            }
             None => None,
         };
-        let config = Agent::config_builder()
-            .tls_config(tls::config(&roots, self.client_cert_pem.as_ref())?)
-            .proxy(proxy)
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .user_agent(&self.user_agent)
-            .accept(wire::CONTENT_TYPE)
-            .accept_encoding("")
-            .timeout_global(Some(self.timeout))
-            .timeout_connect(Some(self.connect_timeout))
-            .input_buffer_size(RECORD)
-            .output_buffer_size(RECORD)
-            .max_response_header_size(RECORD)
-            .max_idle_age(self.keep_alive)
-            .max_idle_connections(MAX_IDLE)
-            .max_idle_connections_per_host(if self.keep_alive.is_zero() { 0 } else { MAX_IDLE })
-            .build();
-        let key = Arc::new(self.key);
-        let agent = Agent::with_parts(config, connector(key.clone()), NoLookup);
-        Ok(Client(Arc::new(Shared {
-            agent,
-            key,
+        let route = Route {
+            tls: tls::config(&roots, self.client_cert_pem.as_ref())?,
+            proxy,
+            timeout: self.connect_timeout,
+            user_agent: self.user_agent,
+        };
+        let shared = Shared {
+            route: Arc::new(route),
             backup,
             confirm,
             timeout: self.timeout,
             attempts: self.attempts,
+            keep_alive: self.keep_alive,
             max_response_bytes: self.max_response_bytes,
             allow_trace_logging: self.allow_trace_logging,
-        })))
+            idle: Mutex::default(),
+        };
+        Ok(Client::assemble(shared, self.key))
     }
 }
 
-/// How many connections wait for their next use: one for each thread of a large program.
-const MAX_IDLE: usize = 32;
+impl Client {
+    /// A client with the defaults of [`ClientBuilder`].
+    ///
+    /// # Errors
+    ///
+    /// - No crypto provider (the feature `ring` is off and the program installed none): [`Error::InvalidInput`],
+    ///   nothing was sent; enable `ring`, or call rustls' `CryptoProvider::install_default` first.
+    pub fn new(key: ApiKey) -> Result<Self, Error> {
+        ClientBuilder::new(key).build()
+    }
+
+    /// Starts building a client.
+    pub fn builder(key: ApiKey) -> ClientBuilder {
+        ClientBuilder::new(key)
+    }
+}
 
 impl fmt::Debug for ClientBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -288,7 +293,7 @@ impl fmt::Debug for ClientBuilder {
     }
 }
 
-fn endpoint(setting: &'static str, url: &str, path: &str) -> Result<Endpoint, InvalidInput> {
+fn endpoint(setting: &'static str, url: &str, path: &str) -> Result<Uri, InvalidInput> {
     // None of these quotes the URL: it may hold what was pasted into the wrong place.
     let mistake = |what: &str| InvalidInput::new(format!("{setting} {what}"));
     if url.contains(['?', '#', '@', '\\']) {
@@ -296,22 +301,26 @@ fn endpoint(setting: &'static str, url: &str, path: &str) -> Result<Endpoint, In
     }
     let url = url.trim_end_matches('/');
     let uri: Uri = format!("{url}{path}").parse().map_err(|_| mistake("is not a URL"))?;
-    let host = bare_host(&uri);
+    let (host, _) = host_and_port(&uri);
     let is_loopback = host.eq_ignore_ascii_case("localhost")
         || host.parse::<core::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
-    let is_plain = match uri.scheme_str() {
-        Some("https") => false,
-        Some("http") if is_loopback => true,
+    match uri.scheme_str() {
+        Some("https") => {}
+        Some("http") if is_loopback => {}
         Some("http") => return Err(mistake("must be https, but to this machine itself")),
         _ => return Err(mistake("must start with https://")),
-    };
+    }
     if !uri.authority().is_some_and(has_usable_port) {
         return Err(mistake("has a wrong port"));
     }
     if ServerName::try_from(host).is_err() {
         return Err(mistake("has a wrong host name"));
     }
-    Ok(Endpoint { uri, is_plain })
+    Ok(uri)
+}
+
+fn is_plain(uri: &Uri) -> bool {
+    uri.scheme() == Some(&Scheme::HTTP)
 }
 
 /// Whether there is no port, or one that can be connected to; ureq would replace any other by the default one.
@@ -320,43 +329,21 @@ fn has_usable_port(authority: &Authority) -> bool {
     host_and_port.len() == authority.host().len() || authority.port_u16().is_some_and(|port| port != 0)
 }
 
-const PROXY_MISTAKE: &str = "the proxy must be http://[user:password@]host[:port], or https";
-
-fn proxy_from_env() -> Result<Option<Proxy>, InvalidInput> {
-    let first = |names: &[&'static str]| {
-        names.iter().find_map(|name| {
-            let value = env::var_os(name).filter(|value| !value.is_empty())?;
-            Some((*name, value.to_string_lossy().to_string()))
-        })
-    };
-    let Some((name, url)) = first(&["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]) else {
-        return Ok(None);
-    };
-    let exceptions = first(&["NO_PROXY", "no_proxy"]).map(|(_, names)| names);
-    match proxy(&url, exceptions.as_deref()) {
-        Some(proxy) => Ok(Some(proxy)),
-        None => Err(InvalidInput::new(PROXY_MISTAKE).about(name)),
-    }
-}
-
-fn proxy(url: &str, exceptions: Option<&str>) -> Option<Proxy> {
-    let parsed = Proxy::new(url).ok()?;
-    // ureq would panic on SOCKS, which it can do with another feature only.
-    if !matches!(parsed.protocol(), ProxyProtocol::Http | ProxyProtocol::Https) || parsed.host().is_empty() {
-        return None;
-    }
-    parsed.uri().authority().filter(|&authority| has_usable_port(authority))?;
-    let mut builder = Proxy::builder(parsed.protocol()).host(parsed.host()).port(parsed.port());
-    if let Some(user) = parsed.username() {
-        builder = builder.username(user);
-    }
-    if let Some(password) = parsed.password() {
-        builder = builder.password(password);
-    }
-    for name in exceptions.unwrap_or_default().split(',').map(str::trim).filter(|name| !name.is_empty()) {
-        // As curl reads them, which ureq does not: a domain with all that is below it.
-        let name = name.strip_prefix("*.").unwrap_or(name).trim_start_matches('.');
-        builder = builder.no_proxy(name).no_proxy(&format!(".{name}")).no_proxy(&format!("[{name}]"));
-    }
-    builder.build().ok()
+/// Makes backup shares with all defaults: the whole job for a program that wants nothing else.
+///
+/// Store them, then confirm with a [`Client`].
+///
+/// # Errors
+///
+/// - A key or generate response that cannot be used: [`Error::InvalidInput`], nothing was sent; correct it.
+/// - No crypto provider: see [`Client::new`].
+/// - Everything of [`Client::backup`].
+///
+/// ```no_run
+/// # let (api_key, generate_response) = ("", "");
+/// let shares = portal_backup::backup(api_key, generate_response)?;
+/// # Ok::<(), portal_backup::Error>(())
+/// ```
+pub fn backup(api_key: &str, generate_response: &str) -> Result<BackupShares, Error> {
+    Client::new(ApiKey::new(api_key)?)?.backup(&GenerateResponse::parse(generate_response)?)
 }

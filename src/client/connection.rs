@@ -1,261 +1,270 @@
-//! How a connection is opened: CONNECT and TLS are ureq's; TCP is ours.
+//! One connection under ureq: what it sends leaves at once, and what it receives is kept until the call is done.
 //!
-//! A name is looked up when a connection is really opened, and only then: ureq asks before it looks at its pool, on a
-//! thread for each call.
+//! ureq writes the request into the buffer of the next TLS record, and reads the answer from the buffer that it arrived
+//! in. What ureq has no way to tell goes through [`Course`].
 
-use alloc::string::ToString as _;
+use alloc::boxed::Box;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::fmt;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use core::time::Duration;
-use std::io::{self, Read as _, Write as _};
-use std::net::{TcpStream, ToSocketAddrs as _};
-use std::sync::mpsc;
-use std::thread;
+use std::io::{self, ErrorKind};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
-use std::vec;
 
-use ureq::http::Uri;
-use ureq::http::uri::Scheme;
-use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::{
-    Buffers, ConnectProxyConnector, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout,
-    RustlsConnector, Transport, time,
-};
-use ureq::{Error, Timeout, config::Config};
+use ureq::Error;
+use ureq::unversioned::transport::{Buffers, NextTimeout, Transport};
 
-use super::gather::Gather;
-use crate::secret::ApiKey;
+use super::answer::{self, End, MAX_HEAD, before_the_answer, end_of_head, unfold};
+use super::stream::{Buffer, RECORD, Stream};
+use crate::secret::SecretBytes;
 
-/// The plain text of one TLS record (RFC 8446, section 5.1): room for what is sent at once.
-pub(super) const RECORD: usize = 16 << 10;
+/// How a call goes: for the connection that carries it, and for who made it.
+pub(super) struct Course(Mutex<State>);
 
-/// Opens connections to the service, directly or through a proxy, and puts the key on each request.
-pub(super) fn connector(key: Arc<ApiKey>) -> impl Connector {
-    ().chain(ConnectProxyConnector::default())
-        .chain(LookUpAndConnect)
-        .chain(RustlsConnector::default())
-        .chain(Gather(key))
+struct State {
+    until: Instant,
+    /// How many bytes an answer may have, its head and chunks included.
+    most: usize,
+    is_cut_while_sending: bool,
+    unfinished: Option<Unfinished>,
 }
 
-/// Answers no name: [`LookUpAndConnect`] does.
-#[derive(Debug)]
-pub(super) struct NoLookup;
+/// What ureq let go of before a connection was fit for the next call.
+pub(super) struct Unfinished {
+    /// Every byte that arrived since the request.
+    pub(super) received: Buffer,
+    pub(super) stream: Box<dyn Stream>,
+}
 
-impl Resolver for NoLookup {
-    fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
-        Ok(self.empty())
+impl Course {
+    pub(super) fn new() -> Self {
+        let until = Instant::now();
+        Self(Mutex::new(State { until, most: 0, is_cut_while_sending: false, unfinished: None }))
     }
-}
 
-/// The name could not be looked up.
-#[derive(Debug)]
-pub(super) struct NameNotFound;
-
-impl fmt::Display for NameNotFound {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("name not found")
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing under this lock leaves the state half changed.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-impl core::error::Error for NameNotFound {}
+    /// A request begins; its answer has to be there in time.
+    pub(super) fn begin(&self, until: Instant, most: usize) {
+        *self.state() = State { until, most, is_cut_while_sending: false, unfinished: None };
+    }
 
-/// Opens a TCP connection, unless a proxy has opened one.
-#[derive(Debug)]
-struct LookUpAndConnect;
+    /// From here on, it has to be there by then at the latest.
+    pub(super) fn hurry(&self, until: Instant) {
+        let mut state = self.state();
+        state.until = state.until.min(until);
+    }
 
-impl<In: Transport> Connector<In> for LookUpAndConnect {
-    type Out = Either<In, Socket>;
+    pub(super) fn until(&self) -> Instant {
+        self.state().until
+    }
 
-    fn connect(&self, details: &ConnectionDetails, chained: Option<In>) -> Result<Option<Self::Out>, Error> {
-        if let Some(chained) = chained {
-            return Ok(Some(Either::A(chained)));
-        }
-        let deadline = Deadline::of_opening(details);
-        let stream = connect(&look_up(details.uri, &deadline)?, &deadline)?;
-        stream.set_nodelay(true)?;
-        // A full record with its head and seal in one write.
-        let buffers = LazyBuffers::new(RECORD, RECORD + 256);
-        Ok(Some(Either::B(Socket { stream, buffers, read_timeout: ZERO, write_timeout: ZERO })))
+    /// Whether the connection failed before the whole request was out.
+    pub(super) fn is_cut_while_sending(&self) -> bool {
+        self.state().is_cut_while_sending
+    }
+
+    pub(super) fn take_unfinished(&self) -> Option<Unfinished> {
+        self.state().unfinished.take()
     }
 }
 
-/// When the time for a step is up.
-pub(super) struct Deadline {
-    start: Instant,
-    timeout: NextTimeout,
+/// One connection, whose buffers are wiped as soon as they are used.
+pub(super) struct Connection {
+    /// Gone only when it was handed over.
+    stream: Option<Box<dyn Stream>>,
+    is_tls: bool,
+    course: Arc<Course>,
+    phase: Phase,
+    /// The request, as far as it was not sent.
+    output: SecretBytes,
+    held: usize,
+    /// Why its end cannot be sent.
+    unsent: Option<io::Error>,
+    /// The answer from its first byte, and how much of it ureq has taken.
+    received: Buffer,
+    taken: usize,
+    has_progressed: bool,
 }
 
-impl Deadline {
-    pub(super) fn new(timeout: NextTimeout) -> Self {
-        Self { start: Instant::now(), timeout }
-    }
-
-    /// When a connection has to be there that is being opened.
-    pub(super) fn of_opening(details: &ConnectionDetails) -> Self {
-        let start = match details.now {
-            time::Instant::Exact(now) => now,
-            _ => Instant::now(),
-        };
-        Self { start, timeout: details.timeout }
-    }
-
-    /// What is left, for a transport below.
-    pub(super) fn next_timeout(&self) -> Result<NextTimeout, Error> {
-        Ok(NextTimeout { after: time::Duration::Exact(self.left()?), ..self.timeout })
-    }
-
-    /// What is left, never zero.
-    fn left(&self) -> Result<Duration, Error> {
-        let all = match self.timeout.after {
-            time::Duration::Exact(all) => all,
-            time::Duration::NotHappening => Duration::from_secs(24 * 60 * 60),
-        };
-        let left = all.saturating_sub(self.start.elapsed());
-        if left.is_zero() { Err(Error::Timeout(self.timeout.reason)) } else { Ok(left) }
-    }
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Sending,
+    Receiving,
+    Idle,
 }
 
-/// Tries the addresses in order; each but the last may take half of the time that is left.
-fn connect(addrs: &[SocketAddr], deadline: &Deadline) -> Result<TcpStream, Error> {
-    let mut error = Error::from(io::Error::new(io::ErrorKind::NotFound, NameNotFound));
-    for (i, addr) in addrs.iter().enumerate() {
-        let left = deadline.left()?;
-        let share = if i + 1 < addrs.len() { left / 2 } else { left };
-        match TcpStream::connect_timeout(addr, share.max(LEAST)) {
-            Ok(stream) => return Ok(stream),
-            Err(e) if e.kind() == io::ErrorKind::TimedOut => error = Error::Timeout(Timeout::Connect),
-            Err(e) => error = e.into(),
+impl Connection {
+    pub(super) fn new(stream: Box<dyn Stream>, is_tls: bool, course: Arc<Course>) -> Self {
+        Self {
+            stream: Some(stream),
+            is_tls,
+            course,
+            phase: Phase::Idle,
+            output: SecretBytes::zeroed(RECORD),
+            held: 0,
+            unsent: None,
+            received: Buffer::with_capacity(RECORD + MAX_HEAD / 4),
+            taken: 0,
+            has_progressed: false,
         }
     }
-    deadline.left()?;
-    Err(error)
-}
 
-/// A TCP connection whose every read and write ends with the deadline.
-///
-/// ureq's own starts the whole time anew for the rest of a write that was taken in part.
-struct Socket {
-    stream: TcpStream,
-    buffers: LazyBuffers,
-    read_timeout: Duration,
-    write_timeout: Duration,
-}
-
-const ZERO: Duration = Duration::ZERO;
-/// The operating system takes no shorter timeout.
-const LEAST: Duration = Duration::from_millis(1);
-
-/// Whether a timeout that was set before serves for what is left; if not, the one to set.
-///
-/// What is left is another value each time, and a system call each time to set it. One that is up to an eighth shorter
-/// serves as well: after it, the deadline is looked at again.
-fn new_timeout(last: Duration, left: Duration) -> Option<Duration> {
-    let is_fit = last <= left && last >= left - left / 8;
-    (!is_fit).then(|| (left - left / 16).max(LEAST))
-}
-
-/// Whether a read or write may go on, if there is time left.
-fn is_passing(e: &io::Error) -> bool {
-    matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
-}
-
-impl fmt::Debug for Socket {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Socket")
-    }
-}
-
-impl Transport for Socket {
-    fn buffers(&mut self) -> &mut dyn Buffers {
-        &mut self.buffers
-    }
-
-    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        let deadline = Deadline::new(timeout);
-        let mut sent = 0;
-        while sent < amount {
-            if let Some(timeout) = new_timeout(self.write_timeout, deadline.left()?) {
-                self.stream.set_write_timeout(Some(timeout))?;
-                self.write_timeout = timeout;
+    /// Sends what is held. Where that fails, an answer may tell why: the failure is told if there is none.
+    fn flush(&mut self) -> io::Result<()> {
+        let (held, until) = (core::mem::take(&mut self.held), self.course.until());
+        let result = match (&mut self.stream, &self.unsent) {
+            (Some(stream), None) => stream.write(&self.output.expose()[..held], until),
+            _ => Ok(()),
+        };
+        self.output.expose_mut()[..held].fill(0);
+        match result {
+            // Something arrived that nobody asked for.
+            Err(e) if e.kind() == ErrorKind::InvalidData => return Err(e),
+            Err(e) => {
+                self.unsent = Some(e);
+                self.course.state().is_cut_while_sending = true;
             }
-            match self.stream.write(&self.buffers.output()[sent..amount]) {
-                Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
-                Ok(n) => sent += n,
-                Err(e) if is_passing(&e) => {}
-                Err(e) => return Err(e.into()),
-            }
+            Ok(()) => {}
         }
         Ok(())
     }
 
-    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
-        let deadline = Deadline::new(timeout);
+    /// Receives more of the answer, its head in one piece; false at the end.
+    fn receive(&mut self) -> io::Result<bool> {
         loop {
-            if let Some(timeout) = new_timeout(self.read_timeout, deadline.left()?) {
-                self.stream.set_read_timeout(Some(timeout))?;
-                self.read_timeout = timeout;
+            let (until, most) = {
+                let state = self.course.state();
+                (state.until, state.most)
+            };
+            let is_stuck = self.taken > 0 && self.is_stuck();
+            if is_stuck || self.received.filled().len() > most {
+                return Err(io::Error::new(ErrorKind::InvalidData, "the answer is not HTTP"));
             }
-            match self.stream.read(self.buffers.input_append_buf()) {
-                Ok(n) => {
-                    self.buffers.input_appended(n);
-                    return Ok(n > 0);
+            let Some(stream) = &mut self.stream else { return Err(ErrorKind::NotConnected.into()) };
+            let read = stream.read(&mut self.received, until);
+            match (read, &self.received.filled().is_empty()) {
+                (Ok(0) | Err(_), true) if self.unsent.is_some() => {
+                    return Err(self.unsent.take().unwrap_or_else(|| ErrorKind::BrokenPipe.into()));
                 }
-                Err(e) if is_passing(&e) => {}
-                Err(e) => return Err(e.into()),
+                (Ok(0), _) => return Ok(false),
+                (Ok(_), _) => {}
+                (Err(e), _) => return Err(e),
+            }
+            if self.taken > 0 {
+                return Ok(true);
+            }
+            self.received.discard(before_the_answer(self.received.filled()));
+            match end_of_head(self.received.filled()) {
+                Some(end) => {
+                    unfold(&mut self.received.filled_mut()[..end]);
+                    return Ok(true);
+                }
+                None if self.received.filled().len() > MAX_HEAD => return Ok(true),
+                None => {}
             }
         }
     }
 
+    /// Whether ureq waits for more of an answer that is whole, or that is not HTTP.
+    fn is_stuck(&self) -> bool {
+        answer::read(self.received.filled()).is_some_and(|answer| answer.end != End::Open)
+    }
+
+    fn is_all_taken(&self) -> bool {
+        self.held == 0 && self.unsent.is_none() && self.taken == self.received.filled().len()
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Connection")
+    }
+}
+
+impl Transport for Connection {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        self
+    }
+
+    fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), Error> {
+        if self.phase != Phase::Sending {
+            self.received.clear();
+            (self.phase, self.taken) = (Phase::Sending, 0);
+        }
+        self.held += amount;
+        if self.held == self.output.len() {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn await_input(&mut self, _: NextTimeout) -> Result<bool, Error> {
+        if self.phase == Phase::Sending {
+            self.flush()?;
+            self.phase = Phase::Receiving;
+        }
+        Ok(self.receive()?)
+    }
+
+    /// ureq asks twice: when it puts a connection away, and when it takes it out. Only then is the socket looked at.
     fn is_open(&mut self) -> bool {
-        // Whatever can be read was not asked for, be it bytes or the end.
-        let is_silent = |stream: &TcpStream| {
-            stream.set_nonblocking(true)?;
-            let read = stream.peek(&mut [0]);
-            stream.set_nonblocking(false)?;
-            Ok::<_, io::Error>(read.is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock))
-        };
-        self.buffers.input().is_empty() && is_silent(&self.stream).unwrap_or(false)
+        let is_put_away = self.phase == Phase::Receiving;
+        if !self.is_all_taken() || self.phase == Phase::Sending {
+            return false;
+        }
+        if is_put_away {
+            self.received.clear();
+            (self.phase, self.taken) = (Phase::Idle, 0);
+        }
+        is_put_away || self.stream.as_mut().is_some_and(|stream| stream.is_silent())
+    }
+
+    fn is_tls(&self) -> bool {
+        self.is_tls
     }
 }
 
-/// The host without the brackets of an IPv6 address.
-pub(super) fn bare_host(uri: &Uri) -> &str {
-    let host = uri.host().unwrap_or_default();
-    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
-}
+impl Buffers for Connection {
+    fn output(&mut self) -> &mut [u8] {
+        &mut self.output.expose_mut()[self.held..]
+    }
 
-fn look_up(uri: &Uri, deadline: &Deadline) -> Result<Vec<SocketAddr>, Error> {
-    let host = bare_host(uri);
-    let default_port = if uri.scheme() == Some(&Scheme::HTTP) { 80 } else { 443 };
-    let port = uri.port_u16().unwrap_or(default_port);
-    if let Ok(ip) = host.parse::<IpAddr>() {
-        Ok(vec![SocketAddr::new(ip, port)])
-    } else if host.eq_ignore_ascii_case("localhost") {
-        // Always this machine (RFC 6761, section 6.3): plain HTTP is allowed to it, whatever a resolver says.
-        let here = [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()];
-        Ok(here.map(|ip| SocketAddr::new(ip, port)).into())
-    } else {
-        ask_system(host, port, deadline.left()?, deadline.timeout)
+    fn tmp_and_output(&mut self) -> (&mut [u8], &mut [u8]) {
+        // The first is for chunked bodies; ours announce their length.
+        (&mut [], self.output())
+    }
+
+    fn input(&self) -> &[u8] {
+        &self.received.filled()[self.taken..]
+    }
+
+    fn input_append_buf(&mut self) -> &mut [u8] {
+        &mut []
+    }
+
+    fn input_appended(&mut self, _: usize) {}
+
+    fn input_consume(&mut self, amount: usize) {
+        self.taken += amount;
+        self.has_progressed = amount > 0;
+    }
+
+    fn can_use_input(&self) -> bool {
+        self.has_progressed && !self.input().is_empty()
     }
 }
 
-/// Asks the operating system, which knows no deadline: a thread that it does not give up outlives the call.
-fn ask_system(host: &str, port: u16, left: Duration, timeout: NextTimeout) -> Result<Vec<SocketAddr>, Error> {
-    let name = (host.to_string(), port);
-    let (answer, answered) = mpsc::sync_channel(1);
-    thread::Builder::new().name("portal-backup-lookup".into()).spawn(move || {
-        let found = name.to_socket_addrs().map(Vec::from_iter);
-        // Nobody waits any more when this fails.
-        let _ = answer.send(found.unwrap_or_default());
-    })?;
-    // An empty answer is one: see `connect`.
-    answered.recv_timeout(left).map_err(|_| Error::Timeout(timeout.reason))
-}
-
-/// Whether an error of ureq says that the name was not found.
-pub(super) fn is_name_not_found(e: &io::Error) -> bool {
-    e.get_ref()
-        .is_some_and(|inner: &(dyn core::error::Error + Send + Sync + 'static)| inner.is::<NameNotFound>())
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if self.phase == Phase::Idle {
+            return;
+        }
+        if let Some(stream) = self.stream.take() {
+            let received = core::mem::replace(&mut self.received, Buffer::with_capacity(0));
+            self.course.state().unfinished = Some(Unfinished { received, stream });
+        }
+    }
 }

@@ -79,14 +79,14 @@ pub fn request(share_pair_ids: [&str; 2]) -> Request<'_> {
 /// - 3xx, 4xx: [`Failure::Refused`]; read its id and message.
 /// - 5xx and anything else that is not an HTTP status: [`Failure::Failed`]; repeat the call, it is idempotent.
 pub fn response(status: u16, retry_after: Option<&str>, body: Vec<u8>) -> Result<(), Failure> {
-    respond(status, retry_after, &SecretBytes::new(body), &Redactor::default())
+    respond(status, retry_after, SecretBytes::new(body), &Redactor::default())
 }
 
 pub(crate) fn respond(
     status: u16,
     retry_after: Option<&str>,
-    body: &SecretBytes,
+    body: SecretBytes,
     redactor: &Redactor<'_>,
 ) -> Result<(), Failure> {
-    if is_success(status) { Ok(()) } else { Err(refusal(status, retry_after, body, redactor)) }
+    if is_success(status) { Ok(()) } else { Err(refusal(status, retry_after, &body, redactor)) }
 }

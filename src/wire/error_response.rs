@@ -1,5 +1,6 @@
 //! Every answer that is not a success, made into an `MpcErrorResponse`.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt;
 use core::time::Duration;
@@ -26,6 +27,8 @@ pub struct MpcErrorResponse {
     id: Option<String>,
     message: Option<String>,
     retry_after: Option<u32>,
+    /// What a later try ended with.
+    then: Option<Box<str>>,
 }
 
 impl MpcErrorResponse {
@@ -66,7 +69,7 @@ impl MpcErrorResponse {
             let digits = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
             digits.then(|| value.parse().unwrap_or(u32::MAX))
         });
-        let mut response = Self { status, id: None, message: None, retry_after };
+        let mut response = Self { status, id: None, message: None, retry_after, then: None };
         let body = &body[..body.len().min(MAX_ERROR_BODY)];
         if !response.read_json(body, redactor) {
             response.message = printed_lossy(body, redactor);
@@ -87,6 +90,11 @@ impl MpcErrorResponse {
         self.message = printed(found.message, MAX_MESSAGE);
         // `{}`, as the Client API answers, says nothing; any other object is shown as it is.
         self.id.is_some() || self.message.is_some() || text.trim() == "{}"
+    }
+
+    #[cfg(feature = "client")]
+    pub(crate) fn then(&mut self, later: &str) {
+        self.then = Some(later.into());
     }
 
     /// The refusal of a redirect, which is never followed, with the host that it points to.
@@ -168,6 +176,9 @@ impl fmt::Display for MpcErrorResponse {
         }
         if let Some(seconds) = self.retry_after {
             write!(f, ", retry after {seconds} s")?;
+        }
+        if let Some(then) = &self.then {
+            write!(f, "; then: {then}")?;
         }
         Ok(())
     }

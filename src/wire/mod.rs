@@ -182,6 +182,12 @@ impl Unreadable {
         Self { status, what: what.into(), body }
     }
 
+    /// The same with another reason: why the body is not whole, instead of what is missing from it.
+    #[cfg(feature = "client")]
+    pub(crate) fn because(self, what: impl Into<Cow<'static, str>>) -> Self {
+        Self { what: what.into(), ..self }
+    }
+
     /// Always [`Outcome::Unknown`]: the service acted, but what it made is not in hand.
     #[must_use]
     pub const fn outcome(&self) -> Outcome {

@@ -1,4 +1,4 @@
-// Generate, back up, store, confirm: with axios, as the service's documentation does it, but stored before confirmed.
+// Generate, store, back up, store, confirm: with axios, as documented, but each stored before it is said.
 const fs = require("node:fs");
 const axios = require("axios");
 
@@ -14,6 +14,12 @@ const portal = axios.create({
 
 async function main() {
   const generated = await portal.post(`${url}/v1/generate`, {});
+  fs.writeFileSync(`${output}.wallet`, JSON.stringify(generated.data), { mode: 0o600, flag: "wx" });
+  await portal.patch(`${url}/api/v3/clients/me/signing-share-pairs`, {
+    status: "STORED_CLIENT",
+    signingSharePairIds: Object.values(generated.data).map((share) => share.id),
+  });
+
   const backup = await portal.post(`${url}/v1/backup`, {
     generateResponse: JSON.stringify(generated.data),
   });

@@ -1,4 +1,4 @@
-"""Generate, back up, store, confirm: with aiohttp, as the service's documentation does it, but stored before confirmed."""
+"""Generate, store, back up, store, confirm: with aiohttp, as documented, but each stored before it is said."""
 
 import asyncio
 import json
@@ -20,21 +20,32 @@ async def post(session, path, body):
         return await response.json()
 
 
+async def patch(session, path, body):
+    async with session.patch(URL + path, headers=HEADERS, json=body) as response:
+        response.raise_for_status()
+        return response.status
+
+
+def store(name, shares):
+    with open(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        json.dump(shares, file)
+
+
+def ids(shares):
+    return [share["id"] for share in shares.values()]
+
+
 async def main(output):
     async with aiohttp.ClientSession() as session:
         generated = await post(session, "/v1/generate", {})
-        shares = await post(session, "/v1/backup", {"generateResponse": json.dumps(generated)})
-        with open(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            json.dump(shares, file)
+        store(output + ".wallet", generated)
+        body = {"status": "STORED_CLIENT", "signingSharePairIds": ids(generated)}
+        await patch(session, "/api/v3/clients/me/signing-share-pairs", body)
 
-        body = {
-            "status": "STORED_CLIENT_BACKUP_SHARE",
-            "backupSharePairIds": [share["id"] for share in shares.values()],
-        }
-        path = "/api/v3/clients/me/backup-share-pairs"
-        async with session.patch(URL + path, headers=HEADERS, json=body) as response:
-            response.raise_for_status()
-            print(response.status)
+        shares = await post(session, "/v1/backup", {"generateResponse": json.dumps(generated)})
+        store(output, shares)
+        body = {"status": "STORED_CLIENT_BACKUP_SHARE", "backupSharePairIds": ids(shares)}
+        print(await patch(session, "/api/v3/clients/me/backup-share-pairs", body))
 
 
 asyncio.run(main(sys.argv[1]))

@@ -1,4 +1,4 @@
-// Generate, back up, store, confirm: with nothing but Node itself.
+// Generate, store, back up, store, confirm: with nothing but Node itself.
 import { writeFileSync } from "node:fs";
 
 const url = process.env.PORTAL_SANDBOX_URL;
@@ -18,13 +18,19 @@ async function call(method, path, body) {
   return { status: response.status, text };
 }
 
+const ids = (text) => ["SECP256K1", "ED25519"].map((curve) => JSON.parse(text)[curve].id);
+
 const generated = await call("POST", "/v1/generate", {});
+writeFileSync(`${output}.wallet`, generated.text, { mode: 0o600, flag: "wx" });
+await call("PATCH", "/api/v3/clients/me/signing-share-pairs", {
+  status: "STORED_CLIENT",
+  signingSharePairIds: ids(generated.text),
+});
+
 const backup = await call("POST", "/v1/backup", { generateResponse: generated.text });
 writeFileSync(output, backup.text, { mode: 0o600, flag: "wx" });
-
-const shares = JSON.parse(backup.text);
 const confirmed = await call("PATCH", "/api/v3/clients/me/backup-share-pairs", {
   status: "STORED_CLIENT_BACKUP_SHARE",
-  backupSharePairIds: [shares.SECP256K1.id, shares.ED25519.id],
+  backupSharePairIds: ids(backup.text),
 });
 console.log(confirmed.status);

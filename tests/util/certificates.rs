@@ -2,13 +2,10 @@
 
 use std::sync::{Arc, OnceLock};
 
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    date_time_ymd,
-};
-use rustls::ServerConfig;
 use rustls::crypto::ring;
-use rustls::pki_types::PrivateKeyDer;
+use rustls::{ServerConfig, SupportedProtocolVersion};
+
+use super::x509::{Identity, Request, Usage};
 
 /// What a server shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,18 +22,9 @@ pub enum Certificate {
     ForClients,
 }
 
-type Authority = CertifiedIssuer<'static, KeyPair>;
-
-fn authority(name: &str) -> Authority {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.distinguished_name.push(rcgen::DnType::CommonName, name);
-    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
-}
-
-fn trusted() -> &'static Authority {
-    static TRUSTED: OnceLock<Authority> = OnceLock::new();
-    TRUSTED.get_or_init(|| authority("trusted by the tests"))
+fn trusted() -> &'static Identity {
+    static TRUSTED: OnceLock<Identity> = OnceLock::new();
+    TRUSTED.get_or_init(|| Identity::authority("trusted by the tests"))
 }
 
 /// The one root that the clients of these tests trust.
@@ -47,46 +35,34 @@ pub fn root_pem() -> &'static str {
 
 /// A TLS server's settings, for both versions that clients may speak.
 pub fn server_config(certificate: Certificate) -> Arc<ServerConfig> {
-    config(certificate, rustls::ALL_VERSIONS)
+    config_with(identity(certificate), rustls::ALL_VERSIONS)
 }
 
 pub fn tls12_server_config(certificate: Certificate) -> Arc<ServerConfig> {
-    config(certificate, &[&rustls::version::TLS12])
+    config_with(identity(certificate), &[&rustls::version::TLS12])
 }
 
-fn config(
-    certificate: Certificate,
-    versions: &[&'static rustls::SupportedProtocolVersion],
-) -> Arc<ServerConfig> {
-    let names = match certificate {
-        Certificate::OtherName => vec!["other.example".to_string()],
-        _ => vec!["localhost".to_string(), "127.0.0.1".into(), "::1".into()],
-    };
-    let mut params = CertificateParams::new(names).unwrap();
-    match certificate {
-        Certificate::Expired => {
-            params.not_before = date_time_ymd(2001, 1, 1);
-            params.not_after = date_time_ymd(2002, 1, 1);
-        }
-        Certificate::NotYetValid => {
-            params.not_before = date_time_ymd(3001, 1, 1);
-            params.not_after = date_time_ymd(3002, 1, 1);
-        }
-        Certificate::ForClients => params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth],
-        _ => {}
-    }
-    let key = KeyPair::generate().unwrap();
-    let signed = match certificate {
-        Certificate::SelfSigned => params.self_signed(&key),
-        Certificate::Untrusted => params.signed_by(&key, &authority("trusted by nobody")),
-        _ => params.signed_by(&key, trusted()),
-    };
-    let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
+/// For any identity; of clients it asks none.
+pub fn config_with(identity: Identity, versions: &[&'static SupportedProtocolVersion]) -> Arc<ServerConfig> {
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_protocol_versions(versions)
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(vec![signed.unwrap().der().clone()], key)
+        .with_single_cert(vec![identity.certificate], identity.key)
         .unwrap();
     Arc::new(config)
+}
+
+fn identity(certificate: Certificate) -> Identity {
+    let mut request = Request::hosts(&["localhost", "127.0.0.1", "::1"]);
+    match certificate {
+        Certificate::OtherName => request.hosts = &["other.example"],
+        Certificate::Expired => request.years = 2001..2002,
+        Certificate::NotYetValid => request.years = 3001..3002,
+        Certificate::ForClients => request.usage = Usage::OnlyForClients,
+        Certificate::SelfSigned => return request.self_signed(),
+        Certificate::Untrusted => return request.signed_by(&Identity::authority("trusted by nobody")),
+        Certificate::Trusted => {}
+    }
+    request.signed_by(trusted())
 }

@@ -8,6 +8,7 @@ pub mod faults;
 pub mod logger;
 pub mod secrets;
 pub mod server;
+pub mod x509;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};

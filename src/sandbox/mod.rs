@@ -1,32 +1,28 @@
 //! A stand-in for Portal on a loopback port, for tests and first steps.
 
+mod service;
+
 use alloc::format;
-use alloc::string::{String, ToString as _};
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
-use std::collections::hash_map::RandomState;
 use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasher as _, Hasher as _};
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::{Mutex, MutexGuard};
 use std::thread;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
-use serde_json::Value;
-
-use crate::wire;
-use crate::wire::backup::GenerateResponse;
+use self::service::{Answer, Service};
 
 /// A stand-in for both of Portal's services, over plain HTTP on a loopback port.
 ///
-/// It answers `POST /v1/generate`, `POST /v1/backup` and the confirmation as they are documented, with made-up shares
-/// of real size and new ids each time, and fails on demand. It is something that a client is pointed at, never a mode
-/// of the client. Dropping it closes every connection.
+/// It answers `POST /v1/generate`, `POST /v1/backup` and the two calls that tell which shares are stored (signing shares
+/// after `generate`, backup shares after `backup`) as they are documented, with made-up shares of real size and new ids
+/// each time, and fails on demand. It is something that a client is pointed at, never a mode of the client. Dropping it
+/// closes every connection.
 ///
 /// ```
 /// use portal_backup::{ApiKey, Client, GenerateResponse, Sandbox};
@@ -49,7 +45,7 @@ pub struct Sandbox {
 }
 
 struct Shared {
-    api_key: String,
+    service: Service,
     is_over: AtomicBool,
     state: Mutex<State>,
 }
@@ -58,8 +54,6 @@ struct Shared {
 struct State {
     faults: VecDeque<Fault>,
     seen: Vec<SeenRequest>,
-    issued: Vec<String>,
-    confirmed: Vec<String>,
     connections: HashMap<u64, TcpStream>,
 }
 
@@ -129,13 +123,13 @@ impl Sandbox {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
         let url = format!("http://{}", listener.local_addr()?);
         let shared = Arc::new(Shared {
-            api_key: format!("sandbox-{}", random_id()),
+            service: Service::new(),
             is_over: AtomicBool::new(false),
             state: Mutex::default(),
         });
         let accepting = shared.clone();
         thread::Builder::new().name("sandbox".into()).spawn(move || accepting.accept(&listener))?;
-        Ok(Self { url, generate_response: two_shares([&random_id(), &random_id()]), shared })
+        Ok(Self { url, generate_response: shared.service.generate(), shared })
     }
 
     /// Where it listens, for `base_url` and `client_api_url`: `http://127.0.0.1:PORT`.
@@ -147,7 +141,7 @@ impl Sandbox {
     /// The one key that it accepts.
     #[must_use]
     pub fn api_key(&self) -> &str {
-        &self.shared.api_key
+        self.shared.service.api_key()
     }
 
     /// A generate response to back up, of real size; `POST /v1/generate` makes others.
@@ -170,7 +164,7 @@ impl Sandbox {
     /// The share pair ids that were confirmed, in order.
     #[must_use]
     pub fn confirmed(&self) -> Vec<String> {
-        self.shared.state().confirmed.clone()
+        self.shared.service.confirmed()
     }
 }
 
@@ -232,8 +226,13 @@ impl Shared {
             }
             let Some(request) = read_request(connection, &mut received)? else { return Ok(()) };
             let answer = match fault {
-                Some(Fault::Status(status)) => Answer::spoiled(status),
-                _ => self.answer(&request),
+                Some(Fault::Status(status)) => spoiled(status),
+                _ => self.service.answer(
+                    &request.method,
+                    &request.path,
+                    request.authorization.as_deref(),
+                    &request.body,
+                ),
             };
             self.state().seen.push(SeenRequest {
                 method: request.method,
@@ -242,7 +241,7 @@ impl Shared {
                 status: answer.status,
             });
             match fault {
-                None | Some(Fault::Status(_)) => (&*connection).write_all(&answer.bytes())?,
+                None | Some(Fault::Status(_)) => (&*connection).write_all(&to_http(&answer))?,
                 Some(fault) => return fail(connection, fault, &answer),
             }
             if request.wants_close {
@@ -251,59 +250,7 @@ impl Shared {
         }
         Ok(())
     }
-
-    fn answer(&self, request: &Request) -> Answer {
-        let is_authorized = request.authorization.as_deref().map(|given| {
-            given.split_once(' ').is_some_and(|(scheme, key)| {
-                scheme.eq_ignore_ascii_case("bearer") && key.trim() == self.api_key
-            })
-        });
-        let is_confirm = request.path == wire::confirm::PATH;
-        match (is_authorized, request.method.as_str(), request.path.as_str()) {
-            (_, _, path) if !is_confirm && path != wire::backup::PATH && path != GENERATE => {
-                Answer::error(404, "NOT_FOUND", "No such endpoint")
-            }
-            (Some(true), "POST", GENERATE) => Answer::json(200, two_shares([&random_id(), &random_id()])),
-            (Some(true), "POST", wire::backup::PATH) => self.backup(&request.body),
-            (Some(true), "PATCH", wire::confirm::PATH) => self.confirm(&request.body),
-            (Some(true), _, _) => Answer::error(405, "METHOD_NOT_ALLOWED", "Wrong method for this endpoint"),
-            _ if is_confirm => Answer::json(401, "{}"),
-            (None, _, _) => Answer::text(401, "Authorization header is missing"),
-            (Some(false), _, _) => Answer::text(401, "Authorization header is invalid"),
-        }
-    }
-
-    fn backup(&self, body: &[u8]) -> Answer {
-        let request = serde_json::from_slice::<Value>(body).unwrap_or_default();
-        let generate = request["generateResponse"].as_str().unwrap_or_default();
-        if GenerateResponse::parse(generate).is_err() {
-            return Answer::error(400, "BAD_REQUEST", "Can't parse the request body");
-        }
-        let ids = [random_id(), random_id()];
-        let answer = Answer::json(200, two_shares([&ids[0], &ids[1]]));
-        self.state().issued.extend(ids);
-        answer
-    }
-
-    fn confirm(&self, body: &[u8]) -> Answer {
-        let request = serde_json::from_slice::<Value>(body).unwrap_or_default();
-        let ids = request["backupSharePairIds"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let ids: Vec<_> = ids.iter().map(|id| id.as_str().unwrap_or_default().to_string()).collect();
-        let mut state = self.state();
-        let is_known = !ids.is_empty() && ids.iter().all(|id| state.issued.contains(id));
-        if request["status"] != "STORED_CLIENT_BACKUP_SHARE" || !is_known {
-            return Answer::json(400, "{}");
-        }
-        for id in ids {
-            if !state.confirmed.contains(&id) {
-                state.confirmed.push(id);
-            }
-        }
-        Answer { status: 204, content_type: None, body: Vec::new() }
-    }
 }
-
-const GENERATE: &str = "/v1/generate";
 
 struct Request {
     method: String,
@@ -332,8 +279,8 @@ fn read_request(mut connection: &TcpStream, received: &mut Vec<u8>) -> io::Resul
                 let Some(body_len) =
                     body_len.filter(|&len| len <= MAX_BODY && text("transfer-encoding").is_none())
                 else {
-                    connection
-                        .write_all(&Answer::text(411, "Send a Content-Length of at most 16 MiB").bytes())?;
+                    let answer = Answer::text(411, "Send a Content-Length of at most 16 MiB");
+                    connection.write_all(&to_http(&answer))?;
                     return Ok(None);
                 };
                 if is_it("expect", "100-continue") {
@@ -350,7 +297,7 @@ fn read_request(mut connection: &TcpStream, received: &mut Vec<u8>) -> io::Resul
             }
             Ok(httparse::Status::Partial) if received.len() <= MAX_HEAD => {}
             _ => {
-                connection.write_all(&Answer::text(400, "This is not HTTP/1.1").bytes())?;
+                connection.write_all(&to_http(&Answer::text(400, "This is not HTTP/1.1")))?;
                 return Ok(None);
             }
         }
@@ -370,55 +317,32 @@ fn read_request(mut connection: &TcpStream, received: &mut Vec<u8>) -> io::Resul
     Ok(Some(request))
 }
 
-struct Answer {
-    status: u16,
-    content_type: Option<&'static str>,
-    body: Vec<u8>,
+/// The answer to a call that was told to fail with this status.
+fn spoiled(status: u16) -> Answer {
+    match status {
+        204 => Answer::empty(status),
+        401 => Answer::text(401, "Authorization header is missing"),
+        400 => Answer::error(400, "BAD_REQUEST", "Can't parse the request body"),
+        429 => Answer::error(429, "RATE_LIMITED", "Too many requests"),
+        500.. => Answer::error(status, "INTERNAL_ERROR", "Something went wrong"),
+        _ => Answer::error(status, "SANDBOX_FAULT", "This call was told to fail"),
+    }
 }
 
-impl Answer {
-    fn json(status: u16, body: impl Into<Vec<u8>>) -> Self {
-        Self { status, content_type: Some(wire::CONTENT_TYPE), body: body.into() }
+fn to_http(answer: &Answer) -> Vec<u8> {
+    let mut head = format!("HTTP/1.1 {} Sandbox\r\n", answer.status);
+    if let Some(content_type) = answer.content_type {
+        head += &format!("Content-Type: {content_type}\r\nContent-Length: {}\r\n", answer.body.len());
     }
-
-    fn text(status: u16, body: &str) -> Self {
-        Self { status, content_type: Some("text/plain"), body: body.into() }
+    if answer.status == 429 {
+        head += "Retry-After: 1\r\n";
     }
-
-    fn error(status: u16, id: &str, message: &str) -> Self {
-        Self::json(status, serde_json::json!({ "id": id, "message": message }).to_string())
-    }
-
-    /// The answer to a call that was told to fail with this status.
-    fn spoiled(status: u16) -> Self {
-        match status {
-            204 => Self { status, content_type: None, body: Vec::new() },
-            401 => Self::text(401, "Authorization header is missing"),
-            400 => Self::error(400, "BAD_REQUEST", "Can't parse the request body"),
-            429 => Self::error(429, "RATE_LIMITED", "Too many requests"),
-            500.. => Self::error(status, "INTERNAL_ERROR", "Something went wrong"),
-            _ => Self::error(status, "SANDBOX_FAULT", "This call was told to fail"),
-        }
-    }
-
-    fn head(&self) -> String {
-        let mut head = format!("HTTP/1.1 {} Sandbox\r\n", self.status);
-        if let Some(content_type) = self.content_type {
-            head += &format!("Content-Type: {content_type}\r\nContent-Length: {}\r\n", self.body.len());
-        }
-        if self.status == 429 {
-            head += "Retry-After: 1\r\n";
-        }
-        head + "\r\n"
-    }
-
-    fn bytes(&self) -> Vec<u8> {
-        [self.head().as_bytes(), &self.body].concat()
-    }
+    head += "\r\n";
+    [head.as_bytes(), &answer.body].concat()
 }
 
 fn fail(mut connection: &TcpStream, fault: Fault, answer: &Answer) -> io::Result<()> {
-    let whole = answer.bytes();
+    let whole = to_http(answer);
     match fault {
         Fault::CloseUnread | Fault::CloseUnanswered | Fault::Status(_) => {}
         Fault::Silence => while connection.read(&mut [0; 1024])? > 0 {},
@@ -436,37 +360,8 @@ fn fail(mut connection: &TcpStream, fault: Fault, answer: &Answer) -> io::Result
                 connection.write_all(&[b' '; 4096])?;
             }
         }
-        Fault::Body(body) => connection.write_all(&Answer::json(200, body).bytes())?,
+        Fault::Body(body) => connection.write_all(&to_http(&Answer::json(200, body)))?,
         Fault::Bytes(bytes) => connection.write_all(&bytes)?,
     }
     Ok(())
-}
-
-/// The documented object with made-up shares: base64 without padding of a JSON text of 5.8 KB.
-fn two_shares(ids: [&str; 2]) -> String {
-    let [secp256k1, ed25519] = ids.map(|id| {
-        let mut share = format!(r#"{{"clientId":"{}","backupSharePairId":"{id}","sandbox":""#, random_id());
-        while share.len() < 5800 {
-            share += &format!("{:016x}", random());
-        }
-        share += "\"}";
-        format!(r#"{{"share":"{}","id":"{id}"}}"#, STANDARD_NO_PAD.encode(share))
-    });
-    format!(r#"{{"SECP256K1":{secp256k1},"ED25519":{ed25519}}}"#)
-}
-
-/// 25 characters that look like the service's ids.
-fn random_id() -> String {
-    let mut digits = u128::from(random()) << 64 | u128::from(random());
-    let letters = (0..24).map(|_| {
-        let digit = u32::try_from(digits % 36).unwrap_or_default();
-        digits /= 36;
-        char::from_digit(digit, 36).unwrap_or('0')
-    });
-    core::iter::once('c').chain(letters).collect()
-}
-
-/// Different in each call and each run; nothing here needs more than that.
-fn random() -> u64 {
-    RandomState::new().build_hasher().finish()
 }

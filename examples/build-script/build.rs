@@ -1,0 +1,70 @@
+//! Backs a wallet up before its program is built: once, however often that is.
+//!
+//! `WALLET_DIR` names a folder, best by its whole path, with the generate response, `generate.json`, and the client API
+//! key, `api-key`. The shares are stored there as `backup.json`.
+//!
+//! Cargo keeps what a build script prints, the values of the variables that `rerun-if-env-changed` names, and `OUT_DIR`;
+//! and it hands its environment on to every program of the build. So neither the key nor a share is in any of them. The
+//! folder belongs neither into the package, which may be published, nor into `target`, which may be cached or deleted.
+
+use std::env;
+use std::error::Error;
+use std::fs::{self, File};
+use std::path::Path;
+
+use portal_backup::{ApiKey, BackupShares, Client, FileSlot, GenerateResponse};
+
+fn main() {
+    println!("cargo::rerun-if-env-changed=WALLET_DIR");
+    if let Err(error) = back_up() {
+        // One line, and the build fails.
+        println!("cargo::error={error}");
+    }
+}
+
+fn back_up() -> Result<(), Box<dyn Error>> {
+    let folder =
+        env::var_os("WALLET_DIR").ok_or("WALLET_DIR is to name the folder of the wallet to back up")?;
+    let folder = Path::new(&folder);
+    let (backup, confirmed) = (folder.join("backup.json"), folder.join("backup.confirmed"));
+    // While there is no such file, cargo runs this in every build.
+    println!("cargo::rerun-if-changed={}", confirmed.display());
+    if confirmed.exists() {
+        return Ok(());
+    }
+
+    let client = client(&read(&folder.join("api-key"))?)?;
+    let stored = if backup.exists() {
+        // An earlier build ended before it was confirmed. It may have ended before it was on the disk, too.
+        BackupShares::parse(read(&backup)?)?.store(|_json| File::open(&backup)?.sync_all())?
+    } else {
+        let text = read(&folder.join("generate.json"))?;
+        let generate_response = GenerateResponse::parse(&text)?;
+        let slot = FileSlot::reserve(&backup)?;
+        let other_slot = FileSlot::reserve(folder.join("backup.unreadable"))?;
+        match client.backup(&generate_response) {
+            Ok(shares) => slot.store(&shares)?,
+            Err(portal_backup::Error::Unreadable(answer)) => {
+                other_slot.store_bytes(answer.expose_body())?;
+                return Err(answer.into());
+            }
+            Err(error) => return Err(error.into()),
+        }
+    };
+    client.confirm(&stored)?;
+    fs::write(confirmed, "")?;
+    Ok(())
+}
+
+fn client(api_key: &str) -> Result<Client, Box<dyn Error>> {
+    let builder = Client::builder(ApiKey::new(api_key.trim_end())?);
+    // `portal-backup sandbox` instead of Portal.
+    Ok(match env::var("PORTAL_SANDBOX_URL") {
+        Ok(url) => builder.base_url(&*url).client_api_url(&*url).build()?,
+        Err(_) => builder.build()?,
+    })
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))
+}
