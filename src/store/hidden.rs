@@ -9,13 +9,14 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::io::{self, Seek as _, Write as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::error::Failed;
 use super::folder::{Folder, create_private, read_back};
+use crate::secret::SecretBytes;
 
 /// The hidden file of one slot. It is removed by [`remove`](Self::remove) only, so that its owner can say what stays.
 pub(super) struct Hidden {
@@ -131,13 +132,13 @@ impl Left {
             if is_running(rest, &path, &found) {
                 left.is_publishing |= found.is_file() && found.len() > 0;
             } else if found.is_dir() {
-                // A rehearsal: its file is empty, or else it stays, and the folder with it.
+                // A rehearsal: its file holds nothing, or else it stays, and the folder with it.
                 let named = path.join(target);
-                if named.symlink_metadata().is_ok_and(|found| found.is_file() && found.len() == 0) {
+                if named.symlink_metadata().is_ok_and(|found| found.is_file() && is_blank(&named)) {
                     let _ = fs::remove_file(named);
                 }
                 let _ = fs::remove_dir(path);
-            } else if found.is_file() && (found.len() == 0 || is_same(&found, stored.as_ref())) {
+            } else if found.is_file() && (is_same(&found, stored.as_ref()) || is_blank(&path)) {
                 let _ = fs::remove_file(path);
             } else if found.is_file() {
                 left.holding.push(folder.shown(&name));
@@ -149,6 +150,21 @@ impl Left {
     /// Whether the name is held by nothing but the empty file of [`Hidden::publish`], of a process that was killed.
     pub(super) fn may_replace(&self, found: &fs::Metadata) -> bool {
         found.is_file() && found.len() == 0 && !self.holding.is_empty() && !self.is_publishing
+    }
+}
+
+/// Whether a file is empty or holds nothing but zeroes: those of a rehearsal, or of a power cut before the content was
+/// there.
+fn is_blank(path: &Path) -> bool {
+    let Ok(mut file) = File::open(path) else { return false };
+    let mut room = SecretBytes::zeroed(16 << 10);
+    loop {
+        match file.read(room.expose_mut()) {
+            Ok(0) => return true,
+            Ok(len) if room.expose()[..len].iter().all(|byte| *byte == 0) => {}
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            _ => return false,
+        }
     }
 }
 
