@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::error::Error as _;
 use std::ffi::OsString;
-use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -245,6 +245,203 @@ fn a_path_does_not_reach_the_terminal_as_it_is() {
     let path = Path::new("\u{1b}[2J\r\n\u{202e}/missing\0/backup.json");
     let text = assert_not_sent(FileSlot::reserve(path), path);
     assert!(!text.contains(char::is_control) && !text.contains('\u{202e}'), "{text:?}");
+}
+
+#[test]
+fn every_name_that_the_file_system_takes_will_do() {
+    let folder = folder();
+    for len in [1, 143, 200, 230, 254, 255] {
+        let path = folder.path().join("n".repeat(len));
+        let slot = FileSlot::reserve(&path).unwrap();
+        // Some file systems take 143 bytes and no more.
+        let hidden = slot.hidden_path().file_name().unwrap().len() + ".d".len();
+        assert!(hidden <= 143 && slot.hidden_path().exists(), "{hidden} {:?}", slot.hidden_path());
+        let _ = slot.store(&shares()).unwrap();
+        assert_whole(&path);
+    }
+    let deep = folder.path().join("d".repeat(255));
+    fs::create_dir(&deep).unwrap();
+    let _ = FileSlot::reserve(deep.join("é".repeat(127))).unwrap().store(&shares()).unwrap();
+}
+
+#[test]
+fn a_name_that_the_file_system_does_not_take_is_refused_at_once() {
+    let folder = folder();
+    let path = folder.path().join("backup 12:30.json");
+    let Some(run) = Spoilt::run(&path, &["linkat:error=EINVAL", "openat:error=EINVAL:when=5"]) else {
+        return;
+    };
+    // The folder, its listing, the hidden file and reading that back; the fifth is the name itself.
+    assert!(run.log.contains("backup 12:30.json\", O_WRONLY|O_CREAT|O_EXCL"), "{}", run.log);
+    assert_eq!(run.status.code(), Some(NOT_RESERVED), "{}", run.log);
+    assert!(names(folder.path()).is_empty());
+}
+
+#[test]
+fn a_disk_without_room_is_found_at_once() {
+    let Some(small) = Mounted::tmpfs("size=96k") else { return };
+    fill(small.path());
+    let path = small.path().join("backup.json");
+    let text = assert_not_sent(FileSlot::reserve(&path), &path);
+    assert!(text.contains("it cannot be written (No space left on device"), "{text}");
+    assert_eq!(names(small.path()), ["theirs"]);
+
+    // No room for a second name.
+    let Some(small) = Mounted::tmpfs("nr_inodes=2") else { return };
+    let path = small.path().join("backup.json");
+    assert_not_sent(FileSlot::reserve(&path), &path);
+    assert!(names(small.path()).is_empty());
+}
+
+// What earlier runs left behind
+
+/// A process that is gone.
+fn ended() -> u32 {
+    let mut ended = Command::new("true").spawn().unwrap();
+    ended.wait().unwrap();
+    ended.id()
+}
+
+#[test]
+fn what_holds_nothing_is_removed_and_what_holds_something_is_named() {
+    let folder = folder();
+    let path = folder.path().join("backup.json");
+    let process = ended();
+    let hidden = |time| folder.path().join(hidden_name("backup.json", process, time));
+    let of_another = folder.path().join(hidden_name("other.json", process, 1));
+    let running = folder.path().join(hidden_name("backup.json", process::id(), u64::MAX));
+    for empty in [&hidden(1), &of_another, &running] {
+        fs::write(empty, "").unwrap();
+    }
+    fs::write(hidden(2), TEXT).unwrap();
+    fs::write(hidden(3), [0; 70_000]).unwrap();
+    let rehearsal = hidden(4).with_extension("tmp.d");
+    fs::create_dir(&rehearsal).unwrap();
+    fs::write(rehearsal.join("backup.json"), "").unwrap();
+    let slot = FileSlot::reserve(&path).unwrap();
+    assert_eq!(slot.left_behind(), [hidden(2)]);
+    let mut expected = [&of_another, &running, &hidden(2), slot.hidden_path()].map(|path| path.to_path_buf());
+    expected.sort();
+    let found: Vec<_> = names(folder.path()).into_iter().map(|name| folder.path().join(name)).collect();
+    assert_eq!(found, expected);
+    let _ = slot.store(&shares()).unwrap();
+    assert_eq!(fs::read_to_string(hidden(2)).unwrap(), TEXT);
+}
+
+#[test]
+fn a_hidden_file_that_somebody_removed_is_made_again() {
+    let folder = folder();
+    let path = folder.path().join("backup.json");
+    let slot = FileSlot::reserve(&path).unwrap();
+    fs::remove_file(slot.hidden_path()).unwrap();
+    let _ = slot.store(&shares()).unwrap();
+    assert_whole(&path);
+    assert_eq!(names(folder.path()), ["backup.json"]);
+}
+
+#[test]
+fn no_copy_stays_in_a_folder_that_was_moved_away_or_shut() {
+    let parent = folder();
+    let [folder, moved] = ["folder", "moved"].map(|name| parent.path().join(name));
+    fs::create_dir(&folder).unwrap();
+    let slot = FileSlot::reserve(folder.join("backup.json")).unwrap();
+    fs::rename(&folder, &moved).unwrap();
+    let text = assert_not_stored(slot.store(&shares()));
+    assert!(text.contains("it cannot be found again"), "{text}");
+    assert!(names(&moved).is_empty());
+
+    let set = |flag: &str| {
+        let set = Command::new("chattr").arg(flag).arg(&moved).output();
+        set.is_ok_and(|output| output.status.success())
+    };
+    let slot = FileSlot::reserve(moved.join("backup.json")).unwrap();
+    let hidden = slot.hidden_path().to_path_buf();
+    if !set("+i") {
+        eprintln!("skipped: no folder can be shut here");
+        return;
+    }
+    let stored = slot.store(&shares());
+    assert!(set("-i"));
+    assert_not_stored(stored);
+    assert_eq!(fs::read(hidden).unwrap(), b"", "what cannot be removed is emptied");
+}
+
+#[test]
+fn a_copy_that_can_be_neither_removed_nor_emptied_is_named() {
+    let folder = folder();
+    let path = folder.path().join("backup.json");
+    // The first two are the rehearsal's.
+    let spoil = ["linkat:error=EPERM:when=2+", "rename:error=EIO", "unlink:error=EIO:when=2+"];
+    let Some(run) = Spoilt::run(&path, &[&spoil[..], &["ftruncate:error=EIO:when=2+"]].concat()) else {
+        return;
+    };
+    assert_eq!(run.status.code(), Some(NOT_STORED), "{}", run.log);
+    let hidden = names(folder.path()).into_iter().find(is_hidden).unwrap();
+    assert!(
+        run.said.contains(&format!("{} holds the shares", folder.path().join(hidden).display())),
+        "{}",
+        run.said
+    );
+}
+
+// Taking up again
+
+#[test]
+fn what_was_stored_is_taken_up_again_and_synchronized_with_its_folder() {
+    let folder = folder();
+    let path = folder.path().join("backup.json");
+    let stored = FileSlot::reserve(&path).unwrap().store(&shares()).unwrap();
+    symlink("backup.json", folder.path().join("link")).unwrap();
+    for path in [path, folder.path().join("link")] {
+        let (shares, loaded) = FileSlot::load(&path).unwrap();
+        assert_eq!((shares.expose_json(), &loaded), (TEXT, &stored));
+    }
+}
+
+#[test]
+fn what_is_taken_up_outlives_a_power_cut_or_is_not_taken_up() {
+    let folder = folder();
+    let path = folder.path().join("backup.json");
+    let _ = FileSlot::reserve(&path).unwrap().store(&shares()).unwrap();
+    let load = |spoil: &[&str]| {
+        let mut command = this_test_binary(&path);
+        command.env("STORE_LOADS", "1");
+        Some(Spoilt::attach(Process::start(command), spoil)?.finish())
+    };
+    let Some(run) = load(&[]) else { return };
+    assert_eq!(run.log.lines().filter(|line| line.starts_with("fsync(")).count(), 2, "{}", run.log);
+    // The file and the folder; a file system that cannot be written to has nothing to synchronize.
+    for (spoil, code) in [
+        ("fsync:error=EIO:when=1", NOT_STORED),
+        ("fsync:error=EIO:when=2", NOT_STORED),
+        ("fsync:error=EROFS", STORED),
+    ] {
+        assert_eq!(load(&[spoil]).unwrap().status.code(), Some(code), "{spoil}");
+    }
+    assert_whole(&path);
+}
+
+#[test]
+fn what_is_not_whole_is_not_taken_up() {
+    let folder = folder();
+    let path = folder.path().join("backup.json");
+    let same = r#"{"SECP256K1":{"share":"SECRET","id":"a"},"ED25519":{"share":"SECRET","id":"a"}}"#;
+    for text in ["", "{", &TEXT[..TEXT.len() - 1], &format!("{TEXT}x"), same, "SECRET", "\u{feff}{}"] {
+        fs::write(&path, text).unwrap();
+        let e = FileSlot::load(&path).unwrap_err();
+        assert_eq!(e.outcome(), Outcome::NotSent);
+        assert!(!e.already_exists() && e.source().is_some());
+        let said = format!("{e} {e:?}");
+        assert!(said.contains("backup.json: ") && said.contains("nothing was sent"), "{said}");
+        assert!(!said.contains("SECRET"), "{said}");
+    }
+    fs::write(&path, b"\xff").unwrap();
+    assert!(FileSlot::load(&path).unwrap_err().to_string().contains("UTF-8"));
+    fs::File::create(&path).unwrap().set_len(1 << 40).unwrap();
+    assert!(FileSlot::load(&path).unwrap_err().to_string().contains("longer than 4 MiB"));
+    for path in ["missing", ".", "backup.json/x"] {
+        assert_eq!(FileSlot::load(folder.path().join(path)).unwrap_err().outcome(), Outcome::NotSent);
+    }
 }
 
 // What goes wrong when the shares exist already
@@ -682,12 +879,21 @@ fn store_once() {
     say(thread.file_name().unwrap_or_default().to_str().unwrap());
     let shares = shares();
     wait();
+    if env::var_os("STORE_LOADS").is_some() {
+        process::exit(if FileSlot::load(path).is_ok() { STORED } else { NOT_STORED });
+    }
     let Ok(slot) = FileSlot::reserve(path) else { process::exit(NOT_RESERVED) };
     if env::var_os("STORE_WAITS").is_some() {
         say("reserved");
         wait();
     }
-    process::exit(if slot.store(&shares).is_ok() { STORED } else { NOT_STORED });
+    process::exit(match slot.store(&shares) {
+        Ok(_) => STORED,
+        Err(e) => {
+            say(&format!("\n{e}"));
+            NOT_STORED
+        }
+    });
 }
 
 fn this_test_binary(path: &Path) -> Command {
@@ -764,6 +970,7 @@ struct Spoilt {
 
 struct Run {
     status: ExitStatus,
+    said: String,
     log: String,
 }
 
@@ -817,10 +1024,12 @@ impl Spoilt {
     fn finish(mut self) -> Run {
         self.process.go();
         self.process.go();
+        let mut said = String::new();
+        self.process.stderr.read_to_string(&mut said).unwrap();
         let status = self.process.child.wait().unwrap();
         // It ends with what it watches.
         self.strace.wait().unwrap();
-        Run { status, log: fs::read_to_string(self.log.path()).unwrap() }
+        Run { status, said, log: fs::read_to_string(self.log.path()).unwrap() }
     }
 }
 
