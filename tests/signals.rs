@@ -187,13 +187,17 @@ fn from_the_answer_on_the_shares_are_stored_first() {
             assert!(Command::new("mkfifo").arg(folder.path().join(fifo)).status().unwrap().success());
         }
         let store = "cat > kept.json; echo > started; read line < go";
-        let child = program(folder.path(), &service, &["--store-with", store, "--json", GENERATE]);
-        let child = { child }.spawn().unwrap();
+        let mut command = program(folder.path(), &service, &["--store-with", store, "--json", GENERATE]);
+        let mut child = command.spawn().unwrap();
         fs::read(folder.path().join("started")).unwrap();
         kill(signal, &child.id().to_string());
+        let mut said = [0; 128];
+        let len = child.stderr.as_mut().unwrap().read(&mut said).unwrap();
+        let said = String::from_utf8_lossy(&said[..len]);
+        assert_eq!(said, format!("SIG{signal} has to wait until the shares are stored\n"));
         fs::write(folder.path().join("go"), "\n").unwrap();
         let output = child.wait_with_output().unwrap();
-        let stderr = assert_ended(&output, 7, &["stored", "not confirmed", "portal-backup confirm"]);
+        let stderr = assert_ended(&output, 7, &["Portal was not told", "not confirmed"]);
         let shares = whole(&folder.path().join("kept.json"));
         let [first, second] = shares.share_pair_ids();
         assert!(stderr.trim_end().ends_with(&format!("{first} {second}")), "{stderr}");
@@ -312,9 +316,7 @@ fn a_limit_on_the_size_of_files_is_an_error_and_no_death() {
     let limited = Command::new("prlimit").args(["--pid", &process, "--fsize=4096"]).status().unwrap();
     assert!(limited.success());
     service.go_on();
-    let mut stderr = String::new();
     let output = child.wait_with_output().unwrap();
-    (&output.stderr[..]).read_to_string(&mut stderr).unwrap();
     assert_ended(&output, 6, &["File too large", "not confirmed"]);
     assert_eq!(names(folder.path()), [""; 0]);
 }

@@ -268,10 +268,10 @@ fn every_name_that_the_file_system_takes_will_do() {
 fn a_name_that_the_file_system_does_not_take_is_refused_at_once() {
     let folder = folder();
     let path = folder.path().join("backup 12:30.json");
-    let Some(run) = Spoilt::run(&path, &["linkat:error=EINVAL", "openat:error=EINVAL:when=5"]) else {
+    let Some(run) = Spoilt::run(&path, &["linkat:error=EINVAL", "openat:error=EINVAL:when=6"]) else {
         return;
     };
-    // The folder, its listing, the hidden file and reading that back; the fifth is the name itself.
+    // The folder, its listing, the hidden file, reading that back, and the file that is to get the name.
     assert!(run.log.contains("backup 12:30.json\", O_WRONLY|O_CREAT|O_EXCL"), "{}", run.log);
     assert_eq!(run.status.code(), Some(NOT_RESERVED), "{}", run.log);
     assert!(names(folder.path()).is_empty());

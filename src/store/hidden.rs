@@ -53,8 +53,8 @@ impl Hidden {
         folder.sync().map_err(|e| ("its folder cannot be synchronized", e))
     }
 
-    /// The name must not appear yet, so it is given in a folder of its own.
-    fn rehearse_name(&mut self, folder: &Folder, target: &OsStr) -> io::Result<()> {
+    /// The name must not appear yet, so another file is given it in a folder of its own.
+    fn rehearse_name(&self, folder: &Folder, target: &OsStr) -> io::Result<()> {
         let mut rehearsal = self.name.clone();
         rehearsal.push(".d");
         let rehearsal = folder.at(&rehearsal);
@@ -63,15 +63,16 @@ impl Hidden {
             Err(e) if e.kind() == io::ErrorKind::PermissionDenied => return Ok(()),
             made => made?,
         }
-        let named = rehearsal.join(target);
-        let mut published = self.publish(folder, &named);
-        if core::mem::take(&mut self.is_renamed) {
-            published = fs::rename(&named, folder.at(&self.name));
-        }
+        let [hidden, named] = [self.name.as_ref(), target].map(|name| rehearsal.join(name));
+        let published = create_private(&hidden).and_then(|file| {
+            drop(file);
+            publish(&hidden, &named)
+        });
         // What cannot be removed here is empty, and the next run tries again.
+        let _ = fs::remove_file(&hidden);
         let _ = fs::remove_file(&named);
         let _ = fs::remove_dir(&rehearsal);
-        published
+        published.map(drop)
     }
 
     /// Writes, synchronizes and reads back.
@@ -82,31 +83,35 @@ impl Hidden {
     }
 
     /// Gives the file a name that is free, and never replaces anything.
-    pub(super) fn publish(&mut self, folder: &Folder, to: &Path) -> io::Result<()> {
-        let hidden = folder.at(&self.name);
-        match fs::hard_link(&hidden, to) {
-            Ok(()) => return Ok(()),
-            Err(e) if matches!(e.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound) => {
-                return Err(e);
-            }
-            // FAT and some network and phone file systems have no hard links.
-            Err(_) => {}
-        }
-        // An empty file takes the name, which fails if there is one, and only that is replaced. A kill in between leaves
-        // both: see `Left::may_replace`.
-        drop(create_private(to)?);
-        let renamed = fs::rename(&hidden, to);
-        match renamed {
-            Ok(()) => self.is_renamed = true,
-            Err(_) => _ = fs::remove_file(to),
-        }
-        renamed
+    pub(super) fn publish(&mut self, folder: &Folder, target: &OsStr) -> io::Result<()> {
+        self.is_renamed = publish(&folder.at(&self.name), &folder.at(target))?;
+        Ok(())
     }
 
     /// Removes the name, if it has not become another.
     pub(super) fn remove(&self, folder: &Folder) -> io::Result<()> {
         if self.is_renamed { Ok(()) } else { fs::remove_file(folder.at(&self.name)) }
     }
+}
+
+/// Gives a file a second name, or where there is no such thing, renames it; whether it is renamed.
+fn publish(hidden: &Path, to: &Path) -> io::Result<bool> {
+    match fs::hard_link(hidden, to) {
+        Ok(()) => return Ok(false),
+        Err(e) if matches!(e.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound) => {
+            return Err(e);
+        }
+        // FAT and some network and phone file systems have no hard links.
+        Err(_) => {}
+    }
+    // An empty file takes the name, which fails if there is one, and only that is replaced. A kill in between leaves both:
+    // see `Left::may_replace`.
+    drop(create_private(to)?);
+    let renamed = fs::rename(hidden, to);
+    if renamed.is_err() {
+        let _ = fs::remove_file(to);
+    }
+    renamed.map(|()| true)
 }
 
 /// What earlier runs for the same target left behind.
@@ -132,10 +137,11 @@ impl Left {
             if is_running(rest, &path, &found) {
                 left.is_publishing |= found.is_file() && found.len() > 0;
             } else if found.is_dir() {
-                // A rehearsal: its file holds nothing, or else it stays, and the folder with it.
-                let named = path.join(target);
-                if named.symlink_metadata().is_ok_and(|found| found.is_file() && is_blank(&named)) {
-                    let _ = fs::remove_file(named);
+                // A rehearsal: its files hold nothing, or else they stay, and the folder with them.
+                for entry in fs::read_dir(&path).into_iter().flatten().flatten() {
+                    if is_blank(&entry.path()) {
+                        let _ = fs::remove_file(entry.path());
+                    }
                 }
                 let _ = fs::remove_dir(path);
             } else if found.is_file() && (is_same(&found, stored.as_ref()) || is_blank(&path)) {
@@ -147,7 +153,7 @@ impl Left {
         left
     }
 
-    /// Whether the name is held by nothing but the empty file of [`Hidden::publish`], of a process that was killed.
+    /// Whether the name is held by nothing but the empty file of [`publish`], of a process that was killed.
     pub(super) fn may_replace(&self, found: &fs::Metadata) -> bool {
         found.is_file() && found.len() == 0 && !self.holding.is_empty() && !self.is_publishing
     }
@@ -156,6 +162,9 @@ impl Left {
 /// Whether a file is empty or holds nothing but zeroes: those of a rehearsal, or of a power cut before the content was
 /// there.
 fn is_blank(path: &Path) -> bool {
+    if !path.symlink_metadata().is_ok_and(|found| found.is_file()) {
+        return false;
+    }
     let Ok(mut file) = File::open(path) else { return false };
     let mut room = SecretBytes::zeroed(16 << 10);
     loop {
@@ -201,7 +210,7 @@ fn is_running(rest: &[u8], path: &Path, found: &fs::Metadata) -> bool {
     } else if cfg!(target_os = "linux") {
         // A second for the clock's grain.
         started(process).is_some_and(|start| start <= time + 1_000_000_000)
-    } else if cfg!(windows) {
+    } else if cfg!(windows) && found.is_file() {
         const ERROR_SHARING_VIOLATION: i32 = 32;
         let opened = fs::OpenOptions::new().write(true).open(path);
         opened.is_err_and(|e| e.raw_os_error() == Some(ERROR_SHARING_VIOLATION))

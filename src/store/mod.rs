@@ -188,7 +188,7 @@ impl FileSlot {
 
     fn publish(&mut self, bytes: &[u8]) -> Result<(), Failed> {
         self.hidden.write(&self.folder, bytes)?;
-        let named = self.hidden.publish(&self.folder, &self.folder.at(&self.name));
+        let named = self.hidden.publish(&self.folder, &self.name);
         named.map_err(|e| ("it cannot be given its name", e))?;
         self.is_published = true;
         Ok(())

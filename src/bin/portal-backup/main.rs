@@ -79,8 +79,8 @@ fn back_up(input: &OsStr, to: &Destination, wants_confirm: bool, in_sandbox: boo
         };
         return Ok(Ending { result: Some(result), ..Ending::stored(&stored, file, false) });
     }
-    if signals.is_caught() {
-        return Err(Box::new(unconfirmed("ended by a signal; Portal was not told.")));
+    if let Some(signal) = signals.caught() {
+        return Err(Box::new(unconfirmed(&format!("ended by {signal}; Portal was not told."))));
     }
     signals.wait(unconfirmed("it is not known whether Portal was told."));
     let confirmed = call_confirm(&client, &stored, call);
@@ -189,7 +189,7 @@ fn load(file: &Path) -> Result<StoredShares> {
     let loaded = FileSlot::load(file).map_err(|e| {
         let mut failed = Box::<Ending>::from(e);
         if file.symlink_metadata().is_err() {
-            failed.what += ": confirm takes a stored file, or two share pair ids";
+            failed.what += "; confirm takes a stored file, or two share pair ids";
         }
         failed
     })?;

@@ -118,7 +118,7 @@ impl Shell {
         let mut line = OsString::from("/D /S /C \"");
         line.push(command);
         line.push("\"");
-        shell.raw_arg(line).env_remove(API_KEY);
+        shell.args(self.options).raw_arg(line).env_remove(API_KEY);
         shell
     }
 

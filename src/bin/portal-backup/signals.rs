@@ -1,6 +1,6 @@
 //! Ctrl-C, SIGTERM and SIGHUP: a run is ended with its files in order, and never between an answer and its storage.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use std::{io, process, thread};
@@ -10,6 +10,7 @@ use signal_hook::{consts, flag};
 
 use crate::destination::Place;
 use crate::ending::{Ending, Result};
+use crate::terminal::say;
 
 /// A run that signals can end.
 pub(crate) struct Signals {
@@ -35,9 +36,10 @@ impl Signals {
         let signals = Arc::new(Self { waiting, caught: Arc::default() });
         let watched = signals.clone();
         let watch = move || {
+            let mut is_said = false;
             loop {
                 thread::sleep(Duration::from_millis(50));
-                watched.look(json, quiet);
+                watched.look(json, quiet, &mut is_said);
             }
         };
         let start = || {
@@ -69,26 +71,35 @@ impl Signals {
         self.waiting().take()?.place
     }
 
-    /// Whether there was a signal that has to wait.
-    pub(crate) fn is_caught(&self) -> bool {
-        self.caught.load(Ordering::SeqCst) != 0
+    /// The name of the signal that came last.
+    pub(crate) fn caught(&self) -> Option<&'static str> {
+        self.find().map(|(_, name)| name)
+    }
+
+    fn find(&self) -> Option<(i32, &'static str)> {
+        let caught = self.caught.load(Ordering::SeqCst);
+        SIGNALS.into_iter().find(|(signal, _)| signal.unsigned_abs() as usize == caught)
     }
 
     fn waiting(&self) -> MutexGuard<'_, Option<Waiting>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn look(&self, json: bool, quiet: bool) {
-        let caught = self.caught.load(Ordering::SeqCst);
-        let is_caught = |&&(signal, _): &&(i32, &str)| signal.unsigned_abs() as usize == caught;
-        let Some((_, name)) = SIGNALS.iter().find(is_caught) else { return };
+    /// Ends the run if there was a signal, or says once that it has to wait.
+    fn look(&self, json: bool, quiet: bool, is_said: &mut bool) {
+        let Some((signal, name)) = self.find() else { return };
         // Held until the process ends, so that the run does not go on meanwhile.
         let mut waiting = self.waiting();
-        let Some(Waiting { place, mut ending }) = waiting.take() else { return };
+        let Some(Waiting { place, mut ending }) = waiting.take() else {
+            if !quiet && !core::mem::replace(is_said, true) {
+                say(format_args!("{name} has to wait until the shares are stored"));
+            }
+            return;
+        };
         drop(place);
         ending.what = format!("ended by {name}; {}", ending.what);
         if ending.code == 0 {
-            ending.code = 128 + u8::try_from(caught).unwrap_or_default();
+            ending.code = 128 + u8::try_from(signal).unwrap_or_default();
         }
         process::exit(ending.tell(json, quiet).into());
     }
@@ -111,6 +122,6 @@ fn ignored() -> u64 {
 pub(crate) fn survive_file_limit() {
     #[cfg(unix)]
     {
-        let _ = flag::register(consts::SIGXFSZ, Arc::<AtomicBool>::default());
+        let _ = flag::register(consts::SIGXFSZ, Arc::<std::sync::atomic::AtomicBool>::default());
     }
 }

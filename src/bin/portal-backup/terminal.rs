@@ -41,7 +41,8 @@ fn write(said: &Receiver<Said>) {
             let _ = write!(io::stderr(), "\r{:40}\r", "");
         }
         match next {
-            Ok(Said::Line(line)) => is_written &= writeln!(io::stderr(), "{line}").is_ok(),
+            // In one piece, since a command may write there as well.
+            Ok(Said::Line(line)) => is_written &= io::stderr().write_all((line + "\n").as_bytes()).is_ok(),
             Ok(Said::Ticks(next)) => (word, since) = (next, Instant::now()),
             Ok(Said::End(asked)) => _ = asked.send(is_written),
             Err(RecvTimeoutError::Timeout) => {}
