@@ -149,25 +149,25 @@ fn each_way_to_end_has_its_line_of_json() {
         (line["id"].as_str().unwrap().to_string(), line["message"].as_str().unwrap().to_string())
     };
     let (id, told) = message(&lines[3]);
-    assert_eq!(lines[..3], [r#"{"exit":2,"outcome":"NotSent"}"#; 3]);
+    assert_eq!(lines[..3], [r#"{"exit":2,"outcome":"notSent"}"#; 3]);
     assert_eq!(
         lines[3],
-        format!(r#"{{"exit":4,"outcome":"Refused","status":400,"id":"{id}","message":"{told}"}}"#)
+        format!(r#"{{"exit":4,"outcome":"refused","status":400,"id":"{id}","message":"{told}"}}"#)
     );
-    assert!(lines[4].starts_with(r#"{"exit":4,"outcome":"Refused","status":429,"id":""#), "{}", lines[4]);
+    assert!(lines[4].starts_with(r#"{"exit":4,"outcome":"refused","status":429,"id":""#), "{}", lines[4]);
     assert!(lines[4].ends_with(r#","retryAfter":1}"#), "{}", lines[4]);
-    assert!(lines[5].starts_with(r#"{"exit":5,"outcome":"Unknown","status":503,"id":""#), "{}", lines[5]);
-    assert_eq!(lines[6], r#"{"exit":5,"outcome":"Unknown"}"#);
-    assert_eq!(lines[7], r#"{"exit":5,"outcome":"Unknown","status":200,"kept":"x.json.unreadable"}"#);
-    assert!(lines[8].starts_with(r#"{"exit":6,"outcome":"Unknown","sharePairIds":[""#), "{}", lines[8]);
+    assert!(lines[5].starts_with(r#"{"exit":5,"outcome":"unknown","status":503,"id":""#), "{}", lines[5]);
+    assert_eq!(lines[6], r#"{"exit":5,"outcome":"unknown"}"#);
+    assert_eq!(lines[7], r#"{"exit":5,"outcome":"unknown","status":200,"kept":"x.json.unreadable"}"#);
+    assert!(lines[8].starts_with(r#"{"exit":6,"outcome":"unknown","sharePairIds":[""#), "{}", lines[8]);
     assert!(lines[8].ends_with(r#""],"confirmed":false}"#), "{}", lines[8]);
 
     let mut command =
         scene.command(&["-o", "x.json", "--json", GENERATE, "--base-url", "http://127.0.0.1:1"]);
-    assert_eq!(Ran::new(command.output().unwrap()).exits(3).stdout, "{\"exit\":3,\"outcome\":\"NotSent\"}\n");
+    assert_eq!(Ran::new(command.output().unwrap()).exits(3).stdout, "{\"exit\":3,\"outcome\":\"notSent\"}\n");
     let mut command = scene.command(&["confirm", "--json", "unknown-1", "unknown-2"]);
     let ran = Ran::new(command.output().unwrap()).exits(4);
-    assert_eq!(ran.stdout, "{\"exit\":4,\"outcome\":\"Refused\",\"status\":400}\n");
+    assert_eq!(ran.stdout, "{\"exit\":4,\"outcome\":\"refused\",\"status\":400}\n");
 }
 
 // Shares that cannot be stored where they should be

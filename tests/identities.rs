@@ -144,8 +144,158 @@ fn a_pem_without_a_root_is_a_mistake() {
         let line = mistake(builder("https://localhost").root_certs_pem(pem));
         assert_says(&line, &["holds no root certificate"]);
     }
-    let der = CertificateDer::from_pem_slice(certificates::root_pem().as_bytes()).unwrap();
-    assert_says(&mistake(builder("https://localhost").root_certs_pem(&der)), &["holds no root certificate"]);
+}
+
+/// Roots that vouch for nothing here.
+fn strangers(count: usize) -> String {
+    (0..count).map(|i| Identity::authority(&format!("stranger {i}")).pem()).collect()
+}
+
+/// Sections in which there is no certificate that can be used.
+fn unusable() -> Vec<(&'static str, String)> {
+    let section = |text: &str| format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n");
+    let good = certificates::root_pem();
+    vec![
+        ("not base64", section("!!!!")),
+        ("no certificate", section("AAAA")),
+        ("nothing in it", section("")),
+        ("without an end", good.replace("-----END CERTIFICATE-----", "")),
+        ("with the end of something else", good.replace("END CERTIFICATE", "END X509 CRL")),
+        ("of OpenSSL", good.replace("CERTIFICATE", "TRUSTED CERTIFICATE")),
+    ]
+}
+
+#[test]
+fn a_collection_of_roots_works_in_spite_of_one_that_cannot_be_used() {
+    let server = private_server();
+    let (good, strangers) = (certificates::root_pem(), strangers(2));
+    for (what, bad) in unusable() {
+        for pem in [
+            format!("{bad}{strangers}{good}"),
+            format!("{strangers}{bad}{good}"),
+            format!("{strangers}{good}{bad}"),
+        ] {
+            let client = builder(&server.url()).root_certs_pem(&pem).build();
+            backup(&client.unwrap_or_else(|e| panic!("{what}: {e}")))
+                .unwrap_or_else(|e| panic!("{what}: {e}"));
+            // One less is so few that somebody chose each of them.
+            let few = pem.replacen(good, "", 1);
+            assert_says(
+                &mistake(builder("https://localhost").root_certs_pem(&few)),
+                &["root certificate number "],
+            );
+        }
+        let line = mistake(builder("https://localhost").root_certs_pem(bad.repeat(20)));
+        assert_says(&line, &["root certificate number 1 "]);
+    }
+}
+
+#[test]
+fn roots_are_found_however_their_file_was_written() {
+    let server = private_server();
+    let (good, stranger) = (certificates::root_pem(), strangers(1));
+    let both = stranger.clone() + good;
+    let with = |before: &[u8], after: &[u8]| [before, both.as_bytes(), after].concat();
+    let every_byte: Vec<u8> = (0..=255).collect();
+    let one_line = |pem: &str| pem.trim().replace('\n', " ");
+    for (what, pem) in [
+        ("a byte order mark", with(b"\xef\xbb\xbf", b"")),
+        ("bytes that are no text around it", with(&[&every_byte[..], b"\n"].concat(), &every_byte)),
+        (
+            "bytes that are no text in between",
+            [stranger.as_bytes(), b"# Autorit\xe9 de certification \xff\0\n", good.as_bytes()].concat(),
+        ),
+        ("line breaks of DOS", both.replace('\n', "\r\n").into()),
+        ("line breaks of long ago", both.replace('\n', "\r").into()),
+        ("empty lines", both.replace('\n', "\n\n").into()),
+        ("spaces at the end of lines", both.replace('\n', " \t\n").into()),
+        ("indented", format!("    {}", both.replace('\n', "\n    ")).into()),
+        ("no line break at the end", both.trim_end().into()),
+        ("joined without a line break", format!("{}{good}", stranger.trim_end()).into()),
+        ("all in one line", format!("{} {}", one_line(&stranger), one_line(good)).into()),
+        ("an older name", both.replace("CERTIFICATE", "X509 CERTIFICATE").into()),
+        (
+            "talk of marks",
+            with(b"# between -----BEGIN CERTIFICATE----- and -----END CERTIFICATE-----\n", b""),
+        ),
+        ("marks in a mark", with(b"-----BEGIN -----BEGIN CERTIFICATE\n", b"-----BEGIN ")),
+    ] {
+        let client = builder(&server.url()).root_certs_pem(pem).build();
+        backup(&client.unwrap_or_else(|e| panic!("{what}: {e}"))).unwrap_or_else(|e| panic!("{what}: {e}"));
+    }
+}
+
+/// What a command of `openssl` makes of this file; `None` where there is no `openssl`.
+fn openssl(command: &str, old: &[u8]) -> Option<Vec<u8>> {
+    let folder = tempfile::tempdir().unwrap();
+    let (from, to) = (folder.path().join("old"), folder.path().join("new"));
+    fs::write(&from, old).unwrap();
+    let words = command.split(' ').map(|word| match word {
+        "OLD" => from.as_os_str(),
+        "NEW" => to.as_os_str(),
+        word => word.as_ref(),
+    });
+    let Ok(output) = Command::new("openssl").args(words).output() else {
+        println!("skipped: there is no `openssl` here");
+        return None;
+    };
+    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    Some(fs::read(&to).unwrap())
+}
+
+/// Does what an error says.
+fn converted(line: &str, old: &[u8]) -> Vec<u8> {
+    let Some((_, command)) = line.split_once("`openssl ") else { panic!("{line:?} names no command") };
+    let (command, _) = command.split_once('`').unwrap();
+    let password = if command.starts_with("pkcs12") { " -passin pass:" } else { "" };
+    openssl(&format!("{command}{password}"), old).unwrap()
+}
+
+#[test]
+fn roots_in_another_form_are_a_mistake_that_says_how_to_convert_them() {
+    let server = private_server();
+    let pem = certificates::root_pem();
+    let two = strangers(1) + pem;
+    for (form, make, input) in [
+        ("DER", "x509 -outform der -in OLD -out NEW", pem),
+        ("PKCS#7", "crl2pkcs7 -nocrl -certfile OLD -out NEW", &two),
+        ("PKCS#7", "crl2pkcs7 -nocrl -certfile OLD -outform der -out NEW", &two),
+        ("TRUSTED CERTIFICATE", "x509 -trustout -addtrust serverAuth -in OLD -out NEW", pem),
+        ("PKCS#12", "pkcs12 -export -nokeys -passout pass: -in OLD -out NEW", pem),
+    ] {
+        let Some(file) = openssl(make, input.as_bytes()) else { return };
+        let line = mistake(builder("https://localhost").root_certs_pem(&file));
+        assert_says(&line, &[form, "root certificate"]);
+        let client = builder(&server.url()).root_certs_pem(converted(&line, &file)).build();
+        backup(&client.unwrap_or_else(|e| panic!("{make}: {e}"))).unwrap_or_else(|e| panic!("{make}: {e}"));
+    }
+    // Of several, the usual command would convert only the first.
+    let trusted = |pem: &str| openssl("x509 -trustout -addtrust serverAuth -in OLD -out NEW", pem.as_bytes());
+    let several = [trusted(&strangers(1)).unwrap(), trusted(pem).unwrap()].concat();
+    let line = mistake(builder("https://localhost").root_certs_pem(&several));
+    let client = builder(&server.url()).root_certs_pem(converted(&line, &several)).build().unwrap();
+    backup(&client).unwrap();
+}
+
+#[test]
+fn what_is_no_pem_at_all_is_a_mistake_and_no_panic() {
+    let pem = certificates::root_pem();
+    let der = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
+    assert_says(&mistake(builder("https://localhost").root_certs_pem(&der)), &["is in DER", "openssl x509"]);
+    let wide = |bytes: fn(u16) -> [u8; 2]| -> Vec<u8> {
+        format!("\u{feff}{pem}").encode_utf16().flat_map(bytes).collect()
+    };
+    for utf16 in [wide(u16::to_le_bytes), wide(u16::to_be_bytes)] {
+        assert_says(&mistake(builder("https://localhost").root_certs_pem(utf16)), &["UTF-16", "UTF-8"]);
+    }
+    for len in 0..der.len() {
+        mistake(builder("https://localhost").root_certs_pem(&der[..len]));
+    }
+    let sure = pem.find('\n').unwrap()..pem.trim_end().len();
+    for len in 0..pem.len() {
+        let built = builder("https://localhost").root_certs_pem(&pem[..len]).build();
+        assert!(built.is_err() || !sure.contains(&len), "{len} bytes of a root were taken");
+    }
 }
 
 // ---- the platform's roots
@@ -341,6 +491,7 @@ fn a_client_certificate_without_a_usable_key_is_a_mistake() {
         assert_says(&line, &["no usable private key"]);
     }
     for name in ["p256-encrypted-pkcs8", "rsa-encrypted-pkcs1"] {
+        assert!(key(name).contains("ENCRYPTED"));
         let line = mistake(builder("https://localhost").client_cert_pem(certificate.clone() + &key(name)));
         assert_says(&line, &["private key is encrypted"]);
     }
@@ -370,6 +521,44 @@ fn a_client_certificate_that_cannot_be_used_is_named_by_its_number() {
     let no_certificate = bad.replace("!!!!", "AAAA");
     for pem in [format!("{no_certificate}{key}"), format!("{good}{no_certificate}{key}")] {
         assert_says(&mistake(builder("https://localhost").client_cert_pem(pem)), &["client certificate"]);
+    }
+}
+
+#[test]
+fn a_client_certificate_is_found_however_its_file_was_written() {
+    let server = demanding_server(rustls::ALL_VERSIONS);
+    let (certificate, key) = (certificate_for("p256-pkcs8"), key("p256-sec1"));
+    let encrypted = self::key("p256-encrypted-pkcs8");
+    for pem in [
+        format!("\u{feff}{certificate}{key}"),
+        format!("{certificate}{key}").replace('\n', "\r\n"),
+        format!("Bag Attributes\n    friendlyName: a ENCRYPTED,ENCRYPTED key\n{key}\0\n{certificate}"),
+        format!("{}{}", certificate.trim_end(), key.trim_end()),
+        format!("{certificate}{encrypted}{key}"),
+    ] {
+        backup(&demanded(&server).client_cert_pem(pem).build().unwrap()).unwrap();
+    }
+}
+
+#[test]
+fn a_client_certificate_in_another_form_is_a_mistake_that_says_how_to_convert_it() {
+    let server = demanding_server(rustls::ALL_VERSIONS);
+    let key = key("p256-pkcs8");
+    let with_key = |certificate: Vec<u8>| [&certificate, key.as_bytes()].concat();
+    let both = with_key(certificate_for("p256-pkcs8").into());
+    for (form, make) in [
+        ("DER", "x509 -outform der -in OLD -out NEW"),
+        ("PKCS#7", "crl2pkcs7 -nocrl -certfile OLD -out NEW"),
+        ("TRUSTED CERTIFICATE", "x509 -trustout -addtrust clientAuth -in OLD -out NEW"),
+        ("PKCS#12", "pkcs12 -export -passout pass: -in OLD -out NEW"),
+    ] {
+        let Some(file) = openssl(make, &both) else { return };
+        let line = mistake(builder("https://localhost").client_cert_pem(&file));
+        assert_says(&line, &[form, "client certificate"]);
+        let new = converted(&line, &file);
+        let new = if form == "PKCS#12" { new } else { with_key(new) };
+        let client = demanded(&server).client_cert_pem(new).build();
+        backup(&client.unwrap_or_else(|e| panic!("{make}: {e}"))).unwrap_or_else(|e| panic!("{make}: {e}"));
     }
 }
 

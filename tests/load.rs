@@ -1,4 +1,4 @@
-//! One shared client, many threads, many calls and random faults: nothing is mixed up and nothing is left behind.
+//! One client for many wallets, many threads, many calls and random faults: nothing is mixed up, nothing is left behind.
 #![cfg(all(feature = "sandbox", feature = "ring"))]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
 
@@ -16,12 +16,14 @@ use std::time::{Duration, Instant};
 use portal_backup::{ApiKey, Client, Error, GenerateResponse, Outcome, Sandbox};
 use util::certificates::{self, Certificate};
 use util::faults::answer_of;
-use util::server::{Server, message_len};
+use util::server::{Server, header, message_len};
 
 const CALLS: usize = 10_000;
 /// After so many calls, everything that is made once has been made.
 const WARM_UP: usize = 2_000;
 const THREADS: usize = 32;
+/// Each with a key of its own.
+const WALLETS: usize = 2_000;
 const SEED: u64 = 0x5eed;
 
 /// What happens to a call, by its number alone.
@@ -31,6 +33,8 @@ enum Fate {
     AnsweredAndClosed,
     PutOff,
     Refused,
+    /// The key of this wallet was revoked.
+    Unauthorized,
     Failed,
     Closed,
     CutInHead,
@@ -44,6 +48,9 @@ impl Fate {
         use Fate::{
             Answered, AnsweredAndClosed, Closed, CutInBody, CutInHead, Failed, Noise, PutOff, Refused,
         };
+        if wallet_of(call) % 100 == 7 {
+            return Self::Unauthorized;
+        }
         let faults = [AnsweredAndClosed, PutOff, Refused, Failed, Closed, CutInHead, CutInBody, Noise];
         // SplitMix64.
         let mut x = SEED.wrapping_add((call as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
@@ -56,7 +63,7 @@ impl Fate {
     fn promise(self) -> Option<Outcome> {
         match self {
             Self::Answered | Self::AnsweredAndClosed | Self::PutOff => None,
-            Self::Refused => Some(Outcome::Refused),
+            Self::Refused | Self::Unauthorized => Some(Outcome::Refused),
             Self::Failed | Self::Closed | Self::CutInHead | Self::CutInBody | Self::Noise => {
                 Some(Outcome::Unknown)
             }
@@ -72,14 +79,47 @@ struct Told {
     hash: u64,
 }
 
-/// TLS in front of the sandbox, with faults.
-fn front(sandbox: String, told: Arc<Mutex<HashMap<usize, Told>>>) -> Server {
-    let address = sandbox.strip_prefix("http://").unwrap().to_string();
+fn wallet_of(call: usize) -> usize {
+    call % WALLETS
+}
+
+fn key_of(wallet: usize) -> String {
+    format!("key-of-wallet-{wallet:04}")
+}
+
+/// How many connections are open, and were at most.
+#[derive(Default)]
+struct Open {
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+struct OneOpen(Arc<Open>);
+
+impl OneOpen {
+    fn new(open: &Arc<Open>) -> Self {
+        let now = open.now.fetch_add(1, Ordering::SeqCst) + 1;
+        open.most.fetch_max(now, Ordering::SeqCst);
+        Self(open.clone())
+    }
+}
+
+impl Drop for OneOpen {
+    fn drop(&mut self) {
+        self.0.now.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// TLS in front of the sandbox, with faults and a key for each wallet.
+fn front(sandbox: &SandboxProcess, told: Arc<Mutex<HashMap<usize, Told>>>, open: Arc<Open>) -> Server {
+    let address = sandbox.url.strip_prefix("http://").unwrap().to_string();
+    let sandbox_key = sandbox.api_key.clone();
     Server::start(Some(certificates::server_config(Certificate::Trusted)), move |c| {
         // Some connections end before TLS begins, which nobody should notice.
         if c.number % 10 == 3 {
             return Ok(());
         }
+        let _open = OneOpen::new(&open);
         let mut upstream = TcpStream::connect(&address)?;
         loop {
             let request = c.request_unrecorded()?;
@@ -90,7 +130,16 @@ fn front(sandbox: String, told: Arc<Mutex<HashMap<usize, Told>>>) -> Server {
                 told.requests += 1;
                 told.requests == 1
             };
+            let head = request.windows(4).position(|end| end == b"\r\n\r\n").unwrap();
+            let key = key_of(wallet_of(call));
+            let text = std::str::from_utf8(&request[..head]).unwrap();
+            assert_eq!(header(text, "authorization"), Some(&*format!("Bearer {key}")), "call {call}");
+            let own_head = text.replace(&key, &sandbox_key);
             let fate = Fate::of(call);
+            if fate == Fate::Unauthorized {
+                c.send(answer_of(401, r#"{"id":"AUTH_FAILED","message":"revoked"}"#))?;
+                continue;
+            }
             if fate == Fate::Refused {
                 c.send(answer_of(400, r#"{"id":"BAD_REQUEST","message":"no"}"#))?;
                 continue;
@@ -99,7 +148,7 @@ fn front(sandbox: String, told: Arc<Mutex<HashMap<usize, Told>>>) -> Server {
                 c.send(answer_of(429, "{}").replacen("\r\n", "\r\nRetry-After: 1\r\n", 1))?;
                 continue;
             }
-            upstream.write_all(&request)?;
+            upstream.write_all(&[own_head.as_bytes(), &request[head..]].concat())?;
             let answer = read_answer(&mut upstream)?;
             let body_at = answer.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;
             told.lock().unwrap().get_mut(&call).unwrap().hash = hash(&answer[body_at..]);
@@ -114,7 +163,7 @@ fn front(sandbox: String, told: Arc<Mutex<HashMap<usize, Told>>>) -> Server {
                     let parts = [&answer[..line], b"\r\nConnection: close", &answer[line..]];
                     return c.send(parts.concat());
                 }
-                Fate::Answered | Fate::PutOff | Fate::Refused => c.send(&answer)?,
+                Fate::Answered | Fate::PutOff | Fate::Refused | Fate::Unauthorized => c.send(&answer)?,
             }
         }
     })
@@ -202,13 +251,14 @@ fn resident_kib() -> usize {
 }
 
 #[test]
-fn ten_thousand_backups_of_one_client_are_never_mixed_up_and_leave_nothing_behind() {
+fn ten_thousand_backups_of_two_thousand_wallets_are_never_mixed_up_and_leave_nothing_behind() {
     let sandbox = SandboxProcess::start();
     let told = Arc::new(Mutex::new(HashMap::new()));
-    let server = front(sandbox.url.clone(), told.clone());
+    let open = Arc::new(Open::default());
+    let server = front(&sandbox, told.clone(), open.clone());
     let before = (count("fd"), count("task"));
 
-    let client = Client::builder(ApiKey::new(&sandbox.api_key).unwrap())
+    let client = Client::builder(ApiKey::new("of-no-wallet").unwrap())
         .base_url(server.url())
         .root_certs_pem(certificates::root_pem())
         .attempts(5)
@@ -228,7 +278,8 @@ fn ten_thousand_backups_of_one_client_are_never_mixed_up_and_leave_nothing_behin
                             break next.store(end, Ordering::SeqCst);
                         }
                         let text = generate_response(&sandbox.generate_response, call);
-                        let result = client.backup(&GenerateResponse::parse(&text).unwrap());
+                        let theirs = client.with_key(ApiKey::new(&key_of(wallet_of(call))).unwrap());
+                        let result = theirs.backup(&GenerateResponse::parse(&text).unwrap());
                         let fate = Fate::of(call);
                         let outcome = result.as_ref().err().map(Error::outcome);
                         let told = told.lock().unwrap()[&call].clone();
@@ -273,8 +324,10 @@ fn ten_thousand_backups_of_one_client_are_never_mixed_up_and_leave_nothing_behin
         std::thread::yield_now();
     }
     let after = (count("fd"), count("task"));
+    let most = open.most.load(Ordering::SeqCst);
     println!(
-        "{CALLS} calls in {took:.1?} ({:.0} a second) over {connections} connections; \
+        "{CALLS} calls of {WALLETS} wallets in {took:.1?} ({:.0} a second) over {connections} connections, \
+         {most} at once; \
          resident {warm} KiB after {WARM_UP} calls, {hot} KiB in the end; \
          files and threads {before:?} before, {after:?} after",
         CALLS as f64 / took.as_secs_f64(),
@@ -287,9 +340,10 @@ fn ten_thousand_backups_of_one_client_are_never_mixed_up_and_leave_nothing_behin
     }
     let successes: usize =
         outcomes.iter().filter(|((_, outcome), _)| outcome.is_none()).map(|(_, n)| n).sum();
-    assert!(successes > CALLS * 95 / 100);
+    assert!(successes > CALLS * 94 / 100);
     assert_eq!(ids.into_inner().unwrap().len(), 2 * successes);
-    assert!(outcomes.len() == 9, "not every fault was met: {outcomes:?}");
+    assert!(most <= THREADS, "{most} connections were open at once");
+    assert!(outcomes.len() == 10, "not every fault was met: {outcomes:?}");
     assert_eq!(after, before, "files and threads");
     assert!(hot < warm + (8 << 10), "resident memory grew from {warm} to {hot} KiB");
 }

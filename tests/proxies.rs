@@ -381,6 +381,26 @@ fn a_proxy_that_cannot_be_used_is_a_mistake_and_not_shown() {
         "http://somebody:p4ss@[::1",
         "http://somebody:p4ss\n@localhost:8080",
         "http://somebody:p4ss%FF@localhost:8080",
+        "http://somebody:p4ss%00@localhost:8080",
+        "http://somebody:p4ss%0d%0aX:@localhost:8080",
+        "http://somebody%3Ap4ss@localhost:8080",
+        "http://somebody:p4ss/@localhost:8080",
+        "http://localhost:8080/p4ss",
+        "http://localhost:8080//",
+        "http://localhost:8080?p4ss",
+        "http://localhost:8080#p4ss",
+        "http://localhost\\p4ss",
+        "localhost:8080/p4ss",
+        "//localhost:8080",
+        "http:localhost:8080",
+        "http://somebody:p4ss@::1",
+        "http://somebody:p4ss@::1:8080",
+        "http://somebody:p4ss@[::1]8080",
+        "http://somebody:p4ss@[localhost]:8080",
+        "http://somebody:p4ss@[127.0.0.1]:8080",
+        "http://somebody:p4ss@*:8080",
+        " http://localhost:8080",
+        "http://localhost:8080\n",
     ] {
         assert_is_a_mistake(url, build(url));
     }
@@ -390,8 +410,14 @@ fn a_proxy_that_cannot_be_used_is_a_mistake_and_not_shown() {
         "HTTP://localhost:65535",
         "https://localhost:8443",
         "localhost:8080",
+        "localhost",
+        "somebody:p4ss@localhost:8080",
         "http://[::1]:8080",
+        "http://[::1]",
         "http://somebody@localhost",
+        "http://@localhost",
+        "http://:p4ss@localhost",
+        "http://somebody:p4ss:w@rd@localhost",
         "http://somebody:p4ss%3Aw%40rd@localhost:8080",
     ] {
         build(url).unwrap_or_else(|e| panic!("{url}: {e}"));
@@ -414,6 +440,9 @@ fn a_port_that_is_none_is_not_taken_for_another() {
     for url in [
         "http://somebody:p4ss@localhost:0",
         "http://somebody:p4ss@localhost:65536",
+        "http://somebody:p4ss@localhost:+80",
+        "http://somebody:p4ss@[::1]:",
+        "somebody:p4ss@localhost:0",
         "http://somebody:p4ss@localhost:99999999999",
         "http://somebody:p4ss@localhost:",
     ] {

@@ -158,7 +158,7 @@ fn until_the_answer_is_there_nothing_is_left_and_the_run_says_what_the_service_c
             assert_ended(&output, 128 + number, &[&name, "the service may have acted", "run again"]);
             assert_eq!(names(folder.path()), [""; 0]);
             let json = String::from_utf8(output.stdout).unwrap();
-            assert_eq!(json, format!("{{\"exit\":{},\"outcome\":\"Unknown\"}}\n", 128 + number));
+            assert_eq!(json, format!("{{\"exit\":{},\"outcome\":\"unknown\"}}\n", 128 + number));
             service.go_on();
         }
     }

@@ -93,7 +93,15 @@ fn assert_one_of_each_header(head: &str, server: &Server) {
     let mut names: Vec<_> =
         head.lines().skip(1).map(|line| line.split(':').next().unwrap().to_ascii_lowercase()).collect();
     names.sort();
-    let expected = ["accept", "accept-encoding", "authorization", "content-length", "content-type", "host", "user-agent"];
+    let expected = [
+        "accept",
+        "accept-encoding",
+        "authorization",
+        "content-length",
+        "content-type",
+        "host",
+        "user-agent",
+    ];
     assert_eq!(names, expected, "{head}");
     assert_eq!(header(head, "authorization"), Some(&*format!("Bearer {KEY}")));
     assert_eq!(header(head, "content-type"), Some("application/json"));
@@ -683,4 +691,84 @@ fn no_fault_takes_much_memory_or_leaves_a_thread_or_a_file_behind() {
     assert!(numbers[0] <= 1, "{} threads are left", numbers[0]);
     assert_eq!(numbers[1], 0, "files are left");
     assert!(numbers[2] < 32 << 10, "{} KiB were used", numbers[2]);
+}
+
+/// A status decides: what a body that never ends could add is waited for a few seconds, and repetitions are not lost.
+#[test]
+fn a_status_is_not_held_up_by_a_body_that_never_ends() {
+    let patience = Duration::from_secs(8);
+    let endless = |head: &'static str| -> Arc<Script> {
+        Arc::new(move |c: &mut Connection| {
+            c.request()?;
+            c.send(format!("HTTP/1.1 {head}\r\nContent-Length: 100\r\n\r\n"))?;
+            c.silence()
+        })
+    };
+    let client =
+        |server: &Server| util::builder(&server.url()).timeout(Duration::from_secs(60)).build().unwrap();
+    std::thread::scope(|scope| {
+        for (head, outcome) in [
+            ("400 Bad Request", Some(Outcome::Refused)),
+            ("401 Unauthorized", Some(Outcome::Refused)),
+            ("500 Internal Server Error", Some(Outcome::Unknown)),
+        ] {
+            scope.spawn(move || {
+                let server = Server::run(tls(), endless(head));
+                let start = Instant::now();
+                let result = backup(&client(&server));
+                assert_eq!(result.err().map(|e| e.outcome()), outcome, "{head}");
+                assert!(start.elapsed() < patience, "{head} took {:?}", start.elapsed());
+            });
+        }
+        for (head, outcome) in [("200 OK", None), ("401 Unauthorized", Some(Outcome::Refused))] {
+            scope.spawn(move || {
+                let server = Server::run(tls(), endless(head));
+                let start = Instant::now();
+                let result = confirm(&client(&server));
+                assert_eq!(result.err().map(|e| e.outcome()), outcome, "{head}");
+                assert!(start.elapsed() < patience, "{head} took {:?}", start.elapsed());
+            });
+        }
+        // The next try comes, and succeeds.
+        for head in ["429 Too Many Requests\r\nRetry-After: 1", "500 Internal Server Error"] {
+            scope.spawn(move || {
+                let server =
+                    Server::in_turn(tls(), vec![endless(head), answering("HTTP/1.1 204 No Content\r\n\r\n")]);
+                let start = Instant::now();
+                confirm(&client(&server)).unwrap();
+                assert!(start.elapsed() < patience, "{head} took {:?}", start.elapsed());
+            });
+        }
+        scope.spawn(move || {
+            let server = Server::in_turn(
+                tls(),
+                vec![endless("429 Too Many Requests\r\nRetry-After: 1"), Arc::new(good)],
+            );
+            let start = Instant::now();
+            drop(backup(&client(&server)).unwrap());
+            assert!(start.elapsed() < patience, "it took {:?}", start.elapsed());
+        });
+    });
+}
+
+#[test]
+fn what_a_confirmation_ended_with_is_told_beside_what_may_have_happened_before() {
+    for (first, expected) in [
+        ("HTTP/1.1 500 \r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}", "status 500; then: "),
+        ("", "; then: "),
+    ] {
+        let first = Arc::new(move |c: &mut Connection| {
+            c.request()?;
+            c.send(first)
+        });
+        let revoked = answering(
+            "HTTP/1.1 401 \r\nContent-Length: 47\r\n\r\n{\"id\":\"UNAUTHORIZED\",\"message\":\"key revoked\"}  ",
+        );
+        let server = Server::in_turn(None, vec![first, revoked]);
+        let e = confirm(&util::client(&server)).unwrap_err();
+        assert_eq!(e.outcome(), Outcome::Unknown);
+        let text = e.to_string();
+        assert!(text.contains(expected), "{text}");
+        assert!(text.contains("then: status 401, UNAUTHORIZED, key revoked"), "{text}");
+    }
 }

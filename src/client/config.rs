@@ -121,8 +121,9 @@ impl ClientBuilder {
 
     /// Trusts these root certificates (PEM, one or more) instead of the bundled ones of Mozilla.
     ///
-    /// Cannot be combined with [`platform_verifier`](Self::platform_verifier). Defaults to Mozilla's roots, compiled
-    /// in.
+    /// Of up to three, each must be one that can be used; of more, as in the bundles of systems, at least one. Anything
+    /// may stand around them: other text, other sections, a byte order mark. Cannot be combined with
+    /// [`platform_verifier`](Self::platform_verifier). Defaults to Mozilla's roots, compiled in.
     pub fn root_certs_pem(mut self, pem: impl AsRef<[u8]>) -> Self {
         self.root_certs_pem = Some(pem.as_ref().into());
         self
@@ -131,7 +132,7 @@ impl ClientBuilder {
     /// Presents this certificate to the server: PEM with the chain, the client's own certificate first, and the private
     /// key (PKCS#8, SEC1 or PKCS#1, not encrypted).
     ///
-    /// The copy in the builder is wiped; ureq and rustls keep copies of the key that are not. Defaults to none.
+    /// The copy in the builder is wiped; the crypto provider keeps a copy of the key that is not. Defaults to none.
     pub fn client_cert_pem(mut self, pem: impl AsRef<[u8]>) -> Self {
         self.client_cert_pem = Some(SecretBytes::new(pem.as_ref().into()));
         self

@@ -1,10 +1,202 @@
-//! stub
-pub(super) struct NoProxy;
+//! Which hosts are asked directly although there is a proxy: `NO_PROXY`, as other programs read it.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+/// What `NO_PROXY` says. Entries that mean nothing are left out.
+pub(super) struct NoProxy(Vec<Entry>);
+
+struct Entry {
+    hosts: Hosts,
+    /// Every port if there is none.
+    port: Option<u16>,
+}
+
+enum Hosts {
+    All,
+    /// A domain in lower case, and all that is below it.
+    Domain(String),
+    /// The addresses that begin with so many bits of this one.
+    Addresses(IpAddr, u8),
+}
+
 impl NoProxy {
-    pub(super) fn parse(_: &str) -> Self {
-        Self
+    /// Reads entries between commas and white space.
+    pub(super) fn parse(text: &str) -> Self {
+        let entries = text.split(|c: char| c == ',' || c.is_whitespace());
+        Self(entries.filter_map(Entry::parse).collect())
     }
-    pub(super) fn covers(&self, _: &str, _: u16) -> bool {
-        false
+
+    /// Whether this host is to be asked directly; it may be in brackets and end with a dot.
+    pub(super) fn covers(&self, host: &str, port: u16) -> bool {
+        let host = without_brackets(host).unwrap_or(host);
+        let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+        let address = host.parse::<IpAddr>().ok().map(|ip| ip.to_canonical());
+        self.0.iter().filter(|entry| entry.port.is_none_or(|it| it == port)).any(|entry| {
+            match (&entry.hosts, address) {
+                (Hosts::All, _) => true,
+                (Hosts::Domain(domain), None) => host
+                    .strip_suffix(domain.as_str())
+                    .is_some_and(|before| before.is_empty() || before.ends_with('.')),
+                (Hosts::Addresses(ip, bits), Some(address)) => have_in_common(*ip, address, *bits),
+
+                _ => false,
+            }
+        })
+    }
+}
+
+impl Entry {
+    fn parse(text: &str) -> Option<Self> {
+        // An address first: that of IPv6 is full of colons.
+        if let Some(hosts) = Hosts::addresses(text) {
+            return Some(Self { hosts, port: None });
+        }
+        let (host, port) = match text.rsplit_once(':') {
+            Some((host, port)) => (host, Some(port.parse().ok()?)),
+            None => (text, None),
+        };
+        let hosts = match host {
+            "*" => Hosts::All,
+            _ => Hosts::addresses(host).or_else(|| Hosts::domain(host))?,
+        };
+        Some(Self { hosts, port })
+    }
+}
+
+impl Hosts {
+    fn addresses(text: &str) -> Option<Self> {
+        let (address, bits) = match text.split_once('/') {
+            Some((address, bits)) => (address, Some(bits.parse::<u8>().ok()?)),
+            None => (without_brackets(text).unwrap_or(text), None),
+        };
+        let ip = address.parse::<IpAddr>().ok()?;
+        let all = if ip.is_ipv4() { 32 } else { 128 };
+        let bits = bits.unwrap_or(all);
+        if bits > all {
+            return None;
+        }
+        // An IPv4 address may be written as one of IPv6: `::ffff:10.0.0.1`.
+        match ip.to_canonical() {
+            IpAddr::V4(short) if all == 128 => Some(Self::Addresses(short.into(), bits.checked_sub(96)?)),
+            ip => Some(Self::Addresses(ip, bits)),
+        }
+    }
+
+    fn domain(text: &str) -> Option<Self> {
+        let name = text.strip_prefix('*').filter(|rest| rest.starts_with('.')).unwrap_or(text);
+        let name = name.strip_prefix('.').unwrap_or(name);
+        let name = name.strip_suffix('.').unwrap_or(name);
+        // Not to be taken for everything.
+        if name.is_empty() || name.contains(['*', '/', ':', '[', ']']) {
+            return None;
+        }
+        Some(Self::Domain(name.to_ascii_lowercase()))
+    }
+}
+
+fn without_brackets(host: &str) -> Option<&str> {
+    host.strip_prefix('[')?.strip_suffix(']')
+}
+
+fn have_in_common(one: IpAddr, other: IpAddr, bits: u8) -> bool {
+    let difference = match (one, other) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => u128::from(u32::from(one) ^ u32::from(other)) << 96,
+        (IpAddr::V6(one), IpAddr::V6(other)) => u128::from(one) ^ u128::from(other),
+        _ => return false,
+    };
+    difference.leading_zeros() >= u32::from(bits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::NoProxy;
+
+    /// `NO_PROXY`, then hosts that are asked directly, then hosts that are asked for through the proxy.
+    const TABLE: &[(&str, &[&str], &[&str])] = &[
+        ("", &[], &["a.example:443", "127.0.0.1:443", "[::1]:443"]),
+        (" , ,\t\n,", &[], &["a.example:443", "10.0.0.1:443"]),
+        ("*", &["a.example:443", "a:1", "10.0.0.1:443", "[::1]:443"], &[]),
+        ("b.example, *", &["a.example:443", "10.0.0.1:443"], &[]),
+        ("*:8443", &["a.example:8443", "[::1]:8443"], &["a.example:443"]),
+        // Between entries.
+        ("a.example b.example", &["a.example:443", "b.example:443"], &["c.example:443"]),
+        ("a.example,b.example", &["a.example:443", "b.example:443"], &["c.example:443"]),
+        (" a.example ,\tb.example\n", &["a.example:443", "b.example:443"], &["c.example:443"]),
+        // A domain, and what is below it.
+        (
+            "example.com",
+            &[
+                "example.com:443",
+                "www.example.com:443",
+                "a.b.example.com:1",
+                "EXAMPLE.com:443",
+                "example.com.:443",
+            ],
+            &["notexample.com:443", "example.com.org:443", "com:443", "example:443", "[::1]:443"],
+        ),
+        (".example.com", &["example.com:443", "www.example.com:443"], &["notexample.com:443"]),
+        ("*.example.com", &["example.com:443", "www.example.com:443"], &["notexample.com:443"]),
+        ("EXAMPLE.Com.", &["example.com:443", "www.example.com.:443"], &["notexample.com:443"]),
+        ("localhost", &["localhost:443", "LOCALHOST:1", "a.localhost:443"], &["127.0.0.1:443", "[::1]:443"]),
+        // A port.
+        ("example.com:8443", &["example.com:8443", "www.example.com:8443"], &["example.com:443"]),
+        (".example.com:8443", &["www.example.com:8443"], &["www.example.com:443"]),
+        ("10.0.0.1:8443", &["10.0.0.1:8443"], &["10.0.0.1:443", "10.0.0.2:8443"]),
+        ("[::1]:8443", &["[::1]:8443"], &["[::1]:443"]),
+        ("10.0.0.0/8:8443", &["10.9.9.9:8443"], &["10.0.0.1:443"]),
+        // An address, however it is written.
+        (
+            "10.0.0.1",
+            &["10.0.0.1:443", "10.0.0.1.:443", "[::ffff:10.0.0.1]:443"],
+            &["10.0.0.10:443", "a.10.0.0.1:1"],
+        ),
+        ("::ffff:10.0.0.1", &["10.0.0.1:443", "[::ffff:a00:1]:443"], &["10.0.0.2:443"]),
+        (
+            "::1",
+            &["[::1]:443", "::1:443", "[0:0:0:0:0:0:0:1]:1"],
+            &["[::2]:443", "127.0.0.1:443", "localhost:443"],
+        ),
+        ("[::1]", &["[::1]:443"], &["[::2]:443"]),
+        ("2001:DB8::A", &["[2001:db8:0::a]:443"], &["[2001:db8::b]:443"]),
+        // A range.
+        (
+            "10.0.0.0/8",
+            &["10.0.0.0:443", "10.255.255.255:1", "[::ffff:10.1.2.3]:443"],
+            &["11.0.0.0:443", "9.255.255.255:443"],
+        ),
+        ("10.1.2.3/8", &["10.9.9.9:443"], &["11.1.2.3:443"]),
+        ("192.168.1.128/25", &["192.168.1.128:443", "192.168.1.255:443"], &["192.168.1.127:443"]),
+        ("10.0.0.1/32", &["10.0.0.1:443"], &["10.0.0.0:443"]),
+        ("0.0.0.0/0", &["10.0.0.1:443", "255.255.255.255:1"], &["[2001:db8::1]:443", "a.example:443"]),
+        (
+            "fd00::/8",
+            &["[fd00::1]:443", "[fdff:ffff::1]:443"],
+            &["[fc00::1]:443", "[fe00::]:443", "10.0.0.1:443"],
+        ),
+        ("2001:db8::/33", &["[2001:db8:7fff::1]:443"], &["[2001:db8:8000::1]:443"]),
+        ("::/0", &["[::1]:443", "[ffff::]:443"], &["10.0.0.1:443", "a.example:443"]),
+        ("::ffff:10.0.0.0/104", &["10.9.9.9:443"], &["11.0.0.1:443"]),
+        // What means nothing is left out, and the rest holds.
+        (
+            "10.0.0.0/33 fd00::/129 10/8 10.0.0.0/ /8 . *. .. ** *x x* a/b a:b: : :443 http://a.example [::1 a.example:x ,b.example",
+            &["b.example:443"],
+            &["a.example:443", "10.0.0.1:443", "[fd00::1]:443", "x:443", "a:443", "[::1]:443"],
+        ),
+    ];
+
+    #[test]
+    fn no_proxy_is_read_as_its_table_says() {
+        for (text, direct, through) in TABLE {
+            let no_proxy = NoProxy::parse(text);
+            for (host_and_port, expected) in
+                direct.iter().map(|it| (it, true)).chain(through.iter().map(|it| (it, false)))
+            {
+                let (host, port) = host_and_port.rsplit_once(':').unwrap_or_default();
+                let found = no_proxy.covers(host, port.parse().unwrap_or_default());
+                assert_eq!(found, expected, "NO_PROXY={text:?} for {host_and_port}");
+            }
+        }
     }
 }

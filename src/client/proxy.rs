@@ -1,34 +1,362 @@
-//! stub
+//! A proxy: how it is written, how it is asked for a tunnel, and what its answer means. What goes over the network is
+//! done elsewhere.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::Ipv6Addr;
+use std::env;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use memchr::{memchr, memchr_iter};
+use rustls_pki_types::ServerName;
+
 use super::no_proxy::NoProxy;
 use crate::invalid_input::InvalidInput;
-use crate::secret::SecretBytes;
-use alloc::string::String;
-pub(super) struct Proxy(String, u16);
+use crate::secret::{SecretBytes, SecretString};
+
+/// An HTTP proxy that makes tunnels with CONNECT. `Display` names it, without user and password.
+pub(super) struct Proxy {
+    host: String,
+    port: u16,
+    is_tls: bool,
+    /// The value of `Proxy-Authorization`.
+    authorization: Option<SecretString>,
+}
+
+const MISTAKE: &str = "the proxy must be http://[user:password@]host[:port], or https";
+
+/// The longest answer that is waited for.
+const LONGEST_ANSWER: usize = 16 << 10;
+
 impl Proxy {
-    pub(super) fn parse(_: &str) -> Result<Self, InvalidInput> {
-        Err(InvalidInput::new("stub"))
+    /// Reads `[http[s]://][user[:password]@]host[:port][/]`; the port is 80 or 443 if there is none.
+    pub(super) fn parse(url: &str) -> Result<Self, InvalidInput> {
+        // Never quotes the URL, which may hold a password or what was pasted into the wrong place.
+        Self::read(url).ok_or_else(|| InvalidInput::new(MISTAKE))
     }
+
+    /// Reads what the environment says of `https` URLs, if anything.
     pub(super) fn from_env() -> Result<Option<(Self, NoProxy)>, InvalidInput> {
-        Ok(None)
+        let first = |names: &[&'static str]| {
+            names.iter().find_map(|name| {
+                let value = env::var_os(name).filter(|value| !value.is_empty())?;
+                Some((*name, SecretBytes::new(value.into_encoded_bytes())))
+            })
+        };
+        let Some((name, url)) = first(&["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]) else {
+            return Ok(None);
+        };
+        let url = core::str::from_utf8(url.expose()).unwrap_or_default();
+        let proxy = Self::parse(url).map_err(|mistake| mistake.about(name))?;
+        let exceptions = first(&["NO_PROXY", "no_proxy"]).map(|(_, text)| text);
+        let exceptions = exceptions.as_ref().map(|text| String::from_utf8_lossy(text.expose()));
+        Ok(Some((proxy, NoProxy::parse(&exceptions.unwrap_or_default()))))
     }
+
+    fn read(url: &str) -> Option<Self> {
+        if url.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            return None;
+        }
+        let (is_tls, rest) = match url.split_once("://") {
+            None => (false, url),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (false, rest),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (true, rest),
+            Some(_) => return None,
+        };
+        let authority = rest.strip_suffix('/').unwrap_or(rest);
+        if authority.contains(['/', '?', '#']) {
+            return None;
+        }
+        let (userinfo, host_and_port) = authority.rsplit_once('@').unwrap_or(("", authority));
+        let (host, port) = match host_and_port.strip_prefix('[') {
+            Some(rest) => {
+                let (host, port) = rest.split_once(']')?;
+                host.parse::<Ipv6Addr>().ok()?;
+                (host, if port.is_empty() { None } else { Some(port.strip_prefix(':')?) })
+            }
+            None => match host_and_port.split_once(':') {
+                Some((host, port)) => (host, Some(port)),
+                None => (host_and_port, None),
+            },
+        };
+        ServerName::try_from(host).ok()?;
+        let port = match port {
+            None if is_tls => 443,
+            None => 80,
+            Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => digits.parse().ok()?,
+            Some(_) => return None,
+        };
+        if port == 0 {
+            return None;
+        }
+        let authorization = if userinfo.is_empty() { None } else { Some(basic(userinfo)?) };
+        Some(Self { host: host.into(), port, is_tls, authorization })
+    }
+
+    /// Where it is: a name or an address, without brackets.
     pub(super) fn host(&self) -> &str {
-        &self.0
+        &self.host
     }
-    pub(super) fn port(&self) -> u16 {
-        self.1
+
+    pub(super) const fn port(&self) -> u16 {
+        self.port
     }
-    pub(super) fn is_tls(&self) -> bool {
-        false
+
+    /// Whether it is itself spoken to over TLS.
+    pub(super) const fn is_tls(&self) -> bool {
+        self.is_tls
     }
-    pub(super) fn connect_request(&self, _: &str, _: u16, _: &str) -> SecretBytes {
-        SecretBytes::zeroed(0)
+
+    /// What asks for a tunnel to that host, which is without brackets (RFC 9110, section 9.3.6).
+    pub(super) fn connect_request(&self, host: &str, port: u16, user_agent: &str) -> SecretBytes {
+        let name = authority(host, port);
+        let start = ["CONNECT ", &name, " HTTP/1.1\r\nHost: ", &name, "\r\nUser-Agent: ", user_agent, "\r\n"];
+        let credentials = self.authorization.as_ref();
+        let credentials = credentials.map(|value| ["Proxy-Authorization: ", value.expose(), "\r\n"]);
+        let parts = || start.iter().chain(credentials.iter().flatten()).chain(&["\r\n"]);
+        let mut head = SecretString::with_capacity(parts().map(|part| part.len()).sum());
+        for part in parts() {
+            head.push_within_capacity(part);
+        }
+        head.into_bytes()
     }
-    pub(super) fn connect_answer(&self, _: &[u8]) -> Result<Option<usize>, String> {
+
+    /// Reads the answer in all that was received so far: `None` while it goes on, else how many bytes it had; behind
+    /// them is what came through the tunnel.
+    ///
+    /// The error is the whole text of why there is no tunnel, and holds nothing that the proxy wrote but the status.
+    pub(super) fn connect_answer(&self, received: &[u8]) -> Result<Option<usize>, String> {
+        let mut read = 0;
+        while let Some(answer) = received.get(read..) {
+            let known = b"HTTP/1.".iter().zip(answer).all(|(expected, found)| expected == found);
+            let status_line = memchr(b'\n', answer).and_then(|len| answer.get(..len));
+            let status = match status_line.map(status) {
+                None if known => break,
+                Some(Some(status)) => status,
+                _ => return Err(format!("{self} does not answer in HTTP")),
+            };
+            match (status, &self.authorization) {
+                // Interim answers; after a 101 there would be no HTTP.
+                (100 | 102..=299, _) => {}
+                (407, None) => return Err(format!("{self} wants a user name and password (status 407)")),
+                (407, Some(_)) => {
+                    return Err(format!("{self} refused the user name and password (status 407)"));
+                }
+                _ => return Err(format!("{self} answered with status {status}")),
+            }
+            let Some(len) = head_len(answer) else { break };
+            read += len;
+            if status >= 200 {
+                return Ok(Some(read));
+            }
+        }
+        if received.len() > LONGEST_ANSWER {
+            return Err(format!("the answer of {self} is too long"));
+        }
         Ok(None)
     }
 }
-impl core::fmt::Display for Proxy {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str(&self.0)
+
+impl fmt::Display for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the proxy {}", authority(&self.host, self.port))
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxy").finish_non_exhaustive()
+    }
+}
+
+fn authority(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+/// The value of `Proxy-Authorization` for what stands before the `@` (RFC 7617).
+fn basic(userinfo: &str) -> Option<SecretString> {
+    let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
+    let mut plain = Vec::with_capacity(userinfo.len() + 1);
+    percent_decode(user, &mut plain);
+    let user_len = plain.len();
+    plain.push(b':');
+    percent_decode(password, &mut plain);
+    let plain = SecretBytes::new(plain);
+
+    let text = core::str::from_utf8(plain.expose()).ok()?;
+    // The first colon is where the user name ends.
+    if text.find(':') != Some(user_len) || text.contains(char::is_control) {
+        return None;
+    }
+    const SCHEME: &[u8] = b"Basic ";
+    let mut value = SecretBytes::zeroed(SCHEME.len() + base64::encoded_len(text.len(), true)?);
+    let (scheme, credentials) = value.expose_mut().split_at_mut_checked(SCHEME.len())?;
+    scheme.copy_from_slice(SCHEME);
+    STANDARD.encode_slice(text, credentials).ok()?;
+    SecretString::from_utf8(value).ok()
+}
+
+/// Appends no more than the length of `text`. A percent sign without two digits stands for itself.
+fn percent_decode(text: &str, out: &mut Vec<u8>) {
+    let mut bytes = text.as_bytes();
+    let digit = |b: u8| char::from(b).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    while let [first, rest @ ..] = bytes {
+        let escaped = match (first, rest) {
+            (b'%', [high, low, rest @ ..]) => digit(*high).zip(digit(*low)).map(|pair| (pair, rest)),
+            _ => None,
+        };
+        match escaped {
+            Some(((high, low), rest)) => {
+                out.push(high << 4 | low);
+                bytes = rest;
+            }
+            None => {
+                out.push(*first);
+                bytes = rest;
+            }
+        }
+    }
+}
+
+/// The status in `HTTP/1.1 200 OK` (RFC 9112, section 4).
+fn status(line: &[u8]) -> Option<u16> {
+    let (minor_version, rest) = line.trim_ascii_end().strip_prefix(b"HTTP/1.")?.split_first()?;
+    let (digits, reason) = rest.strip_prefix(b" ")?.split_at_checked(3)?;
+    if !minor_version.is_ascii_digit()
+        || !digits.iter().all(u8::is_ascii_digit)
+        || !matches!(reason, [] | [b' ', ..])
+    {
+        return None;
+    }
+    core::str::from_utf8(digits).ok()?.parse().ok().filter(|&status| status >= 100)
+}
+
+/// How long the head is that begins here, with the empty line that ends it.
+fn head_len(text: &[u8]) -> Option<usize> {
+    let mut line_start = 0;
+    for line_end in memchr_iter(b'\n', text) {
+        if matches!(text.get(line_start..line_end), Some(b"" | b"\r")) {
+            return Some(line_end + 1);
+        }
+        line_start = line_end + 1;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString as _;
+
+    use super::*;
+
+    /// A URL, and what it is read as: the name of the proxy, whether it is spoken to over TLS, and the credentials.
+    const GOOD: &[(&str, &str, bool, &str)] = &[
+        ("http://localhost", "localhost:80", false, ""),
+        ("https://localhost", "localhost:443", true, ""),
+        ("HTTPS://proxy.example:8443/", "proxy.example:8443", true, ""),
+        ("localhost:8080", "localhost:8080", false, ""),
+        ("localhost", "localhost:80", false, ""),
+        ("a:b@localhost:8080", "localhost:8080", false, "a:b"),
+        ("http://127.0.0.1:65535", "127.0.0.1:65535", false, ""),
+        ("http://[::1]:8080", "[::1]:8080", false, ""),
+        ("http://[::1]", "[::1]:80", false, ""),
+        ("[2001:db8::1]:1", "[2001:db8::1]:1", false, ""),
+        ("http://@localhost", "localhost:80", false, ""),
+        ("http://a@localhost", "localhost:80", false, "a:"),
+        ("http://:b@localhost", "localhost:80", false, ":b"),
+        ("http://a:b:c@localhost", "localhost:80", false, "a:b:c"),
+        ("http://a:b@c@localhost", "localhost:80", false, "a:b@c"),
+        ("http://a:p4ss%3Aw%40rd%2f+%25@localhost", "localhost:80", false, "a:p4ss:w@rd/+%"),
+        ("http://a%20b:%c3%A4@localhost", "localhost:80", false, "a b:ä"),
+        ("http://ä:%zz%4@localhost", "localhost:80", false, "ä:%zz%4"),
+    ];
+
+    #[test]
+    fn a_proxy_is_read_as_its_table_says() {
+        for (url, name, is_tls, credentials) in GOOD {
+            let Some(proxy) = Proxy::read(url) else { panic!("{url} was refused") };
+            assert_eq!((proxy.to_string(), proxy.is_tls), (format!("the proxy {name}"), *is_tls), "{url}");
+            let expected =
+                (!credentials.is_empty()).then(|| format!("Basic {}", STANDARD.encode(credentials)));
+            assert_eq!(proxy.authorization.as_ref().map(SecretString::expose), expected.as_deref(), "{url}");
+            assert_eq!(format!("{proxy:?}"), "Proxy { .. }");
+        }
+    }
+
+    fn proxy(url: &str) -> Proxy {
+        Proxy::read(url).unwrap_or_else(|| panic!("{url} was refused"))
+    }
+
+    #[test]
+    fn a_tunnel_is_asked_for_in_one_head() {
+        let ask = |proxy: Proxy, host| proxy.connect_request(host, 443, "device/1.0").expose().to_vec();
+        assert_eq!(
+            String::from_utf8_lossy(&ask(proxy("http://somebody:secret@localhost"), "a.example")),
+            "CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\nUser-Agent: device/1.0\r\n\
+             Proxy-Authorization: Basic c29tZWJvZHk6c2VjcmV0\r\n\r\n"
+        );
+        assert_eq!(
+            String::from_utf8_lossy(&ask(proxy("localhost"), "::1")),
+            "CONNECT [::1]:443 HTTP/1.1\r\nHost: [::1]:443\r\nUser-Agent: device/1.0\r\n\r\n"
+        );
+    }
+
+    /// An answer, how much of it is not yet of the tunnel, or what is said instead of a tunnel.
+    #[test]
+    fn only_a_whole_head_of_success_makes_a_tunnel() {
+        let known = proxy("http://a:b@localhost:8080");
+        let unknown = proxy("http://localhost:8080");
+        let tunnels = |answer: &str| [&known, &unknown].map(|proxy| proxy.connect_answer(answer.as_bytes()));
+        for answer in [
+            "HTTP/1.1 200 Connection established\r\n\r\n",
+            "HTTP/1.0 200\r\nContent-Length: 99\r\n\r\n",
+            "HTTP/1.1 299 ä\n\n",
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103\r\nA: b\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+        ] {
+            for len in 0..answer.len() {
+                if answer.is_char_boundary(len) {
+                    assert_eq!(tunnels(&answer[..len]), [Ok(None), Ok(None)], "{:?}", &answer[..len]);
+                }
+            }
+            for more in ["", "\x16\x03", "HTTP/1.1 407 No\r\n\r\n"] {
+                assert_eq!(
+                    tunnels(&format!("{answer}{more}")),
+                    [Ok(Some(answer.len())), Ok(Some(answer.len()))]
+                );
+            }
+        }
+        for (answer, with, without) in [
+            ("HTTP/1.1 403 p4ss\r\n", "answered with status 403", ""),
+            ("HTTP/1.1 101 Switching\r\n\r\n", "answered with status 101", ""),
+            ("HTTP/1.1 307 Go\r\nLocation: p4ss", "answered with status 307", ""),
+            ("HTTP/1.1 999\r\n", "answered with status 999", ""),
+            ("HTTP/1.1 100\r\n\r\nHTTP/1.1 502 p4ss\r\n", "answered with status 502", ""),
+            (
+                "HTTP/1.1 407 p4ss\r\n",
+                "refused the user name and password (status 407)",
+                "wants a user name and password (status 407)",
+            ),
+            ("2", "does not answer in HTTP", ""),
+            ("220 p4ss ESMTP\r\n", "does not answer in HTTP", ""),
+            ("\x05\x00", "does not answer in HTTP", ""),
+            ("\r\n", "does not answer in HTTP", ""),
+            ("HTTP/2 200\r\n", "does not answer in HTTP", ""),
+            ("HTTP/1.1 20\r\n", "does not answer in HTTP", ""),
+            ("HTTP/1.1 2000\r\n", "does not answer in HTTP", ""),
+            ("HTTP/1.1 020\r\n", "does not answer in HTTP", ""),
+            ("HTTP/1.1  200\r\n", "does not answer in HTTP", ""),
+            ("HTTP/1.1 +20\r\n", "does not answer in HTTP", ""),
+        ] {
+            let without = if without.is_empty() { with } else { without };
+            let said = [with, without].map(|text| Err(format!("the proxy localhost:8080 {text}")));
+            assert_eq!(tunnels(answer), said, "{answer:?}");
+        }
+        let endless = format!("HTTP/1.1 200 OK\r\n{}", "A: b\r\n".repeat(LONGEST_ANSWER / 6));
+        assert!(tunnels(&endless).iter().all(|it| it.as_ref().is_err_and(|e| e.contains("too long"))));
+        let interim = "HTTP/1.1 100\r\n\r\n".repeat(LONGEST_ANSWER / 16 + 1);
+        assert!(tunnels(&interim).iter().all(Result::is_err));
     }
 }

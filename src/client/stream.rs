@@ -69,9 +69,11 @@ impl Buffer {
 
     /// Takes bytes away at the front.
     pub(super) fn discard(&mut self, count: usize) {
-        let len = self.len;
-        self.filled_mut().copy_within(count.min(len).., 0);
-        self.len -= count.min(len);
+        let (len, count) = (self.len, count.min(self.len));
+        self.filled_mut().copy_within(count.., 0);
+        // What was decrypted in place is plain text.
+        self.filled_mut()[len - count..].fill(0);
+        self.len -= count;
     }
 
     /// Takes all bytes away, and wipes them.

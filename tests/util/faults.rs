@@ -24,6 +24,8 @@ pub struct Promise {
     pub connections: usize,
     /// The same for a confirmation.
     pub confirm_connections: usize,
+    /// None when a confirmation must succeed.
+    pub confirm_outcome: Option<Outcome>,
     /// Of a success that is not understood: what the error must keep.
     pub kept: Option<Kept>,
 }
@@ -36,27 +38,52 @@ pub struct Kept {
 }
 
 /// The request did not leave whole, and is not tried again.
-const NOT_SENT: Promise =
-    Promise { outcome: Some(Outcome::NotSent), exit: 3, connections: 1, confirm_connections: 1, kept: None };
+const NOT_SENT: Promise = Promise {
+    outcome: Some(Outcome::NotSent),
+    exit: 3,
+    connections: 1,
+    confirm_connections: 1,
+    confirm_outcome: Some(Outcome::NotSent),
+    kept: None,
+};
 /// The request did not leave whole, and is tried again.
 const NOT_SENT_AGAIN: Promise = Promise { connections: 3, confirm_connections: 3, ..NOT_SENT };
 /// Nobody is there to be connected with.
 const NOT_CONNECTED: Promise = Promise { connections: 0, confirm_connections: 0, ..NOT_SENT };
 const REFUSED: Promise =
-    Promise { outcome: Some(Outcome::Refused), exit: 4, connections: 1, confirm_connections: 1, kept: None };
+    Promise { outcome: Some(Outcome::Refused), confirm_outcome: Some(Outcome::Refused), exit: 4, ..NOT_SENT };
 /// A backup may have been made and is not tried again; a confirmation is.
-const UNKNOWN: Promise =
-    Promise { outcome: Some(Outcome::Unknown), exit: 5, connections: 1, confirm_connections: 3, kept: None };
+const UNKNOWN: Promise = Promise {
+    outcome: Some(Outcome::Unknown),
+    confirm_outcome: Some(Outcome::Unknown),
+    exit: 5,
+    confirm_connections: 3,
+    ..NOT_SENT
+};
 /// The same, but nothing is left of the time.
 const UNKNOWN_AT_THE_END: Promise = Promise { confirm_connections: 1, ..UNKNOWN };
-const SUCCESS: Promise =
-    Promise { outcome: None, exit: 0, connections: 1, confirm_connections: 1, kept: None };
+const SUCCESS: Promise = Promise { outcome: None, confirm_outcome: None, exit: 0, ..NOT_SENT };
 
-/// A success that is not understood; confirmations have nothing in them to understand.
+/// A success that holds no shares; it confirms if it is empty or JSON without an error.
 fn unreadable(kept: impl Into<Vec<u8>>) -> Promise {
+    let of = kept.into();
+    let confirms = of.trim_ascii().is_empty()
+        || serde_json::from_slice::<serde_json::Value>(&of).is_ok_and(|json| json.get("error").is_none());
+    Promise { confirm_outcome: (!confirms).then_some(Outcome::Unknown), ..not_http(of) }
+}
+
+/// A success that HTTP cannot be read from: everything behind the status line is kept.
+fn not_http(kept: impl Into<Vec<u8>>) -> Promise {
     let of = kept.into();
     Promise { kept: Some(Kept { least: of.len(), of }), confirm_connections: 1, ..UNKNOWN }
 }
+
+fn not_http_from(least: usize, of: impl Into<Vec<u8>>) -> Promise {
+    Promise { kept: Some(Kept { of: of.into(), least }), confirm_connections: 1, ..UNKNOWN }
+}
+
+/// The longest answer that a client takes by default.
+const MAX: usize = 1 << 20;
 
 fn unreadable_from(least: usize, of: impl Into<Vec<u8>>) -> Promise {
     Promise { kept: Some(Kept { of: of.into(), least }), confirm_connections: 1, ..UNKNOWN }
@@ -183,6 +210,12 @@ impl Table {
         })
     }
 
+    /// The same with an answer that says 200, of which everything behind the status line is kept.
+    fn not_http(&mut self, name: &str, behind_the_status: impl Into<String>) {
+        let behind = behind_the_status.into();
+        self.answer(name, not_http(&*behind), format!("HTTP/1.1 200 OK\r\n{behind}"));
+    }
+
     fn certificate(&mut self, name: &str, certificate: Certificate) {
         let config = certificates::server_config(certificate);
         self.add(name, NOT_SENT, Place::Served(Some(config), Arc::new(good)));
@@ -196,6 +229,10 @@ struct Pair<'t>(&'t mut [Fault]);
 impl Pair<'_> {
     fn lasts(self) {
         self.0.iter_mut().for_each(Fault::lasts);
+    }
+
+    fn large(self) {
+        self.0.iter_mut().for_each(|fault| fault.is_large = true);
     }
 }
 
@@ -252,6 +289,7 @@ pub fn all() -> Vec<Fault> {
     before_the_request(&mut table);
     certificates(&mut table);
     within_the_request(&mut table);
+    refused_within_the_request(&mut table);
     instead_of_an_answer(&mut table);
     heads(&mut table);
     bodies(&mut table);
@@ -350,6 +388,25 @@ fn within_the_request(t: &mut Table) {
     }
 }
 
+/// The service has its reasons not to read on.
+fn refused_within_the_request(t: &mut Table) {
+    for status in [400, 401, 408, 413, 429] {
+        let answer = answer_of(status, r#"{"id":"TOO_LARGE","message":"No more of it"}"#);
+        let closes = answer.clone();
+        t.both(&format!("status {status} within the request, then closed"), REFUSED, move |c| {
+            c.part_of_request(PART)?;
+            c.send(&closes)
+        })
+        .large();
+        t.both(&format!("status {status} within the request, then nothing"), REFUSED, move |c| {
+            c.part_of_request(PART)?;
+            c.send(&answer)?;
+            c.stall()
+        })
+        .large();
+    }
+}
+
 fn instead_of_an_answer(t: &mut Table) {
     t.both("closed after the request", UNKNOWN, |c| c.request().map(drop));
     t.tls("closed after the request, with notice", UNKNOWN, |c| {
@@ -373,11 +430,9 @@ fn instead_of_an_answer(t: &mut Table) {
         UNKNOWN,
         b"\0\0\x12\x04\0\0\0\0\0\0\x03\0\0\0\x80\0\x04\0\x01\0\0\0\x05\0\xff\xff\xff",
     );
-    t.answer(
-        "HTTP/3.0 in its status line",
-        UNKNOWN,
-        answer_of(200, "{}").replacen("HTTP/1.1", "HTTP/3.0", 1),
-    );
+    let whole = answer_of(200, "{}").replacen("HTTP/1.1", "HTTP/3.0", 1);
+    let behind = whole.split_once("\r\n").map(|(_, behind)| behind.to_string()).unwrap();
+    t.answer("HTTP/3.0 in its status line", not_http(behind), whole);
     t.answer("a status of two digits", UNKNOWN, "HTTP/1.1 20 OK\r\n\r\n");
     t.answer("a status below 100", UNKNOWN, "HTTP/1.1 099 OK\r\n\r\n");
     t.answer("not HTTP that repeats the key", UNKNOWN, format!("{KEY} {KEY}\r\n\r\n"));
@@ -405,12 +460,14 @@ fn heads(t: &mut Table) {
         c.drip(head.as_bytes(), DRIP)
     })
     .lasts();
-    t.both("an endless head of many headers", UNKNOWN, |c| {
+    let fields = "X-More: of the same\r\n";
+    t.both("an endless head of many headers", not_http_from(MAX / 2, fields.repeat(MAX / 20)), |c| {
         c.request()?;
         c.send("HTTP/1.1 200 OK\r\n")?;
         c.endless(b"X-More: of the same\r\n")
     });
-    t.both("an endless header", UNKNOWN, |c| {
+    let field = format!("X-Endless: {}", "x".repeat(MAX));
+    t.both("an endless header", not_http_from(MAX / 2, field), |c| {
         c.request()?;
         c.send("HTTP/1.1 200 OK\r\nX-Endless: ")?;
         c.endless(&[b'x'; 4096])
@@ -429,18 +486,36 @@ fn heads(t: &mut Table) {
         c.request()?;
         c.send("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\n")
     });
-    t.answer("a header without a colon", UNKNOWN, "HTTP/1.1 200 OK\r\nContent-Length\r\n\r\n{}");
-    t.answer("a length that is no number", UNKNOWN, "HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n{}");
-    t.answer("a length below zero", UNKNOWN, "HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\n{}");
-    t.answer(
-        "a length beyond all numbers",
-        UNKNOWN,
-        format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{{}}", "9".repeat(40)),
-    );
-    t.answer(
-        "two lengths that differ",
-        UNKNOWN,
-        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{} ",
+    let body = secrets::backup_response(0);
+    let len = body.len();
+    for (name, field) in [
+        ("a header without a colon", "Content-Length".into()),
+        ("a length that is no number", "Content-Length: many".into()),
+        ("a length below zero", "Content-Length: -2".into()),
+        ("a length with a sign", format!("Content-Length: +{len}")),
+        ("a length beyond all numbers", format!("Content-Length: {}", "9".repeat(40))),
+        ("two lengths that differ", format!("Content-Length: {len}\r\nContent-Length: 3")),
+        ("a space before the colon", format!("Content-Length : {len}")),
+        ("a control byte in a header", "X-Control: a\x01b".into()),
+        ("a header without a name", ": nameless".into()),
+        ("a head of more than 16 KB", format!("X-Padding: {}", "x".repeat(17_000))),
+        ("more than 128 headers", vec!["X-More: of the same"; 129].join("\r\n")),
+    ] {
+        t.not_http(name, format!("{field}\r\n\r\n{body}"));
+    }
+    for fold in ["\r\n ", "\r\n\t", "\n  "] {
+        let head =
+            format!("HTTP/1.1 200 OK\r\nX-Folded: a{fold}b{fold}c\r\nContent-Length:{fold}{len}\r\n\r\n");
+        t.answer(&format!("headers folded by {fold:?}"), SUCCESS, head + &body);
+    }
+    t.both(
+        "a wrong head and a body that follows later",
+        not_http(format!("Wrong\r\n\r\n{body}")),
+        move |c| {
+            c.request()?;
+            c.send("HTTP/1.1 200 OK\r\nWrong\r\n\r\n")?;
+            c.pieces(body.as_bytes().chunks(4000), Duration::from_millis(20))
+        },
     );
 }
 
@@ -463,17 +538,47 @@ fn bodies(t: &mut Table) {
         unreadable(half),
         format!("{in_chunks}{}3", chunked(half, 1000)),
     );
-    t.answer("cut before the last chunk", unreadable(&*body), format!("{in_chunks}{}", chunked(&body, 1000)));
-    t.answer(
-        "a chunk whose length is no number",
-        unreadable(half),
-        format!("{in_chunks}{}many\r\n{half}\r\n", chunked(half, 1000)),
-    );
-    t.answer(
-        "a chunk longer than it says",
-        unreadable(&body[..256]),
-        format!("{in_chunks}100\r\n{body}\r\n0\r\n\r\n"),
-    );
+    t.answer("cut before the last chunk", SUCCESS, format!("{in_chunks}{}", chunked(&body, 1000)));
+    t.answer("cut inside the last chunk", SUCCESS, format!("{in_chunks}{}0\r", chunked(&body, 1000)));
+    t.answer("cut behind the last chunk", SUCCESS, format!("{in_chunks}{}0\r\n", chunked(&body, 1000)));
+    t.answer("a chunk that is not closed", SUCCESS, format!("{in_chunks}{whole_len:x}\r\n{body}"));
+    let chunks = "Transfer-Encoding: chunked\r\n\r\n";
+    t.not_http("a chunk whose length is no number", {
+        format!("{chunks}{}many\r\n{half}\r\n", chunked(half, 1000))
+    });
+    t.not_http("a chunk longer than it says", format!("{chunks}100\r\n{body}\r\n0\r\n\r\n"));
+    t.not_http("a chunk's length without a carriage return", format!("{chunks}{whole_len:x}\n{body}\n0\n\n"));
+    for place in ["first", "later", "last"] {
+        let (mut at, chunks) = (0, chunked(&body, 5000) + "0\r\n\r\n");
+        let extended: String = chunks
+            .split_inclusive("\r\n")
+            .map(|line| {
+                let is_size =
+                    line.len() < 10 && line.trim().bytes().all(|b| b.is_ascii_hexdigit()) && line.len() > 2;
+                at += usize::from(is_size);
+                let is_here = is_size
+                    && match place {
+                        "first" => at == 1,
+                        "later" => at == 2,
+                        _ => line == "0\r\n",
+                    };
+                if is_here { line.replace("\r", ";a=0123456789abcdefg;b=\"c d\"\r") } else { line.into() }
+            })
+            .collect();
+        assert_ne!(extended, chunks);
+        t.answer(
+            &format!("a long extension of the {place} chunk"),
+            SUCCESS,
+            format!("{in_chunks}{extended}"),
+        );
+    }
+    for coding in ["gzip", "br", "x-unknown"] {
+        let bytes = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 1, 2, 3];
+        let head = format!("{head}Content-Encoding: {coding}\r\nContent-Length: {}\r\n\r\n", bytes.len());
+        t.answer(&format!("compressed by {coding}"), not_http(bytes), [head.as_bytes(), &bytes].concat());
+    }
+    let plain = format!("{head}Content-Encoding: identity\r\nContent-Length: {whole_len}\r\n\r\n{body}");
+    t.answer("not compressed, and said so", SUCCESS, plain);
     let bytes = with_length(whole_len) + half;
     t.both("reset in a body", unreadable_from(0, half), move |c| {
         c.will_reset();
@@ -521,19 +626,19 @@ fn bodies(t: &mut Table) {
         c.send(&start)?;
         c.endless(format!("1000\r\n{}\r\n", " ".repeat(4096)).as_bytes())
     });
+    let behind = format!("{}{}1;", in_chunks.split_once("\r\n").unwrap().1, chunked(half, 1000));
     let start = format!("{in_chunks}{}1;", chunked(half, 1000));
-    t.both("an endless chunk head", unreadable(half), move |c| {
+    t.both("an endless chunk head", not_http_from(MAX / 2, behind + &"x".repeat(MAX)), move |c| {
         c.request()?;
         c.send(&start)?;
         c.endless(&[b'x'; 4096])
     });
     let start = format!("{in_chunks}{}0\r\n", chunked(&body, 1000));
-    t.both("endless trailers", unreadable(&*body), move |c| {
+    t.both("endless trailers", SUCCESS, move |c| {
         c.request()?;
         c.send(&start)?;
         c.endless(b"X-More: of the same\r\n")
-    })
-    .lasts();
+    });
     let bytes = with_length(1 << 44) + half;
     t.both("terabytes announced, then silence", unreadable(half), move |c| {
         c.request()?;
@@ -566,7 +671,8 @@ fn bodies(t: &mut Table) {
 
 fn statuses(t: &mut Table) {
     for status in STATUSES {
-        let promise = if status < 500 { REFUSED } else { UNKNOWN };
+        // 408: the time was up while the service worked on it.
+        let promise = if status < 500 && status != 408 { REFUSED } else { UNKNOWN };
         let body = if status == 304 { "" } else { r#"{"id":"SOME_ID","message":"What it says"}"# };
         let name = format!("status {status}");
         let answer = answer_of(status, body);
@@ -716,6 +822,11 @@ fn successes(t: &mut Table) {
             c.drip(head, Duration::from_millis(1))?;
             c.pieces(rest.chunks(997), Duration::from_millis(1))
         });
+    }
+    for before in
+        ["\r\n", "\n\r\n", "HTTP/1.0 100 Continue\r\n\r\n", "\r\nHTTP/1.1 103 Early Hints\r\n\r\n\r\n"]
+    {
+        t.answer(&format!("after {before:?}"), SUCCESS, before.to_string() + &answer_of(200, &body));
     }
     for interim in ["100 Continue\n\n", "100 Continue\nDate: today\n\n"] {
         let answer = format!("HTTP/1.1 {interim}{}", answer_of(200, &body));

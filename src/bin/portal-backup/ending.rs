@@ -105,9 +105,9 @@ impl Ending {
 
 fn outcome_name(outcome: Outcome) -> &'static str {
     match outcome {
-        Outcome::NotSent => "NotSent",
-        Outcome::Refused => "Refused",
-        Outcome::Unknown => "Unknown",
+        Outcome::NotSent => "notSent",
+        Outcome::Refused => "refused",
+        Outcome::Unknown => "unknown",
     }
 }
 

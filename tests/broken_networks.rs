@@ -1,0 +1,267 @@
+//! A name with addresses of which some do not work, in a network of its own.
+//!
+//! The test binary starts itself again in new namespaces of network and mounts, with addresses that swallow packets and
+//! an `/etc/hosts` of its own. That takes root, or a system on which everybody may make user namespaces.
+#![cfg(all(feature = "client", feature = "ring", target_os = "linux"))]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
+
+mod util;
+
+use std::env;
+use std::fs;
+use std::io;
+use std::net::{IpAddr, TcpListener, ToSocketAddrs as _};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use portal_backup::{Client, Error, GenerateResponse};
+use util::certificates::{self, Certificate};
+use util::faults::answer_of;
+use util::secrets;
+use util::server::{Connection, Server};
+
+/// The name that the certificate is for.
+const NAME: &str = "other.example";
+
+/// What is sent to a neighbour that nobody is, is swallowed.
+const SETUP: &str = r#"
+set -eu
+mount --bind "$NETWORK_HOSTS" /etc/hosts
+ip link set lo up
+ip link add here type veth peer name there
+ip link set there up
+ip link set here up
+ip address add 198.51.100.1/24 dev here
+ip address add 198.51.100.2/24 dev here
+ip address add 2001:db8::1/64 dev here nodad
+# The resolver puts an address last that is on its way out.
+ip address add 2001:db8:9::1/64 dev here nodad preferred_lft 0
+for i in 1 2 3 4; do
+    ip neighbour add 2001:db8::d$i lladdr 02:00:00:00:00:0d dev here nud permanent
+    ip neighbour add 198.51.100.10$i lladdr 02:00:00:00:00:0d dev here nud permanent
+done
+# All of these are this machine, and nobody listens there.
+ip -6 route add local 2001:db8:5::/64 dev lo
+# The resolver, which asks for a way without TCP, would put an address last to which there is none at all.
+ip -6 route add 2001:db8:7::/64 dev here
+ip -6 rule add to 2001:db8:7::/64 ipproto tcp unreachable
+exec "$@"
+"#;
+
+const DEAD_6: [&str; 4] = ["2001:db8::d1", "2001:db8::d2", "2001:db8::d3", "2001:db8::d4"];
+const DEAD_4: &str = "198.51.100.101";
+const REFUSES_6: &str = "2001:db8:5::1";
+const REFUSES_4: &str = "198.51.100.2";
+const UNREACHABLE: &str = "2001:db8:7::1";
+const GOOD_4: &str = "198.51.100.1";
+const GOOD_6: &str = "2001:db8:9::1";
+
+/// What came of a whole job, and how long it took.
+struct Ran {
+    said: String,
+    took: Duration,
+}
+
+/// Does a job for a name with these addresses, in the order in which the operating system has them; `None` where there
+/// are no namespaces.
+fn job(addresses: &[&str], connect_timeout: Duration) -> Option<Ran> {
+    let ways: [&[&str]; 2] = [&["--net", "--mount"], &["--user", "--map-root-user", "--net", "--mount"]];
+    let works = |way: &&&[&str]| {
+        let tried = Command::new("unshare")
+            .args(**way)
+            .args(["ip", "link", "add", "try", "type", "veth"])
+            .stderr(Stdio::null())
+            .status();
+        tried.is_ok_and(|status| status.success())
+    };
+    let Some(way) = ways.iter().find(works) else {
+        println!("skipped: no network of its own can be had here");
+        return None;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let hosts = folder.path().join("hosts");
+    let lines: Vec<_> = addresses.iter().map(|address| format!("{address} {NAME}\n")).collect();
+    fs::write(&hosts, lines.concat()).unwrap();
+    let root = folder.path().join("root.pem");
+    fs::write(&root, certificates::root_pem()).unwrap();
+    let output = Command::new("unshare")
+        .args(*way)
+        .args(["sh", "-c", SETUP, "sh"])
+        .arg(env::current_exe().unwrap())
+        .args(["a_job_in_a_network_of_its_own", "--exact", "--ignored", "--nocapture"])
+        .env("NETWORK_HOSTS", &hosts)
+        .env("NETWORK_ADDRESSES", addresses.join(" "))
+        .env("NETWORK_LISTEN", addresses.iter().find(|it| [GOOD_4, GOOD_6].contains(it)).unwrap_or(&""))
+        .env("NETWORK_CONNECT_TIMEOUT", connect_timeout.as_millis().to_string())
+        .env("NETWORK_CURL_ROOT", &root)
+        .output()
+        .unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let said = stdout.lines().find_map(|line| line.split_once("SAYS "));
+    let Some((_, said)) = said.filter(|_| output.status.success()) else {
+        panic!("the child failed: {stdout} {}", String::from_utf8_lossy(&output.stderr));
+    };
+    println!("{} addresses: {said}", addresses.len());
+    let (millis, said) = said.split_once(" ms: ").unwrap();
+    Some(Ran { said: said.into(), took: Duration::from_millis(millis.parse().unwrap()) })
+}
+
+fn service(c: &mut Connection) -> io::Result<()> {
+    loop {
+        if c.request()?.starts_with(b"PATCH ") {
+            c.send("HTTP/1.1 204 No Content\r\n\r\n")?;
+        } else {
+            c.send(answer_of(200, &secrets::backup_response(c.number)))?;
+        }
+    }
+}
+
+fn whole_job(client: &Client) -> Result<(), Error> {
+    let shares = client.backup(&GenerateResponse::parse(secrets::generate_response()).unwrap())?;
+    client.confirm(&shares.store(|_| Ok::<(), io::Error>(())).unwrap())
+}
+
+fn threads() -> usize {
+    fs::read_dir("/proc/self/task").unwrap().count()
+}
+
+#[test]
+#[ignore = "the child of the other tests"]
+fn a_job_in_a_network_of_its_own() {
+    let (Ok(listen), Ok(millis)) = (env::var("NETWORK_LISTEN"), env::var("NETWORK_CONNECT_TIMEOUT")) else {
+        return;
+    };
+    let connect_timeout = Duration::from_millis(millis.parse().unwrap());
+    let tls = certificates::server_config(Certificate::OtherName);
+    let server = listen
+        .parse::<IpAddr>()
+        .ok()
+        .map(|ip| Server::listen(TcpListener::bind((ip, 0)).unwrap(), Some(tls), Arc::new(service)));
+    let found = (NAME, 0).to_socket_addrs().unwrap().map(|it| it.ip().to_string());
+    assert_eq!(found.collect::<Vec<_>>().join(" "), env::var("NETWORK_ADDRESSES").unwrap());
+    let port = server.as_ref().map_or(443, Server::port);
+    let url = format!("https://{NAME}:{port}");
+    let before = threads();
+
+    let start = Instant::now();
+    let client = util::builder(&url)
+        .timeout(Duration::from_secs(20))
+        .connect_timeout(connect_timeout)
+        .attempts(1)
+        .build()
+        .unwrap();
+    let result = whole_job(&client);
+    let took = start.elapsed();
+    drop(client);
+
+    // Whatever address is still waited for, it is given up when the time to connect is up.
+    let since = start + connect_timeout + Duration::from_secs(1);
+    while threads() > before && Instant::now() < since {
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert!(threads() <= before, "{} threads are left", threads() - before);
+
+    let said = match result {
+        Ok(()) => format!("done, curl took {} s for one call", curl(&url)),
+        Err(error) => format!("{:?}: {error}", error.outcome()),
+    };
+    println!("\nSAYS {} ms: {said}", took.as_millis());
+}
+
+/// How long curl takes for one call, since its users know it: up to three seconds.
+fn curl(url: &str) -> String {
+    let output = Command::new("curl")
+        .args([
+            "--silent",
+            "--max-time",
+            "3",
+            "--noproxy",
+            "*",
+            "--write-out",
+            "%{time_total}",
+            "--output",
+            "/dev/null",
+            "--cacert",
+        ])
+        .arg(env::var_os("NETWORK_CURL_ROOT").unwrap())
+        .arg(url)
+        .output();
+    output.map_or("an unknown number of".into(), |it| String::from_utf8_lossy(&it.stdout).into())
+}
+
+const TEN_SECONDS: Duration = Duration::from_secs(10);
+/// A quarter of a second for an address that is dead, and room for a busy machine.
+const PROMISED: Duration = Duration::from_millis(600);
+
+#[track_caller]
+fn assert_done_within(most: Duration, addresses: &[&str]) {
+    let Some(ran) = job(addresses, TEN_SECONDS / 5) else { return };
+    assert!(ran.said.starts_with("done"), "{addresses:?}: {}", ran.said);
+    assert!(ran.took < most, "{addresses:?}: {:?}", ran.took);
+}
+
+#[test]
+fn an_address_that_swallows_packets_costs_a_quarter_of_a_second() {
+    assert_done_within(PROMISED, &[DEAD_6[0], GOOD_4]);
+    assert_done_within(PROMISED, &[DEAD_4, GOOD_6]);
+    assert_done_within(PROMISED, &[DEAD_6[0], GOOD_6]);
+}
+
+#[test]
+fn families_alternate_so_that_one_that_is_dead_costs_no_more_than_one_address() {
+    assert_done_within(PROMISED, &[&DEAD_6[..], &[GOOD_4]].concat());
+}
+
+#[test]
+fn a_network_that_works_costs_nothing() {
+    assert_done_within(PROMISED / 3, &[GOOD_4]);
+    assert_done_within(PROMISED / 3, &[GOOD_4, GOOD_6]);
+    assert_done_within(PROMISED / 3, &[GOOD_4, DEAD_4]);
+}
+
+#[test]
+fn after_an_address_that_refuses_or_is_unreachable_the_next_is_tried_at_once() {
+    assert_done_within(PROMISED / 3, &[REFUSES_6, GOOD_4]);
+    assert_done_within(PROMISED / 3, &[UNREACHABLE, GOOD_4]);
+    assert_done_within(PROMISED / 3, &[REFUSES_6, UNREACHABLE, REFUSES_4, GOOD_6]);
+    // Behind one that is dead, too.
+    assert_done_within(PROMISED, &[DEAD_6[0], REFUSES_4, GOOD_6]);
+}
+
+#[test]
+fn a_name_with_very_many_addresses_is_no_problem() {
+    let refusing: Vec<_> = (1..200).map(|i| format!("2001:db8:5::{i:x}")).collect();
+    let all: Vec<_> = refusing.iter().map(String::as_str).chain([GOOD_6]).collect();
+    assert_done_within(PROMISED, &all);
+}
+
+#[test]
+fn when_all_addresses_are_dead_the_time_to_connect_is_the_end() {
+    for addresses in [&[DEAD_4][..], &[DEAD_6[0], DEAD_4], &[DEAD_6[0], DEAD_6[1], UNREACHABLE, DEAD_4]] {
+        let connect_timeout = TEN_SECONDS / 10;
+        let Some(ran) = job(addresses, connect_timeout) else { return };
+        assert!(
+            ran.said.starts_with(&format!("NotSent: {NAME}: no connection within the time")),
+            "{}",
+            ran.said
+        );
+        assert!(ran.took >= connect_timeout && ran.took < connect_timeout * 3 / 2, "{:?}", ran.took);
+    }
+}
+
+#[test]
+fn the_failure_that_tells_most_is_told() {
+    for (addresses, text) in [
+        (&[REFUSES_6][..], "refused"),
+        (&[UNREACHABLE, REFUSES_4], "refused"),
+        (&[REFUSES_6, UNREACHABLE], "refused"),
+        (&[REFUSES_6, DEAD_4], "refused"),
+        (&[DEAD_6[0], REFUSES_4], "refused"),
+        (&[UNREACHABLE], "unreachable"),
+    ] {
+        let Some(ran) = job(addresses, TEN_SECONDS / 10) else { return };
+        assert!(ran.said.starts_with("NotSent: ") && ran.said.contains(text), "{addresses:?}: {}", ran.said);
+    }
+}
