@@ -481,7 +481,12 @@ mod with_client {
         ),
         ("cut", "200 S\r\nContent-Length: 9<len>\r\n\r\n<shares>", false, "Unreadable"),
         ("silent in the body", "200 S\r\nContent-Length: 9<len>\r\n\r\n<shares>", true, "Unreadable"),
-        ("cut in a chunk", "200 S\r\nTransfer-Encoding: chunked\r\n\r\nfffff\r\n<shares>", false, "ok"),
+        (
+            "cut in a chunk",
+            "200 S\r\nTransfer-Encoding: chunked\r\n\r\nfffff\r\n<shares>",
+            false,
+            "ok",
+        ),
         (
             "not a chunk",
             "200 S\r\nTransfer-Encoding: chunked\r\n\r\n<chunks><shares>\r\n\r\n",

@@ -54,7 +54,9 @@ pub(crate) fn keep_shares(shares: &BackupShares, why: &str, to: &Destination, ca
             later(&made, Some(path), call)
         ),
         Err(why) => {
-            format!("{why}\nThe shares were made, not stored, not confirmed. Fix that, and run again.")
+            format!(
+                "{why}\nThe shares are lost, which does no harm: they are not confirmed. Fix that, and run again."
+            )
         }
     };
     Box::new(Ending {
