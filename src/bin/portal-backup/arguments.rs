@@ -20,7 +20,7 @@ usage: portal-backup [OPTIONS] <GENERATE_RESPONSE | ->   back up, store, confirm
 
   -o, --output FILE      a new file for the shares (mode 0600; not on Windows)
   --store-with COMMAND   or a shell command that reads them from its stdin; any
-                         failure in it counts, except behind if, ||, ! and &
+                         failure in it counts, except in if, &&, ||, ! and &
   --no-confirm           store only; confirm later
   --api-key-file FILE    the client API key; else $PORTAL_CLIENT_API_KEY
   --base-url URL, --client-api-url URL   other servers than Portal's
