@@ -22,9 +22,9 @@ pub enum Error {
     /// The network failed before there was an answer.
     #[cfg(feature = "client")]
     Transport(TransportError),
-    /// The service refused (status 3xx or 4xx).
+    /// The service refused (status 3xx or 4xx, except 408).
     Refused(MpcErrorResponse),
-    /// The service failed (status 5xx, or one that HTTP does not know); it may have acted.
+    /// The service failed (status 5xx or 408, or one that HTTP does not know); it may have acted.
     Failed(MpcErrorResponse),
     /// The service succeeded, but its answer could not be understood; the error keeps the answer.
     Unreadable(Unreadable),
@@ -81,6 +81,9 @@ impl fmt::Display for Error {
             Self::InvalidInput(e) => write!(f, "{e}; nothing was sent"),
             #[cfg(feature = "client")]
             Self::Transport(e) => e.fmt(f),
+            Self::Refused(e) if matches!(e.status(), 425 | 429) => {
+                write!(f, "the service refused: {e}; try again later")
+            }
             Self::Refused(e) => write!(f, "the service refused: {e}; read its message before you call again"),
             Self::Failed(e) => {
                 write!(f, "the service failed: {e}; it may have acted, and the call may be repeated")

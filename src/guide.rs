@@ -12,6 +12,9 @@ pub mod testing {}
 #[doc = include_str!("../docs/transport.md")]
 pub mod transport {}
 
+#[doc = include_str!("../docs/proxies.md")]
+pub mod proxies {}
+
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

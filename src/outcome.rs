@@ -1,8 +1,11 @@
 //! Whether the service can have acted.
 
+use serde::ser::{Serialize, Serializer};
+
 /// Whether the service can have acted on a call that failed.
 ///
-/// `Unknown` is the answer whenever it is not provably one of the others.
+/// `Unknown` is the answer whenever it is not provably one of the others. serde's `Serialize` writes `"notSent"`,
+/// `"refused"` or `"unknown"`, which is stable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// The request was not sent completely: the service cannot have acted. Call again when the cause is gone.
@@ -12,4 +15,15 @@ pub enum Outcome {
     /// The service may have acted. `backup` may be run again: it makes a new pair of shares, and the lost pair stays
     /// unused; `confirm` may be repeated as it is.
     Unknown,
+}
+
+impl Serialize for Outcome {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let name = match self {
+            Self::NotSent => "notSent",
+            Self::Refused => "refused",
+            Self::Unknown => "unknown",
+        };
+        serializer.serialize_unit_variant("Outcome", *self as u32, name)
+    }
 }

@@ -1,21 +1,25 @@
 //! Text from outside, made fit to show: bounded, without control characters, without a secret.
 
-use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::marker::PhantomData;
 
 /// Knows what a text from the network may not repeat: the key and the shares that were sent.
+///
+/// Who brings a transport of their own does not tell them, so there only what looks like a share is hidden.
 #[derive(Default)]
 pub(crate) struct Redactor<'a> {
+    #[cfg(feature = "client")]
     secrets: Vec<Secret<'a>>,
+    lifetime: PhantomData<&'a [u8]>,
 }
 
+#[cfg(feature = "client")]
 struct Secret<'a> {
     text: &'a [u8],
     /// So many bytes of it in a row are an echo.
     window: usize,
     /// The same in an id.
-    #[cfg(feature = "client")]
     id_window: usize,
 }
 
@@ -107,8 +111,10 @@ impl<'a> Redactor<'a> {
     fn hidden(&self, text: &[u8]) -> Vec<bool> {
         const SHORTEST_SUSPECT: usize = 64;
         let mut hidden = alloc::vec![false; text.len()];
+        #[cfg(feature = "client")]
         for secret in &self.secrets {
             // The secret may be megabytes long: it is walked over once.
+            use alloc::collections::BTreeSet;
             let pieces: BTreeSet<_> = text.windows(secret.window).collect();
             let echoed = secret.text.windows(secret.window).filter(|piece| pieces.contains(piece));
             let echoed: BTreeSet<_> = echoed.collect();

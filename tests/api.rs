@@ -137,7 +137,7 @@ fn the_wire_layer_has_these_signatures() {
     let _: fn(&Request<'_>) -> &'static str = |request| request.method();
     let _: fn(&Request<'_>) -> &'static str = |request| request.path();
     let _: fn(&Request<'_>) -> usize = |request| request.body_len();
-    let _: for<'a> fn(&'a Request<'_>) -> Body<'a> = |request| request.body();
+    let _: for<'t> fn(&Request<'t>) -> Body<'t> = |request| request.body();
     let _: fn(&mut Body<'_>, &mut [u8]) -> usize = |body, buffer| body.read(buffer);
     let _: fn(&Body<'_>) -> usize = |body| body.remaining();
     let _: fn(&Request<'_>) -> SecretBytes = |request| request.to_bytes();

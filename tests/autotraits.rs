@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
-use portal_backup::wire::{Failure, Request};
+use portal_backup::wire::{Body, Failure, Request};
 use portal_backup::{
     ApiKey, BackupShares, Error, GenerateResponse, InvalidInput, MpcErrorResponse, MpcShare, NotBase64,
     Outcome, SecretBytes, StoredShares, Unreadable,
@@ -76,12 +76,13 @@ macro_rules! secret_types {
 // There is one door to a secret, and its name says so.
 secret_types!(assert_not_impl: Display);
 secret_types!(assert_not_impl: serde::Serialize);
+secret_types!(assert_not_impl: serde::de::DeserializeOwned);
 secret_types!(assert_not_impl: AsRef<str>);
 secret_types!(assert_not_impl: AsRef<[u8]>);
 secret_types!(assert_not_impl: std::ops::Deref);
 secret_types!(assert_not_impl: PartialEq);
 assert_not_impl!(Clone: ApiKey, BackupShares, GenerateResponse<'static>, Request, SecretBytes, Unreadable);
-assert_not_impl!(serde::Serialize: MpcShare<'static>, Unreadable, Error, Failure);
+assert_not_impl!(serde::Serialize: Body<'static>, MpcShare<'static>, Unreadable, Error, Failure);
 assert_not_impl!(Display: MpcShare<'static>);
 #[cfg(feature = "client")]
 assert_not_impl!(Clone: ClientBuilder, FileSlot);
@@ -98,7 +99,9 @@ assert_not_impl!(From<BackupShares>: StoredShares);
 assert_not_impl!(From<&'static BackupShares>: StoredShares);
 assert_not_impl!(From<[&'static str; 2]>: StoredShares);
 assert_not_impl!(From<[String; 2]>: StoredShares);
-assert_not_impl!(serde::Deserialize<'static>: StoredShares);
+// Serialized, it may wait in a queue between storing and confirming.
+assert_impl!(serde::de::DeserializeOwned: StoredShares);
+assert_impl!(serde::Serialize: MpcErrorResponse, Outcome, StoredShares);
 assert_not_impl!(std::ops::Deref<Target = StoredShares>: BackupShares);
 assert_not_impl!(AsRef<StoredShares>: BackupShares);
 assert_not_impl!(std::borrow::Borrow<StoredShares>: BackupShares);

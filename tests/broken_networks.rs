@@ -9,7 +9,7 @@ mod util;
 
 use std::env;
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::net::{IpAddr, TcpListener, ToSocketAddrs as _};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -47,7 +47,7 @@ ip -6 route add local 2001:db8:5::/64 dev lo
 # The resolver, which asks for a way without TCP, would put an address last to which there is none at all.
 ip -6 route add 2001:db8:7::/64 dev here
 ip -6 rule add to 2001:db8:7::/64 ipproto tcp unreachable
-exec "$@"
+exec timeout 60 "$@"
 "#;
 
 const DEAD_6: [&str; 4] = ["2001:db8::d1", "2001:db8::d2", "2001:db8::d3", "2001:db8::d4"];
@@ -67,6 +67,10 @@ struct Ran {
 /// Does a job for a name with these addresses, in the order in which the operating system has them; `None` where there
 /// are no namespaces.
 fn job(addresses: &[&str], connect_timeout: Duration) -> Option<Ran> {
+    job_in(addresses, connect_timeout, &[])
+}
+
+fn job_in(addresses: &[&str], connect_timeout: Duration, environment: &[(&str, &str)]) -> Option<Ran> {
     let ways: [&[&str]; 2] = [&["--net", "--mount"], &["--user", "--map-root-user", "--net", "--mount"]];
     let works = |way: &&&[&str]| {
         let tried = Command::new("unshare")
@@ -91,6 +95,7 @@ fn job(addresses: &[&str], connect_timeout: Duration) -> Option<Ran> {
         .args(["sh", "-c", SETUP, "sh"])
         .arg(env::current_exe().unwrap())
         .args(["a_job_in_a_network_of_its_own", "--exact", "--ignored", "--nocapture"])
+        .envs(environment.iter().copied())
         .env("NETWORK_HOSTS", &hosts)
         .env("NETWORK_ADDRESSES", addresses.join(" "))
         .env("NETWORK_LISTEN", addresses.iter().find(|it| [GOOD_4, GOOD_6].contains(it)).unwrap_or(&""))
@@ -155,6 +160,9 @@ fn a_job_in_a_network_of_its_own() {
     let result = whole_job(&client);
     let took = start.elapsed();
     drop(client);
+    if env::var_os("NETWORK_LATE").is_some() {
+        assert_a_late_connection_is_closed(port, connect_timeout);
+    }
 
     // Whatever address is still waited for, it is given up when the time to connect is up.
     let since = start + connect_timeout + Duration::from_secs(1);
@@ -168,6 +176,18 @@ fn a_job_in_a_network_of_its_own() {
         Err(error) => format!("{:?}: {error}", error.outcome()),
     };
     println!("\nSAYS {} ms: {said}", took.as_millis());
+}
+
+/// An address that was dead comes to life, and the next packet of the connection that was given up arrives.
+fn assert_a_late_connection_is_closed(port: u16, connect_timeout: Duration) {
+    let late = TcpListener::bind((DEAD_6[0].parse::<IpAddr>().unwrap(), port));
+    assert!(late.is_err(), "it was alive");
+    let added = Command::new("ip").args(["address", "add", DEAD_6[0], "dev", "here", "nodad"]).status();
+    assert!(added.unwrap().success());
+    let late = TcpListener::bind((DEAD_6[0].parse::<IpAddr>().unwrap(), port)).unwrap();
+    let (mut connection, _) = late.accept().unwrap();
+    connection.set_read_timeout(Some(connect_timeout)).unwrap();
+    assert_eq!(connection.read(&mut [0]).unwrap(), 0, "it is open");
 }
 
 /// How long curl takes for one call, since its users know it: up to three seconds.
@@ -207,6 +227,12 @@ fn an_address_that_swallows_packets_costs_a_quarter_of_a_second() {
     assert_done_within(PROMISED, &[DEAD_6[0], GOOD_4]);
     assert_done_within(PROMISED, &[DEAD_4, GOOD_6]);
     assert_done_within(PROMISED, &[DEAD_6[0], GOOD_6]);
+}
+
+#[test]
+fn the_connection_that_comes_second_is_closed() {
+    let Some(ran) = job_in(&[DEAD_6[0], GOOD_4], TEN_SECONDS / 2, &[("NETWORK_LATE", "1")]) else { return };
+    assert!(ran.said.starts_with("done"), "{}", ran.said);
 }
 
 #[test]

@@ -199,7 +199,8 @@ fn roots_are_found_however_their_file_was_written() {
     let every_byte: Vec<u8> = (0..=255).collect();
     let one_line = |pem: &str| pem.trim().replace('\n', " ");
     for (what, pem) in [
-        ("a byte order mark", with(b"\xef\xbb\xbf", b"")),
+        ("a byte order mark", format!("\u{feff}{good}").into()),
+        ("byte order marks of joined files", format!("\u{feff}{stranger}\u{feff}{good}").into()),
         ("bytes that are no text around it", with(&[&every_byte[..], b"\n"].concat(), &every_byte)),
         (
             "bytes that are no text in between",

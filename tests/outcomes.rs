@@ -96,7 +96,7 @@ fn the_outcome_is_that_of_the_kind_of_error() {
             Ok(_) => "success",
             Err(Error::Transport(_)) if row.outcome() != Some(Outcome::Refused) => "transport",
             Err(Error::Refused(e)) if e.status() < 500 && e.status() >= 300 => "refused",
-            Err(Error::Failed(e)) if e.status() >= 500 || e.status() == 101 => "failed",
+            Err(Error::Failed(e)) if e.status() >= 500 || matches!(e.status(), 101 | 408) => "failed",
             Err(Error::Unreadable(e)) if (200..300).contains(&e.status()) => "unreadable",
             Err(other) => return Err(format!("this error cannot be: {other:?}")),
         };
@@ -182,7 +182,7 @@ fn one_line_of_advice(row: &Seen) -> Result<(), String> {
             "the request was not sent; check the address",
             "the request was not sent; check the clock",
         ],
-        Outcome::Refused => &["read its message before you call again"],
+        Outcome::Refused => &["read its message before you call again", "try again later"],
         Outcome::Unknown => &["the call may be repeated"],
     };
     if !advice.iter().any(|advice| line.contains(advice)) {

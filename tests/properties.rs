@@ -17,13 +17,17 @@ proptest! {
     #![proptest_config(cases(3000))]
 
     #[test]
-    fn any_text_comes_out_of_the_request_as_it_went_in(first in text(), second in text()) {
-        oracle::check_confirm_request([&first, &second]);
+    fn any_text_comes_out_of_the_request_as_it_went_in(
+        first in text(),
+        second in text(),
+        sizes in vec(0..300_usize, 0..20),
+    ) {
+        oracle::check_confirm_request([&first, &second], &sizes);
     }
 
     #[test]
-    fn any_generate_response_is_sent_verbatim(text in document()) {
-        oracle::check_generate_response(&text);
+    fn any_generate_response_is_sent_verbatim(text in document(), sizes in vec(0..300_usize, 0..20)) {
+        oracle::check_generate_response(&text, &sizes);
     }
 
     #[test]
@@ -37,7 +41,10 @@ proptest! {
     }
 
     #[test]
-    fn errors_of_any_shape_are_bounded_and_printable(body in near_error(), status in select(vec![302_u16, 400, 503])) {
+    fn errors_of_any_shape_are_bounded_and_printable(
+        body in near_error(),
+        status in select(vec![200_u16, 302, 400, 408, 503]),
+    ) {
         oracle::check_refusal(status, None, &body);
     }
 }
@@ -203,7 +210,10 @@ fn text() -> impl Strategy<Value = String> {
         2 => (0..0x20_u8).prop_map(char::from),
         2 => select(vec!['"', '\\', '/', '\u{7f}', '\u{2028}']),
     ];
-    vec(c, 0..40).prop_map(String::from_iter)
+    // Long ones as well: those are escaped in blocks.
+    let plain = prop_oneof![Just(String::new()), "[a-z\"]{0,200}"];
+    (plain.clone(), vec(c, 0..40), plain)
+        .prop_map(|(before, text, after)| before + &String::from_iter(text) + &after)
 }
 
 fn near_error() -> impl Strategy<Value = Vec<u8>> {
@@ -212,7 +222,10 @@ fn near_error() -> impl Strategy<Value = Vec<u8>> {
             3 => member("id", value.clone(), 1),
             3 => member("message", value.clone(), 1),
             1 => member("code", value.clone(), 1),
-            2 => member("error", value, 1),
+            2 => member("error", value.clone(), 1),
+            1 => member("errors", value.clone(), 1),
+            1 => select(vec!["errorCode", "error_description", "detail", "title"])
+                .prop_flat_map(move |name| member(name, value.clone(), 1)),
             1 => any_member(),
         ]
     };

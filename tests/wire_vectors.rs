@@ -11,6 +11,10 @@ use portal_backup::{ApiKey, BackupShares, Error, GenerateResponse, NotBase64, Ou
 const REAL: &str = include_str!("data/generate.json");
 const REAL_IDS: [&str; 2] = ["clu32l6c8008wuvz52jokyo3r", "clu32l9310087evz5u5v9k1ao"];
 
+/// By itself, so that the clock can be set.
+#[path = "../src/wire/retry_after.rs"]
+mod retry_after;
+
 mod documented {
     pub(super) const GENERATE_RESPONSE: &str = include_str!("data/documented/generate_response.json");
     pub(super) const BACKUP_REQUEST: &str = include_str!("data/documented/backup_request.json");
@@ -80,10 +84,9 @@ const NOT_WHOLE: &[(&str, &str, usize, usize)] = &[
     ("null", "it is not a JSON object", 1, 1),
     ("[]", "it is not a JSON object", 1, 1),
     ("\n  42", "it is not a JSON object", 2, 3),
-    (r#""{}""#, "it is not a JSON object", 1, 1),
-    ("\u{feff}{}", "it is not a JSON object", 1, 1),
+    (r#""text""#, "it is not a JSON object", 1, 1),
     ("\u{a0}{}", "it is not a JSON object", 1, 1),
-    ("<html>", "it is not a JSON object", 1, 1),
+    ("plain text", "it is not a JSON object", 1, 1),
     ("{", "it ends too early", 1, 2),
     ("{]", "it is not JSON", 1, 2),
     ("{1:2}", "it is not JSON", 1, 2),
@@ -179,11 +182,11 @@ const NOT_WHOLE: &[(&str, &str, usize, usize)] = &[
         24,
     ),
     (r#"{"SECP256K1":{"share":"a","id":"x\ud834\n"}}"#, "SECP256K1.id contains an unpaired surrogate", 1, 33),
-    // No escapes, and what may not stand in a string without one.
-    (r#"{"SECP256K1":{"share":"\x41","id":"b"}}"#, "SECP256K1.share is not JSON", 1, 24),
-    (r#"{"SECP256K1":{"share":"\u00g0","id":"b"}}"#, "SECP256K1.share is not JSON", 1, 24),
-    (r#"{"SECP256K1":{"share":"\u+041","id":"b"}}"#, "SECP256K1.share is not JSON", 1, 24),
-    (r#"{"SECP256K1":{"share":"\U0041","id":"b"}}"#, "SECP256K1.share is not JSON", 1, 24),
+    // No escapes: the column is that of the byte at which serde_json saw it.
+    (r#"{"SECP256K1":{"share":"\x41","id":"b"}}"#, "SECP256K1.share is not JSON", 1, 25),
+    (r#"{"SECP256K1":{"share":"\u00g0","id":"b"}}"#, "SECP256K1.share is not JSON", 1, 29),
+    (r#"{"SECP256K1":{"share":"\u+041","id":"b"}}"#, "SECP256K1.share is not JSON", 1, 29),
+    (r#"{"SECP256K1":{"share":"\U0041","id":"b"}}"#, "SECP256K1.share is not JSON", 1, 25),
     // Behind the end.
     (
         r#"{"SECP256K1":{"share":"a","id":"b"},"ED25519":{"share":"c","id":"d"}}}"#,
@@ -205,6 +208,72 @@ const NOT_WHOLE: &[(&str, &str, usize, usize)] = &[
     ),
     // Columns count bytes, from the last line feed.
     ("{\"é\":\r\n\"é\", x", "it is not JSON", 2, 7),
+];
+
+/// Texts that are something else that is known: what is said, and what to do.
+const SOMETHING_ELSE: &[(&str, &str, &str)] = &[
+    ("\u{feff}{}", "begins with a byte order mark", "leave that out"),
+    (
+        "\u{feff}{\"SECP256K1\":{\"share\":\"a\",\"id\":\"b\"},\"ED25519\":{\"share\":\"c\",\"id\":\"d\"}}",
+        "begins with a byte order mark",
+        "leave that out",
+    ),
+    // Requests of the API.
+    (documented::BACKUP_REQUEST, "is a saved request", "pass the text inside its `generateResponse` alone"),
+    (
+        r#"{"backupMethod":"x","b\u0061ckupResponse":"{}","generateResponse":"{}"}"#,
+        "is a saved request",
+        "pass the text inside its `generateResponse` alone",
+    ),
+    (
+        "POST /v1/backup HTTP/1.1\r\nHost: x\r\n\r\n{}",
+        "is a whole HTTP request",
+        "pass what is inside of its body",
+    ),
+    // Answers with their head, or something else around them.
+    ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}", "is a whole HTTP answer", "pass its body alone"),
+    ("\nHTTP/2 200\n\n{}", "is a whole HTTP answer", "pass its body alone"),
+    (
+        "content-type: application/json\n\n{}",
+        "has other lines before the JSON object",
+        "pass the object alone",
+    ),
+    ("<html>", "is a web page", "pass what the API answered"),
+    (" <!DOCTYPE html><p>", "is a web page", "pass what the API answered"),
+    // One level deeper, whatever it is called.
+    (
+        r#"{"data":{"SECP256K1":{"share":"a","id":"b"},"ED25519":{"share":"c","id":"d"}}}"#,
+        "has its shares one level deeper, as under `data`",
+        "pass that member's value alone",
+    ),
+    (
+        r#"{"id":"x","message":"m","result":{"ED25519":1,"SECP256K1":2}}"#,
+        "has its shares one level deeper, as under `data`",
+        "pass that member's value alone",
+    ),
+    (
+        r#"{"error":null,"body":"{\"SECP256K1\":{},\"ED25519\":{}}"}"#,
+        "has its shares one level deeper, as under `data`",
+        "pass that member's value alone",
+    ),
+    (r#"[{"SECP256K1":{}}]"#, "is a JSON array", "pass the object inside it"),
+    // Made a string once too often, or cut out of one.
+    (r#""{}""#, "is a JSON string with the JSON text inside", "decode that once more"),
+    (
+        r#" "{\"SECP256K1\":{\"share\":\"a\"}}" "#,
+        "is a JSON string with the JSON text inside",
+        "decode that once more",
+    ),
+    (
+        r#"{\"SECP256K1\":{\"share\":\"a\"}}"#,
+        "is a JSON string with the JSON text inside",
+        "decode that once more",
+    ),
+    ("'{\"SECP256K1\":{}}'", "is in quotes", "take them away"),
+    // Errors.
+    (documented::BACKUP_400, "is an error that the API answered", "read its message: it holds no shares"),
+    (documented::ERROR_GUIDE, "is an error that the API answered", "read its message: it holds no shares"),
+    (r#"{"errors":[]}"#, "is an error that the API answered", "read its message: it holds no shares"),
 ];
 
 /// Values that are JSON, as members that nobody asked for.
@@ -350,6 +419,9 @@ fn with_share(share: &str) -> BackupShares {
 fn whole_texts_are_accepted_by_all_three_parsers() {
     for &(text, expected) in WHOLE {
         GenerateResponse::parse(text).unwrap_or_else(|e| panic!("{text}: {e}"));
+        if expected[1] == expected[3] {
+            continue;
+        }
         let shares = BackupShares::parse(text).unwrap_or_else(|e| panic!("{text}: {e}"));
         assert_eq!(four(&shares), expected, "{text}");
         for status in [200, 201, 202, 204, 226, 299] {
@@ -387,6 +459,63 @@ fn mistakes_are_named_with_line_and_column_and_never_a_value() {
         let e = BackupShares::parse(text).expect_err(text);
         let expected = format!("backup shares: {what} (line {line}, column {column})");
         assert_eq!(e.to_string(), expected, "{text}");
+    }
+}
+
+#[test]
+fn what_is_often_passed_instead_is_told_by_name() {
+    for &(text, what, advice) in SOMETHING_ELSE {
+        let e = mistake_in_generate(text);
+        let (line, column) = e.position().unwrap();
+        assert_eq!(
+            e.to_string(),
+            format!("generate response: it {what}: {advice} (line {line}, column {column})"),
+            "{text}"
+        );
+        let e = BackupShares::parse(text).expect_err(text);
+        assert!(e.to_string().starts_with(&format!("backup shares: it {what}: {advice} (")), "{e}");
+        let e = unreadable(200, text.as_bytes());
+        assert!(e.to_string().contains(&format!("could not be read: it {what}")), "{e}");
+        assert_eq!(e.into_body(), text.as_bytes());
+    }
+    // Not when a curve is there: then what is missing from it says more.
+    let e = mistake_in_generate(r#"{"ED25519":{"share":"c","id":"d"},"data":{},"id":"x"}"#);
+    assert_eq!(e.to_string(), "generate response: SECP256K1 is missing (line 1, column 1)");
+}
+
+#[test]
+fn a_success_that_is_an_error_says_what_the_service_said() {
+    for (body, said) in [
+        (documented::BACKUP_400, "BAD_REQUEST, Can't parse the request body"),
+        (documented::ERROR_GUIDE, "OPERATION_IN_PROGRESS, Another operation is in progress"),
+        (r#"{"error":"no\u001b wallet"}"#, r"no\u{1b} wallet"),
+    ] {
+        let e = unreadable(200, body.as_bytes());
+        assert!(e.to_string().contains(&format!("it is an error that the API answered, {said}; ")), "{e}");
+        assert_eq!(e.expose_body(), body.as_bytes());
+    }
+    let long = format!(r#"{{"id":"A","message":"{} {}"}}"#, "x".repeat(100), "word ".repeat(100));
+    let e = unreadable(200, long.as_bytes());
+    assert!(e.to_string().contains("A, [redacted] word word") && e.to_string().len() < 600, "{e}");
+}
+
+#[test]
+fn a_backup_has_two_different_ids() {
+    for text in [
+        documented::GENERATE_RESPONSE,
+        r#"{"ED25519":{"share":"c","id":"shareId"},"SECP256K1":{"share":"a","id":"share\u0049d"}}"#,
+    ] {
+        GenerateResponse::parse(text).unwrap();
+        let e = BackupShares::parse(text).unwrap_err();
+        let column = text.find("ED25519").unwrap() + 1 + r#"ED25519":{"share":"c","id":""#.len();
+        assert!(
+            e.to_string().starts_with("backup shares: ED25519.id is the same as SECP256K1.id (line 1"),
+            "{e}"
+        );
+        assert!(e.position().unwrap().1 >= column);
+        let e = unreadable(200, text.as_bytes());
+        assert!(e.to_string().contains("could not be read: ED25519.id is the same as SECP256K1.id; "), "{e}");
+        assert_eq!(e.into_body(), text.as_bytes());
     }
 }
 
@@ -640,7 +769,7 @@ fn the_status_alone_decides_what_an_answer_is() {
                 assert!(made.is_ok() && confirmed.is_ok() && confirmed_empty.is_ok(), "{status}");
                 assert!(matches!(broken, Err(Failure::Unreadable(_))), "{status}");
             }
-            300..=499 => {
+            300..=407 | 409..=499 => {
                 assert!(matches!(made, Err(Failure::Refused(_))), "{status}");
                 assert!(matches!(broken, Err(Failure::Refused(_))), "{status}");
                 assert!(matches!(confirmed, Err(Failure::Refused(_))), "{status}");
@@ -659,11 +788,65 @@ fn the_status_alone_decides_what_an_answer_is() {
     }
 }
 
+/// Bodies of a 2xx that confirm.
+const CONFIRMED: &[&str] = &[
+    "",
+    " \r\n\t",
+    "\u{feff}",
+    "{}",
+    " {\"updated\":2} \n",
+    "\u{feff}{}",
+    "null",
+    "true",
+    "\"OK\"",
+    "[]",
+    "[{\"error\":1}]",
+    r#"{"id":"x","message":"done"}"#,
+    r#"{"error":null,"errors":[]}"#,
+    r#"{"error":false}"#,
+    r#"{"error":"","errors":{}}"#,
+    r#"{"data":{"error":"deeper"}}"#,
+    documented::BACKUP_200,
+];
+
+/// Bodies of a 2xx that do not: what is said.
+const NOT_CONFIRMED: &[(&[u8], &str)] = &[
+    (b"no", "it is not JSON"),
+    (b"\0", "it is not JSON"),
+    (b"OK", "it is not JSON"),
+    (b"{", "it is not JSON"),
+    (b"{}{}", "it is not JSON"),
+    (b"{\"a\":1", "it is not JSON"),
+    (b"<html><title>Log in</title></html>", "it is not JSON"),
+    (b"\xff", "it is not UTF-8"),
+    (b"\x1f\x8b\x08\0", "it is compressed, which was not asked for"),
+    (br#"{"error":{"id":"BAD_REQUEST","message":"m"}}"#, "it is an error, BAD_REQUEST, m"),
+    (br#"{"error":"no such pair"}"#, "it is an error, no such pair"),
+    (br#"{"err\u006fr":true}"#, "it is an error"),
+    (br#"{"errors":[{"message":"m"}]}"#, "it is an error, m"),
+    (br#"{"error":null,"errors":["a","b"]}"#, "it is an error, a; b"),
+];
+
 #[test]
-fn any_success_confirms_whatever_its_body_says() {
-    for body in ["", "{}", "no", "\0", r#"{"id":"BAD_REQUEST"}"#] {
-        for status in [200, 202, 204, 299] {
-            confirm::response(status, Some("soon"), body.into()).unwrap();
+fn a_success_confirms_unless_its_body_says_otherwise() {
+    for status in [200, 202, 204, 299] {
+        for body in CONFIRMED {
+            confirm::response(status, Some("soon"), (*body).into()).unwrap_or_else(|e| panic!("{body}: {e}"));
+        }
+        for (body, what) in NOT_CONFIRMED {
+            let Err(Failure::Unreadable(e)) = confirm::response(status, None, body.to_vec()) else {
+                panic!("{what}")
+            };
+            assert_eq!(e.outcome(), Outcome::Unknown);
+            let len = body.len();
+            assert_eq!(
+                e.to_string(),
+                format!(
+                    "the answer (status {status}, {len} bytes) could not be read: {what}; \
+                     the shares may be confirmed or not, and the call may be repeated"
+                )
+            );
+            assert_eq!(e.into_body(), *body);
         }
     }
 }
@@ -688,6 +871,18 @@ fn a_failure_becomes_the_error_of_the_same_name() {
         "the service refused: status 400, BAD_REQUEST, Can't parse the request body; \
          read its message before you call again"
     );
+    for status in [425, 429] {
+        let e = error(status, "slow down");
+        assert_eq!(e.outcome(), Outcome::Refused);
+        assert_eq!(
+            e.to_string(),
+            format!("the service refused: status {status}, slow down; try again later")
+        );
+    }
+    let e = Error::from(backup::response(429, Some("7"), Vec::new()).unwrap_err());
+    assert_eq!(e.to_string(), "the service refused: status 429, retry after 7 s; try again later");
+    let e = error(408, "");
+    assert!(matches!(e, Error::Failed(_)) && e.outcome() == Outcome::Unknown);
     let e = error(503, "");
     assert!(matches!(e, Error::Failed(_)) && e.outcome() == Outcome::Unknown);
     assert_eq!(
@@ -726,11 +921,44 @@ const REFUSALS: &[(&[u8], Option<&str>, Option<&str>)] = &[
     (br#"{"error":{"id":"A","code":"B"}}"#, Some("A"), None),
     (br#"{"code":320,"id":"A"}"#, Some("A"), None),
     (br#"{"error":"plain"}"#, None, Some("plain")),
+    // Under `error` beats what is beside it, which is about the request.
+    (br#"{"id":"req-1","message":"n","error":{"id":"A","message":"m"}}"#, Some("A"), Some("m")),
+    (br#"{"error":{"message":"m"},"id":"req-1"}"#, None, Some("m")),
+    (br#"{"error":{"message":"m"},"id":"req-1","code":"A"}"#, Some("A"), Some("m")),
+    (br#"{"message":"n","error":{"id":"A"}}"#, Some("A"), Some("n")),
+    (br#"{"error":{"error":"m"}}"#, None, Some("m")),
+    // A text under `error` says least, in any order.
+    (
+        br#"{"statusCode":401,"message":"Client API key expired","error":"Unauthorized"}"#,
+        None,
+        Some("Client API key expired"),
+    ),
+    (br#"{"error":"Unauthorized","message":"Client API key expired"}"#, None, Some("Client API key expired")),
+    (
+        br#"{"error":"Bad Request","message":["a must be set","b is no id"]}"#,
+        None,
+        Some("a must be set; b is no id"),
+    ),
+    (br#"{"error":"Bad Request","message":[1,"a",null]}"#, None, Some("a")),
+    (br#"{"error":"Bad Request","message":[]}"#, None, Some("Bad Request")),
+    (br#"{"error":"invalid_token","error_description":"It expired"}"#, None, Some("It expired")),
+    // RFC 9457.
+    (br#"{"type":"about:blank","title":"Forbidden","status":403,"detail":"m"}"#, None, Some("m")),
+    (br#"{"type":"about:blank","title":"Forbidden","status":403}"#, None, Some("Forbidden")),
+    // Lists.
+    (br#"{"errors":[{"code":"A","message":"m"},{"message":"n"}]}"#, Some("A"), Some("m")),
+    (br#"{"errors":[{"title":"t","detail":"m"}]}"#, None, Some("m")),
+    (br#"{"errors":["m","n"]}"#, None, Some("m; n")),
+    (br#"{"message":"m","errors":[{"message":"n"}]}"#, None, Some("m")),
+    (br#"{"errorCode":"A","message":"m"}"#, Some("A"), Some("m")),
+    (br#"{"errorCode":"B","code":"A"}"#, Some("A"), None),
+    // A byte order mark before it.
+    (b"\xef\xbb\xbf{\"id\":\"A\"}", Some("A"), None),
     (br#"{"error":null,"id":"A"}"#, Some("A"), None),
     (br#"{"error":{},"id":"A"}"#, Some("A"), None),
     (br#"{"status":400,"error":{"error":{"id":"deeper"},"id":"A"}}"#, Some("A"), None),
     // Members of another type say nothing.
-    (br#"{"id":1,"message":["m"]}"#, None, Some(r#"{"id":1,"message":["m"]}"#)),
+    (br#"{"id":1,"message":{"m":1}}"#, None, Some(r#"{"id":1,"message":{"m":1}}"#)),
     (br#"{"id":null,"message":"m"}"#, None, Some("m")),
     (br#"{"id":"","message":""}"#, None, Some(r#"{"id":"","message":""}"#)),
     (br#"{"id":"\ud800","message":"m"}"#, None, Some("m")),
@@ -745,11 +973,7 @@ const REFUSALS: &[(&[u8], Option<&str>, Option<&str>)] = &[
     (br#""text""#, None, Some(r#""text""#)),
     (br#"{"id":"A"} trailing"#, None, Some(r#"{"id":"A"} trailing"#)),
     (br#"{"id":"A""#, None, Some(r#"{"id":"A""#)),
-    (
-        b"<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n</html>\r\n",
-        None,
-        Some("<html> <head><title>502 Bad Gateway</title></head> </html>"),
-    ),
+    (b"<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n</html>\r\n", None, Some("502 Bad Gateway")),
     (b"\xff\xfenot \xc3 UTF-8\x80", None, Some("??not ? UTF-8?")),
     // White space is folded; what could move a cursor or turn a line round is escaped.
     (b"a\r\n\t b\n", None, Some("a b")),
@@ -766,7 +990,7 @@ const REFUSALS: &[(&[u8], Option<&str>, Option<&str>)] = &[
 fn refusals_tell_as_much_as_is_safe_to_show() {
     for &(body, id, message) in REFUSALS {
         let shown = String::from_utf8_lossy(body);
-        for status in [300, 400, 401, 429, 499] {
+        for status in [300, 400, 401, 407, 409, 429, 499] {
             let e = refused(status, None, body);
             assert_eq!((e.status(), e.id(), e.message()), (status, id, message), "{shown}");
             let display = [Some(format!("status {status}")), id.map(Into::into), message.map(Into::into)];
@@ -776,7 +1000,7 @@ fn refusals_tell_as_much_as_is_safe_to_show() {
                 "{shown}"
             );
         }
-        for status in [0, 100, 199, 500, 503, 599, 600, 999] {
+        for status in [0, 100, 199, 408, 500, 503, 599, 600, 999] {
             let Err(Failure::Failed(e)) = backup::response(status, None, body.into()) else {
                 panic!("{shown}")
             };
@@ -866,7 +1090,7 @@ fn what_looks_like_a_share_is_not_shown() {
 }
 
 #[test]
-fn retry_after_is_a_number_of_seconds() {
+fn retry_after_counts_in_seconds() {
     let cases: &[(Option<&str>, Option<u32>)] = &[
         (None, None),
         (Some("0"), Some(0)),
@@ -887,7 +1111,7 @@ fn retry_after_is_a_number_of_seconds() {
         (Some("0x10"), None),
         (Some("１"), None),
         (Some("soon"), None),
-        (Some("Wed, 21 Oct 2015 07:28:00 GMT"), None),
+        (Some("Wed, 21 Okt 2015 07:28:00 GMT"), None),
     ];
     for &(value, seconds) in cases {
         for status in [302, 429, 503] {
@@ -907,6 +1131,101 @@ fn retry_after_is_a_number_of_seconds() {
             assert_eq!(e.retry_after(), seconds.map(|s| Duration::from_secs(s.into())), "{value:?}");
         }
     }
+}
+
+/// The three forms of a date, beside `now` as 784111777 (1994-11-06 08:49:37), and what they come to.
+const DATES: &[(&str, Option<u32>)] = &[
+    ("Sun, 06 Nov 1994 08:49:37 GMT", Some(0)),
+    ("Sun, 06 Nov 1994 08:49:38 GMT", Some(1)),
+    (" Sun, 06 Nov 1994 08:50:37 GMT\t", Some(60)),
+    ("Sunday, 06-Nov-94 08:49:40 GMT", Some(3)),
+    ("Sun Nov  6 08:49:41 1994", Some(4)),
+    ("Sun Nov 16 08:49:37 1994", Some(864_000)),
+    // Past.
+    ("Sun, 06 Nov 1994 08:49:36 GMT", Some(0)),
+    ("Thu, 01 Jan 1970 00:00:00 GMT", Some(0)),
+    // Days that are counted wrongly without leap years, and a leap second.
+    ("Wed, 28 Feb 1996 08:49:37 GMT", Some(41_385_600)),
+    ("Thu, 29 Feb 1996 08:49:37 GMT", Some(41_472_000)),
+    ("Fri, 01 Mar 1996 08:49:37 GMT", Some(41_558_400)),
+    ("Tue, 01 Mar 2005 00:00:00 GMT", Some(325_523_423)),
+    ("Sat, 31 Dec 1994 23:59:60 GMT", Some(4_806_623)),
+    // Far away.
+    ("Fri, 31 Dec 9999 23:59:59 GMT", Some(u32::MAX)),
+    // Two digits: the century that is near.
+    ("Monday, 06-Nov-00 08:49:37 GMT", Some(189_388_800)),
+    // No dates.
+    ("Sun, 06 Nov 1994 08:49:37", None),
+    ("Sun, 06 Nov 1994 08:49:37 CET", None),
+    ("Sun, 06 Nov 1994 24:49:37 GMT", None),
+    ("Sun, 06 Nov 1994 08:60:37 GMT", None),
+    ("Sun, 06 Nov 1994 08:49 GMT", None),
+    ("Sun, 06 Nov 1994 8:49:37 GMT", None),
+    ("Sun, 06 Nov 1994 08:49:37:00 GMT", None),
+    ("Sun, 00 Nov 1994 08:49:37 GMT", None),
+    ("Sun, 32 Nov 1994 08:49:37 GMT", None),
+    ("Sun, 06 Nov 994 08:49:37 GMT", None),
+    ("Sun, 06 Nov 1969 08:49:37 GMT", None),
+    ("Sun, 06 nov 1994 08:49:37 GMT", None),
+    ("1994-11-06T08:49:37Z", None),
+    ("a b c d e f g h", None),
+];
+
+#[test]
+fn retry_after_may_be_a_date() {
+    for &(value, seconds) in DATES {
+        assert_eq!(retry_after::seconds(value, Some(784_111_777)), seconds, "{value}");
+        assert_eq!(retry_after::seconds(value, None), None, "without a clock: {value}");
+    }
+    // With the clock of this machine.
+    let (Failure::Refused(e) | Failure::Failed(e)) =
+        backup::response(429, Some("Fri, 31 Dec 9999 23:59:59 GMT"), Vec::new()).unwrap_err()
+    else {
+        panic!("not refused")
+    };
+    let expected = cfg!(feature = "client").then(|| Duration::from_secs(u32::MAX.into()));
+    assert_eq!(e.retry_after(), expected);
+}
+
+// What is no secret, for logs and queues
+
+#[test]
+fn what_is_no_secret_is_serialized_in_a_stable_form() {
+    fn json(value: &impl serde::Serialize) -> String {
+        serde_json::to_string(value).unwrap()
+    }
+    assert_eq!(
+        [Outcome::NotSent, Outcome::Refused, Outcome::Unknown].map(|outcome| json(&outcome)),
+        [r#""notSent""#, r#""refused""#, r#""unknown""#]
+    );
+    let e = refused(429, Some("7"), br#"{"id":"A","message":"\"m\""}"#);
+    assert_eq!(json(&e), r#"{"status":429,"id":"A","message":"\"m\"","retryAfter":7}"#);
+    assert_eq!(json(&refused(401, None, b"no key")), r#"{"status":401,"message":"no key"}"#);
+    assert_eq!(json(&refused(400, None, b"{}")), r#"{"status":400}"#);
+
+    let stored = StoredShares::from_share_pair_ids(["\"a", "b"]).unwrap();
+    let text = json(&stored);
+    assert_eq!(text, r#"{"backupSharePairIds":["\"a","b"]}"#);
+    let read = |text: &str| serde_json::from_str::<StoredShares>(text);
+    assert_eq!(read(&text).unwrap(), stored);
+    assert_eq!(read(r#"{"x":[1],"backupSharePairIds":["\"a","b"],"status":"STORED"}"#).unwrap(), stored);
+    // A format without names.
+    assert_eq!(read(r#"[["\"a","b"]]"#).unwrap(), stored);
+    for wrong in [
+        "{}",
+        "[]",
+        "null",
+        r#"{"backupSharePairIds":["a"]}"#,
+        r#"{"backupSharePairIds":["a","b","c"]}"#,
+        r#"{"backupSharePairIds":["a",1]}"#,
+        r#"{"backupSharePairIds":["a","a"]}"#,
+        r#"{"backupSharePairIds":["a",""]}"#,
+        r#"{"backupSharePairIds":["a","b"],"backupSharePairIds":["a","b"]}"#,
+    ] {
+        assert!(read(wrong).is_err(), "{wrong}");
+    }
+    let e = read(r#"{"backupSharePairIds":["a","a"]}"#).unwrap_err();
+    assert!(e.to_string().starts_with("both share pair ids are the same"), "{e}");
 }
 
 // Shares

@@ -19,7 +19,7 @@ pub(super) struct Answer {
     pub(super) coding: Option<String>,
     /// Whether the head says how long the body is.
     pub(super) is_announced: bool,
-    /// Where the body is: in one piece, or chunk by chunk; nowhere as long as the head is not whole.
+    /// Where the body is: in one piece, or chunk by chunk. As long as nobody can tell, everything behind the status line.
     pub(super) body: Vec<Range<usize>>,
     pub(super) end: End,
 }
@@ -31,6 +31,8 @@ pub(super) enum End {
     Whole,
     /// Before it.
     Open,
+    /// In its head.
+    InHead,
     /// They are not HTTP: this is wrong.
     Odd(&'static str),
 }
@@ -53,10 +55,14 @@ pub(super) fn read(received: &[u8]) -> Option<Answer> {
     } else {
         End::Odd("its version is not HTTP/1")
     };
-    if matches!(answer.end, End::Odd(_)) {
-        // What is wrong may well be where the body begins: everything is kept.
+    if matches!(answer.end, End::Odd(_) | End::InHead) {
+        // Of a success everything is kept, of an error only what may be its message.
+        let start = match status {
+            200..=299 => first_field,
+            _ => end_of_head(received).unwrap_or(received.len()),
+        };
         answer.body.clear();
-        answer.body.push(first_field..received.len());
+        answer.body.push(start..received.len());
     }
     Some(answer)
 }
@@ -67,11 +73,8 @@ impl Answer {
         let (mut fields, mut length, mut is_chunked) = (0, None, false);
         loop {
             let Some((field, next)) = line(received, at) else {
-                return if received.len() - head > MAX_HEAD {
-                    End::Odd("its head is too long")
-                } else {
-                    End::Open
-                };
+                let is_long = received.len() - head > MAX_HEAD;
+                return if is_long { End::Odd("its head is too long") } else { End::InHead };
             };
             at = next;
             if field.is_empty() {
@@ -191,6 +194,13 @@ fn line(received: &[u8], at: usize) -> Option<(&[u8], usize)> {
 
 fn is_token(b: u8) -> bool {
     b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)
+}
+
+/// Whether more bytes may make a status line of what arrived.
+pub(super) fn may_become_one(received: &[u8]) -> bool {
+    let mark = b"HTTP/";
+    let is_marked = mark.starts_with(received) || received.starts_with(mark);
+    is_marked && received.len() < MAX_HEAD && memchr(b'\n', received).is_none()
 }
 
 /// Where the empty line behind a head ends.

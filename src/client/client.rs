@@ -93,7 +93,7 @@ impl Client {
         let sent = generate.shares();
         let mut redactor = Redactor::of_key(self.key.key.expose());
         for share in &sent {
-            redactor.add_share(share.expose_share().as_bytes());
+            redactor.add_share(share.expose().as_bytes());
         }
         let request = wire::backup::request(generate);
         let task =

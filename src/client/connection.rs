@@ -24,7 +24,6 @@ struct State {
     until: Instant,
     /// How many bytes an answer may have, its head and chunks included.
     most: usize,
-    is_cut_while_sending: bool,
     unfinished: Option<Unfinished>,
 }
 
@@ -38,7 +37,7 @@ pub(super) struct Unfinished {
 impl Course {
     pub(super) fn new() -> Self {
         let until = Instant::now();
-        Self(Mutex::new(State { until, most: 0, is_cut_while_sending: false, unfinished: None }))
+        Self(Mutex::new(State { until, most: 0, unfinished: None }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -48,7 +47,7 @@ impl Course {
 
     /// A request begins; its answer has to be there in time.
     pub(super) fn begin(&self, until: Instant, most: usize) {
-        *self.state() = State { until, most, is_cut_while_sending: false, unfinished: None };
+        *self.state() = State { until, most, unfinished: None };
     }
 
     /// From here on, it has to be there by then at the latest.
@@ -59,11 +58,6 @@ impl Course {
 
     pub(super) fn until(&self) -> Instant {
         self.state().until
-    }
-
-    /// Whether the connection failed before the whole request was out.
-    pub(super) fn is_cut_while_sending(&self) -> bool {
-        self.state().is_cut_while_sending
     }
 
     pub(super) fn take_unfinished(&self) -> Option<Unfinished> {
@@ -81,8 +75,6 @@ pub(super) struct Connection {
     /// The request, as far as it was not sent.
     output: SecretBytes,
     held: usize,
-    /// Why its end cannot be sent.
-    unsent: Option<io::Error>,
     /// The answer from its first byte, and how much of it ureq has taken.
     received: Buffer,
     taken: usize,
@@ -105,31 +97,21 @@ impl Connection {
             phase: Phase::Idle,
             output: SecretBytes::zeroed(RECORD),
             held: 0,
-            unsent: None,
             received: Buffer::with_capacity(RECORD + MAX_HEAD / 4),
             taken: 0,
             has_progressed: false,
         }
     }
 
-    /// Sends what is held. Where that fails, an answer may tell why: the failure is told if there is none.
+    /// Sends what is held, and wipes it.
     fn flush(&mut self) -> io::Result<()> {
         let (held, until) = (core::mem::take(&mut self.held), self.course.until());
-        let result = match (&mut self.stream, &self.unsent) {
-            (Some(stream), None) => stream.write(&self.output.expose()[..held], until),
-            _ => Ok(()),
+        let result = match &mut self.stream {
+            Some(stream) => stream.write(&self.output.expose()[..held], until),
+            None => Err(ErrorKind::NotConnected.into()),
         };
         self.output.expose_mut()[..held].fill(0);
-        match result {
-            // Something arrived that nobody asked for.
-            Err(e) if e.kind() == ErrorKind::InvalidData => return Err(e),
-            Err(e) => {
-                self.unsent = Some(e);
-                self.course.state().is_cut_while_sending = true;
-            }
-            Ok(()) => {}
-        }
-        Ok(())
+        result
     }
 
     /// Receives more of the answer, its head in one piece; false at the end.
@@ -144,14 +126,8 @@ impl Connection {
                 return Err(io::Error::new(ErrorKind::InvalidData, "the answer is not HTTP"));
             }
             let Some(stream) = &mut self.stream else { return Err(ErrorKind::NotConnected.into()) };
-            let read = stream.read(&mut self.received, until);
-            match (read, &self.received.filled().is_empty()) {
-                (Ok(0) | Err(_), true) if self.unsent.is_some() => {
-                    return Err(self.unsent.take().unwrap_or_else(|| ErrorKind::BrokenPipe.into()));
-                }
-                (Ok(0), _) => return Ok(false),
-                (Ok(_), _) => {}
-                (Err(e), _) => return Err(e),
+            if stream.read(&mut self.received, until)? == 0 {
+                return Ok(false);
             }
             if self.taken > 0 {
                 return Ok(true);
@@ -170,11 +146,12 @@ impl Connection {
 
     /// Whether ureq waits for more of an answer that is whole, or that is not HTTP.
     fn is_stuck(&self) -> bool {
-        answer::read(self.received.filled()).is_some_and(|answer| answer.end != End::Open)
+        answer::read(self.received.filled())
+            .is_some_and(|answer| matches!(answer.end, End::Whole | End::Odd(_)))
     }
 
     fn is_all_taken(&self) -> bool {
-        self.held == 0 && self.unsent.is_none() && self.taken == self.received.filled().len()
+        self.held == 0 && self.taken == self.received.filled().len()
     }
 }
 

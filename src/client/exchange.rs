@@ -12,7 +12,7 @@ use rustls::CertificateError;
 use ureq::http::{self, HeaderValue, Uri, header};
 use ureq::{Agent, Body, SendBody};
 
-use super::answer::{self, Answer, End};
+use super::answer::{self, Answer, End, MAX_HEAD, before_the_answer, end_of_head, may_become_one, unfold};
 use super::connect::{Cause, Connect, NoLookup, Route, Unconnected};
 use super::connection::{Course, Unfinished};
 use super::dial::DialError;
@@ -45,7 +45,7 @@ impl Line {
             .user_agent(&route.user_agent)
             .accept(wire::CONTENT_TYPE)
             .accept_encoding("identity")
-            .max_response_header_size(answer::MAX_HEAD)
+            .max_response_header_size(MAX_HEAD)
             .max_idle_age(keep_alive)
             .max_idle_connections(2)
             .max_idle_connections_per_host(usize::from(!keep_alive.is_zero()))
@@ -115,7 +115,7 @@ pub(super) fn exchange(
     let received = send(&line.agent, call, &mut body).and_then(|response| receive(response, call, course));
     // ureq's errors do not tell a request that never left from one whose answer was lost. The body does: as long as
     // some of it was not even asked for, the service cannot have the whole request.
-    let is_sent = body.0.remaining() == 0 && !course.is_cut_while_sending();
+    let is_sent = body.0.remaining() == 0;
     let unfinished = course.take_unfinished();
     match received {
         Ok(reply) => Ok(Reply { is_sent, ..reply }),
@@ -201,47 +201,61 @@ fn receive(
     Ok(reply)
 }
 
-/// How long a body of this status may be; one that changes nothing is not waited for.
-fn limit(status: u16, call: &Call<'_>, course: &Course) -> usize {
-    let is_success = matches!(status, 200..=299);
-    if !is_success || !call.wants_body {
-        course.hurry(Instant::now() + PATIENCE);
-    }
-    if is_success { call.max_response_bytes } else { wire::MAX_ERROR_BODY }
+const fn is_success(status: u16) -> bool {
+    matches!(status, 200..=299)
 }
 
-/// Reads what ureq did not take: an answer that is not HTTP to the letter, or that was cut. `None` if there is none.
+/// How long a body of this status may be; one that changes nothing is not waited for.
+fn limit(status: u16, call: &Call<'_>, course: &Course) -> usize {
+    if !is_success(status) || !call.wants_body {
+        course.hurry(Instant::now() + PATIENCE);
+    }
+    if is_success(status) { call.max_response_bytes } else { wire::MAX_ERROR_BODY }
+}
+
+/// Reads what ureq did not take: an answer that came before the whole request was sent, that is not HTTP to the letter,
+/// or that was cut. `None` if there is none.
 fn finish(unfinished: Unfinished, e: &ureq::Error, call: &Call<'_>, course: &Course) -> Option<Reply> {
     let Unfinished { mut received, mut stream } = unfinished;
-    let first = answer::read(received.filled())?;
-    let is_success = matches!(first.status, 200..=299);
-    let max = limit(first.status, call, course);
     let mut end = match e {
         ureq::Error::Io(e) if e.kind() == ErrorKind::TimedOut => "the time was up",
         _ => "the connection broke",
     };
     let answer = loop {
-        let answer = answer::read(received.filled())?;
-        let until = match answer.end {
-            End::Whole => break answer,
-            End::Odd(_) if !is_success => break answer,
-            End::Odd(_) => course.until().min(Instant::now() + PATIENCE),
-            End::Open => course.until(),
+        received.discard(before_the_answer(received.filled()));
+        if let Some(end) = end_of_head(received.filled()) {
+            unfold(&mut received.filled_mut()[..end]);
+        }
+        let answer = answer::read(received.filled());
+        let (max, until) = match &answer {
+            None if may_become_one(received.filled()) => (0, course.until()),
+            None => return None,
+            Some(Answer { status, end, .. }) => {
+                let max = limit(*status, call, course);
+                match end {
+                    End::Open | End::InHead => (max, course.until()),
+                    End::Odd(_) if is_success(*status) => {
+                        (max, course.until().min(Instant::now() + PATIENCE))
+                    }
+                    End::Whole | End::Odd(_) => break answer?,
+                }
+            }
         };
         if received.filled().len() > max.saturating_add(AROUND_THE_BODY) {
-            break answer;
+            break answer?;
         }
         match stream.read(&mut received, until) {
             Ok(1..) => {}
             Err(e) if e.kind() == ErrorKind::TimedOut => {
                 end = "the time was up";
-                break answer;
+                break answer?;
             }
-            _ => break answer,
+            _ => break answer?,
         }
     };
-    if answer.end == End::Open && answer.body.is_empty() && is_success {
-        // Cut in its head, or before its first chunk.
+    let max = limit(answer.status, call, course);
+    let is_kept = call.wants_body && answer.body(received.filled()).any(|piece| !piece.is_empty());
+    if answer.end == End::InHead && is_success(answer.status) && !is_kept {
         return None;
     }
     Some(reply(&answer, received.filled(), max, end))
@@ -258,6 +272,7 @@ fn reply(answer: &Answer, received: &[u8], max: usize, end: &'static str) -> Rep
     }
     let cut = match answer.end {
         End::Odd(what) => Some(Cut::NotHttp(what)),
+        End::InHead => Some(Cut::NotHttp("its head is not whole")),
         _ if len > max => Some(Cut::TooLong(max)),
         End::Whole => None,
         End::Open => Some(Cut::Short { why: end, after: len, is_announced: answer.is_announced }),

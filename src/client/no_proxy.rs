@@ -88,8 +88,7 @@ impl Hosts {
         let name = text.strip_prefix('*').filter(|rest| rest.starts_with('.')).unwrap_or(text);
         let name = name.strip_prefix('.').unwrap_or(name);
         let name = name.strip_suffix('.').unwrap_or(name);
-        // Not to be taken for everything.
-        if name.is_empty() || name.contains(['*', '/', ':', '[', ']']) {
+        if name.contains(['*', '/', ':', '[', ']']) {
             return None;
         }
         Some(Self::Domain(name.to_ascii_lowercase()))
@@ -110,7 +109,10 @@ fn have_in_common(one: IpAddr, other: IpAddr, bits: u8) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::panic)]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::NoProxy;
 
     /// `NO_PROXY`, then hosts that are asked directly, then hosts that are asked for through the proxy.
@@ -198,5 +200,27 @@ mod tests {
                 assert_eq!(found, expected, "NO_PROXY={text:?} for {host_and_port}");
             }
         }
+    }
+
+    #[test]
+    fn no_proxy_is_read_as_the_table_of_the_documentation_says() {
+        let text = include_str!("../../docs/proxies.md");
+        let (_, table) = text.split_once("## Which hosts").unwrap_or_default();
+        let mut rows = 0;
+        let lines = table.lines().skip_while(|line| !line.starts_with("|---")).skip(1);
+        for line in lines.take_while(|line| line.starts_with('|')) {
+            let cells: Vec<_> = line.split('|').map(str::trim).collect();
+            let [_, entries, host, expected, ..] = cells.as_slice() else { panic!("{line}") };
+            let (host, port) = host.split_once(", port ").unwrap_or((host, "443"));
+            let host = match host {
+                "any" | "a name" => "a.name.example",
+                quoted => quoted.trim_matches('`'),
+            };
+            let is_direct =
+                NoProxy::parse(entries.trim_matches('`')).covers(host, port.parse().unwrap_or_default());
+            assert_eq!(if is_direct { "direct" } else { "through" }, *expected, "{line}");
+            rows += 1;
+        }
+        assert_eq!(rows, 29);
     }
 }

@@ -247,6 +247,7 @@ fn head_len(text: &[u8]) -> Option<usize> {
 }
 
 #[cfg(test)]
+#[allow(clippy::panic)]
 mod tests {
     use alloc::string::ToString as _;
 

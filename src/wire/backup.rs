@@ -6,10 +6,13 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::confirm::StoredShares;
-use super::json::Escaped;
-use super::mpc_share::{Mistake, MpcShare, SharePair};
-use super::scanner::line_and_column;
-use super::{Failure, Request, Unreadable, is_success, refusal};
+use super::error_body::{Said, not_text};
+use super::failure::{Failure, Unreadable, is_success};
+#[cfg(feature = "client")]
+use super::json::{self, Unescaped};
+use super::mpc_share::MpcShare;
+use super::request::Request;
+use super::share_pair::{Mistake, SharePair};
 use crate::invalid_input::InvalidInput;
 use crate::redact::Redactor;
 use crate::secret::{SecretBytes, SecretString};
@@ -25,12 +28,12 @@ pub const MAX_GENERATE_RESPONSE: usize = 4 << 20;
 /// The text that `generate` returned, checked but not changed: it is sent verbatim.
 ///
 /// Borrows the text; wiping that is its owner's.
-pub struct GenerateResponse<'a> {
-    text: &'a str,
+pub struct GenerateResponse<'t> {
+    text: &'t str,
     shares: SharePair,
 }
 
-impl<'a> GenerateResponse<'a> {
+impl<'t> GenerateResponse<'t> {
     /// Checks that `text` is one JSON object with `SECP256K1` and `ED25519`, each with a `share` and an `id` that are
     /// not empty.
     ///
@@ -51,20 +54,23 @@ impl<'a> GenerateResponse<'a> {
     ///     "generate response: ED25519 is missing (line 1, column 1)",
     /// );
     /// ```
-    pub fn parse(text: &'a str) -> Result<Self, InvalidInput> {
+    pub fn parse(text: &'t str) -> Result<Self, InvalidInput> {
         if text.len() > MAX_GENERATE_RESPONSE {
             return Err(InvalidInput::new("generate response: it is longer than 4 MiB"));
         }
-        match SharePair::find(text) {
+        match SharePair::sent(text) {
             Ok(shares) => Ok(Self { text, shares }),
-            Err(mistake) => Err(invalid("generate response", text.as_bytes(), &mistake)),
+            Err(mistake) => Err(invalid("generate response", &mistake)),
         }
     }
 
     /// The two shares that are about to be sent, so that an error can leave out their echo.
     #[cfg(feature = "client")]
-    pub(crate) fn shares(&self) -> [MpcShare<'_>; 2] {
-        self.shares.views(self.text)
+    pub(crate) fn shares(&self) -> [Unescaped<'_>; 2] {
+        self.shares.views(self.text).map(|share| {
+            let share = share.expose_share();
+            json::unescape(share).unwrap_or(Unescaped::Slice(share))
+        })
     }
 }
 
@@ -93,11 +99,10 @@ struct NotShares {
     mistake: Option<Mistake>,
 }
 
-const NOT_UTF8: &str = "it is not UTF-8";
-
-fn invalid(name: &str, text: &[u8], mistake: &Mistake) -> InvalidInput {
-    let (line, column) = line_and_column(text, mistake.offset);
-    InvalidInput::new(format!("{name}: {mistake}")).at(line, column)
+fn invalid(name: &str, mistake: &Mistake) -> InvalidInput {
+    let (line, column) = mistake.position;
+    let separator = if mistake.advice.is_empty() { "" } else { ": " };
+    InvalidInput::new(format!("{name}: {mistake}{separator}{}", mistake.advice)).at(line, column)
 }
 
 impl BackupShares {
@@ -113,15 +118,15 @@ impl BackupShares {
         Self::from_json(SecretBytes::new(text.into())).map_err(|NotShares { json, mistake }| {
             let name = "backup shares";
             match mistake {
-                Some(mistake) => invalid(name, json.expose(), &mistake),
-                None => InvalidInput::new(format!("{name}: {NOT_UTF8}")),
+                Some(mistake) => invalid(name, &mistake),
+                None => InvalidInput::new(format!("{name}: {}", not_text(json.expose()))),
             }
         })
     }
 
     fn from_json(json: SecretBytes) -> Result<Self, NotShares> {
         let json = SecretString::from_utf8(json).map_err(|json| NotShares { json, mistake: None })?;
-        match SharePair::find(json.expose()) {
+        match SharePair::received(json.expose()) {
             Ok(shares) => Ok(Self { json, shares }),
             Err(mistake) => Err(NotShares { json: json.into_bytes(), mistake: Some(mistake) }),
         }
@@ -195,26 +200,20 @@ impl fmt::Debug for BackupShares {
 
 /// The request that makes backup shares: `{"generateResponse":"…"}`, the text verbatim inside.
 ///
-/// The body is sized first and written once; it is wiped on drop.
+/// Nothing is copied: the body is made while it is read.
+///
+/// ```
+/// # use portal_backup::{GenerateResponse, wire};
+/// # let text = r#"{"SECP256K1":{"share":"a","id":"b"},"ED25519":{"share":"c","id":"d"}}"#;
+/// let request = wire::backup::request(&GenerateResponse::parse(text)?);
+/// assert_eq!(request.body_len(), text.len() + text.matches('"').count() + r#"{"generateResponse":""}"#.len());
+/// # Ok::<(), portal_backup::InvalidInput>(())
+/// ```
 #[must_use]
 pub fn request<'t>(generate: &GenerateResponse<'t>) -> Request<'t> {
-    const BEFORE: &[u8] = br#"{"generateResponse":""#;
-    const AFTER: &[u8] = br#""}"#;
     // Shares need no escapes as a rule, which `parse` has seen: only what is around them is looked at again.
     let [head, first, middle, second, tail] = generate.shares.cut(generate.text);
-    let [head, middle, tail] = [head, middle, tail].map(Escaped::new);
-    let text_len = head.len() + first.len() + middle.len() + second.len() + tail.len();
-    let len = BEFORE.len() + text_len + AFTER.len();
-    let mut body = Vec::with_capacity(len);
-    body.extend_from_slice(BEFORE);
-    head.write_to(&mut body);
-    body.extend_from_slice(first.as_bytes());
-    middle.write_to(&mut body);
-    body.extend_from_slice(second.as_bytes());
-    tail.write_to(&mut body);
-    body.extend_from_slice(AFTER);
-    debug_assert_eq!(body.len(), len, "growing would have left a copy behind");
-    Request::new("POST", PATH, body)
+    Request::new("POST", PATH, r#"{"generateResponse":""#, [(head, first), (middle, second), (tail, r#""}"#)])
 }
 
 /// Reads the answer: HTTP status, the value of `Retry-After` if there is one, and the body, which is taken over
@@ -237,10 +236,17 @@ pub(crate) fn respond(
     redactor: &Redactor<'_>,
 ) -> Result<BackupShares, Failure> {
     if !is_success(status) {
-        return Err(refusal(status, retry_after, &body, redactor));
+        return Err(Failure::of(status, retry_after, &body, redactor));
     }
     BackupShares::from_json(body).map_err(|NotShares { json, mistake }| {
-        let what = mistake.map_or_else(|| NOT_UTF8.into(), |mistake| mistake.to_string());
+        let what = match mistake {
+            Some(mistake) if mistake.is_error() => {
+                let said = Said::by_json(json.expose(), redactor).unwrap_or_default();
+                format!("{mistake}{said}")
+            }
+            Some(mistake) => mistake.to_string(),
+            None => not_text(json.expose()).into(),
+        };
         Failure::Unreadable(Unreadable::new(status, what, json))
     })
 }

@@ -1,10 +1,18 @@
 //! `PATCH /api/v3/clients/me/backup-share-pairs` of the Client API: the shares are stored.
 
+use alloc::borrow::Cow;
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 
-use super::json::Escaped;
-use super::{Failure, Request, is_success, refusal};
+use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::ser::{Serialize, SerializeStruct as _, Serializer};
+
+use super::error_body::{Said, not_text, without_bom};
+use super::failure::{Failure, Unreadable, is_success};
+use super::json::{first, walk, which};
+use super::request::Request;
 use crate::invalid_input::InvalidInput;
 use crate::redact::Redactor;
 use crate::secret::SecretBytes;
@@ -17,6 +25,17 @@ pub(crate) const PATH: &str = "/api/v3/clients/me/backup-share-pairs";
 /// The proof that two backup shares are stored: all that `confirm` takes.
 ///
 /// Made by [`BackupShares::store`](crate::BackupShares::store) and `FileSlot::store` once the shares are stored.
+///
+/// It holds no secret. For a job queue that keeps it between storing and confirming it implements serde's traits, in
+/// this form, which is stable; reading it back checks what [`from_share_pair_ids`](Self::from_share_pair_ids) checks:
+///
+/// ```
+/// # let stored = portal_backup::StoredShares::from_share_pair_ids(["clu32l6c8008", "clu32l931008"])?;
+/// let text = serde_json::to_string(&stored)?;
+/// assert_eq!(text, r#"{"backupSharePairIds":["clu32l6c8008","clu32l931008"]}"#);
+/// assert_eq!(serde_json::from_str::<portal_backup::StoredShares>(&text)?, stored);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredShares {
     ids: [String; 2],
@@ -52,32 +71,68 @@ impl StoredShares {
     }
 }
 
+const FIELD: &str = "backupSharePairIds";
+
+impl Serialize for StoredShares {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("StoredShares", 1)?;
+        fields.serialize_field(FIELD, &self.ids)?;
+        fields.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for StoredShares {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let ids = deserializer.deserialize_struct("StoredShares", &[FIELD], Ids)?;
+        Self::from_share_pair_ids(ids.each_ref().map(String::as_str)).map_err(de::Error::custom)
+    }
+}
+
+struct Ids;
+
+impl<'de> Visitor<'de> for Ids {
+    type Value = [String; 2];
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with backupSharePairIds, two texts")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<[String; 2], A::Error> {
+        let mut ids = None;
+        while let Some(name) = members.next_key::<String>()? {
+            if name != FIELD {
+                members.next_value::<IgnoredAny>()?;
+            } else if ids.replace(members.next_value()?).is_some() {
+                return Err(de::Error::duplicate_field(FIELD));
+            }
+        }
+        ids.ok_or_else(|| de::Error::missing_field(FIELD))
+    }
+
+    // Formats without names, such as bincode.
+    fn visit_seq<A: SeqAccess<'de>>(self, mut fields: A) -> Result<[String; 2], A::Error> {
+        fields.next_element()?.ok_or_else(|| de::Error::invalid_length(0, &self))
+    }
+}
+
 /// The request that says that the shares with these ids are stored.
 #[must_use]
 pub fn request(share_pair_ids: [&str; 2]) -> Request<'_> {
-    const BEFORE: &[u8] = br#"{"status":"STORED_CLIENT_BACKUP_SHARE","backupSharePairIds":[""#;
-    const BETWEEN: &[u8] = br#"",""#;
-    const AFTER: &[u8] = br#""]}"#;
-    let [first, second] = share_pair_ids.map(Escaped::new);
-    let len = BEFORE.len() + first.len() + BETWEEN.len() + second.len() + AFTER.len();
-    let mut body = Vec::with_capacity(len);
-    body.extend_from_slice(BEFORE);
-    first.write_to(&mut body);
-    body.extend_from_slice(BETWEEN);
-    second.write_to(&mut body);
-    body.extend_from_slice(AFTER);
-    debug_assert_eq!(body.len(), len, "sized wrongly");
-    Request::new("PATCH", PATH, body)
+    let [first, second] = share_pair_ids;
+    let before = r#"{"status":"STORED_CLIENT_BACKUP_SHARE","backupSharePairIds":[""#;
+    Request::new("PATCH", PATH, before, [(first, r#"",""#), (second, r#""]}"#), ("", "")])
 }
 
 /// Reads the answer: HTTP status, the value of `Retry-After` if there is one, and the body.
 ///
-/// Any 2xx confirms; the service sends 204 without a body.
+/// A 2xx confirms when its body is empty, as the service sends it, or JSON without an `error`: an object that has neither
+/// `error` nor `errors`, or `null`, `false` or nothing in them.
 ///
 /// # Errors
 ///
 /// - 3xx, 4xx: [`Failure::Refused`]; read its id and message.
-/// - 5xx and anything else that is not an HTTP status: [`Failure::Failed`]; repeat the call, it is idempotent.
+/// - 5xx, 408 and anything else that is not an HTTP status: [`Failure::Failed`]; repeat the call, it is idempotent.
+/// - 2xx with anything else, such as a web page or an error: [`Failure::Unreadable`]; repeat the call.
 pub fn response(status: u16, retry_after: Option<&str>, body: Vec<u8>) -> Result<(), Failure> {
     respond(status, retry_after, SecretBytes::new(body), &Redactor::default())
 }
@@ -88,5 +143,33 @@ pub(crate) fn respond(
     body: SecretBytes,
     redactor: &Redactor<'_>,
 ) -> Result<(), Failure> {
-    if is_success(status) { Ok(()) } else { Err(refusal(status, retry_after, &body, redactor)) }
+    if !is_success(status) {
+        return Err(Failure::of(status, retry_after, &body, redactor));
+    }
+    let what = match core::str::from_utf8(body.expose()).map(|text| has_error(without_bom(text))) {
+        Ok(Some(false)) => return Ok(()),
+        Ok(Some(true)) => {
+            let said = Said::by_json(body.expose(), redactor).unwrap_or_default();
+            format!("it is an error{said}").into()
+        }
+        Ok(None) => "it is not JSON".into(),
+        Err(_) => Cow::Borrowed(not_text(body.expose())),
+    };
+    Err(Failure::Unreadable(Unreadable::of_confirm(status, what, body)))
+}
+
+/// Whether the body of a success tells an error all the same; `None` when it is not JSON.
+fn has_error(text: &str) -> Option<bool> {
+    match first(text) {
+        None => Some(false),
+        Some(b'{') => {
+            let mut has_error = false;
+            let is_json = walk(text, &mut |name, value| {
+                let says_nothing = ["null", "false", "\"\"", "[]", "{}"].contains(&value);
+                has_error |= which(name, &["error", "errors"]).is_some() && !says_nothing;
+            });
+            is_json.then_some(has_error)
+        }
+        Some(_) => serde_json::from_str::<IgnoredAny>(text).is_ok().then_some(false),
+    }
 }

@@ -1,119 +1,166 @@
-//! Text on its way into a JSON string (RFC 8259, section 7).
+//! JSON from outside, read by serde_json without a copy of any value.
+//!
+//! Strings and names stay as they are written, as slices of the text: one with an escape in it would be copied to a
+//! buffer that serde_json does not wipe, and a value of the wrong type to the text of an error.
 
-use alloc::vec::Vec;
+use core::fmt;
+use core::ops::Range;
 
-use memchr::memchr2;
+use memchr::{memchr, memchr_iter, memrchr};
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
-/// A text on its way into a JSON string: sized first, so that its buffer is allocated once.
-pub(super) struct Escaped<'t> {
-    text: &'t str,
-    len: usize,
-    has_control: bool,
+use crate::secret::SecretString;
+
+/// Calls `each` with the name and value of each member of an object, or with `""` and each element of an array, as they
+/// are written; returns whether the text is an object or array, and nothing else.
+pub(super) fn walk<'t>(text: &'t str, each: &mut dyn FnMut(&'t str, &'t str)) -> bool {
+    let mut json = serde_json::Deserializer::from_str(text);
+    // Only what begins rightly is handed over.
+    let walked = match first(text) {
+        Some(b'{') => json.deserialize_map(Walk(each)),
+        Some(b'[') => json.deserialize_seq(Walk(each)),
+        _ => return false,
+    };
+    walked.is_ok() && json.end().is_ok()
 }
 
-impl<'t> Escaped<'t> {
-    pub(super) fn new(text: &'t str) -> Self {
-        let bytes = text.as_bytes();
-        let has_control = has_control(bytes);
-        let extra: usize = bytes.chunks(BLOCK).map(|block| extra_for(block, has_control)).sum();
-        Self { text, len: bytes.len() + extra, has_control }
+struct Walk<'a, 't>(&'a mut dyn FnMut(&'t str, &'t str));
+
+impl<'t> Visitor<'t> for Walk<'_, 't> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object or array")
     }
 
-    /// How many bytes the text takes between the quotes.
-    pub(super) const fn len(&self) -> usize {
-        self.len
+    fn visit_map<A: MapAccess<'t>>(self, mut members: A) -> Result<(), A::Error> {
+        while let Some((name, value)) = members.next_entry::<&RawValue, &RawValue>()? {
+            (self.0)(name.get(), value.get());
+        }
+        Ok(())
     }
 
-    /// Appends it to a buffer that has room for it.
-    pub(super) fn write_to(&self, out: &mut Vec<u8>) {
-        let mut rest = self.text.as_bytes();
-        while let Some(plain) = memchr2(b'"', b'\\', rest) {
-            self.write_unquoted(&rest[..plain], out);
-            // Where one is, others are near: a search for each would take longer than looking.
-            let (cluster, after) = rest[plain..].split_at((rest.len() - plain).min(NEAR));
-            if self.has_control && has_control(cluster) {
-                for part in cluster.split_inclusive(|b| matches!(b, b'"' | b'\\')) {
-                    let (unquoted, quote) = part.split_at(part.len() - 1);
-                    self.write_unquoted(unquoted, out);
-                    out.extend(matches!(quote, [b'"' | b'\\']).then_some(b'\\'));
-                    self.write_unquoted(quote, out);
+    fn visit_seq<A: SeqAccess<'t>>(self, mut elements: A) -> Result<(), A::Error> {
+        while let Some(value) = elements.next_element::<&RawValue>()? {
+            (self.0)("", value.get());
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn trim_start(text: &str) -> &str {
+    let space = text.bytes().take_while(|b| matches!(b, b' ' | b'\t' | b'\r' | b'\n')).count();
+    &text[space..]
+}
+
+/// The first byte that is no white space.
+pub(super) fn first(text: &str) -> Option<u8> {
+    trim_start(text).bytes().next()
+}
+
+/// What a string, as it is written, has between its quotes; `None` when it is another value.
+pub(super) fn inside(string: &str) -> Option<&str> {
+    string.strip_prefix('"')?.strip_suffix('"')
+}
+
+/// Which of these a name, as it is written, stands for.
+pub(super) fn which(name: &str, wanted: &[&str]) -> Option<usize> {
+    let name = unescape(inside(name)?)?;
+    wanted.iter().position(|wanted| name.expose() == *wanted)
+}
+
+/// What a string stands for: a slice of its text, or a copy without escapes where it really holds one.
+pub(crate) enum Unescaped<'t> {
+    Slice(&'t str),
+    Copy(SecretString),
+}
+
+impl Unescaped<'_> {
+    pub(crate) fn expose(&self) -> &str {
+        match self {
+            Self::Slice(text) => text,
+            Self::Copy(text) => text.expose(),
+        }
+    }
+}
+
+pub(super) fn has_escape(inside: &str) -> bool {
+    memchr(b'\\', inside.as_bytes()).is_some()
+}
+
+/// Takes the escapes out of what is between two quotes; `None` when it holds an unpaired surrogate.
+pub(super) fn unescape(inside: &str) -> Option<Unescaped<'_>> {
+    if !has_escape(inside) {
+        return Some(Unescaped::Slice(inside));
+    }
+    // An escape is never shorter than what it stands for, so this never grows.
+    let mut out = SecretString::with_capacity(inside.len());
+    unescape_to(inside, |text| out.push_within_capacity(text))?;
+    Some(Unescaped::Copy(out))
+}
+
+/// The same, piece by piece.
+pub(super) fn unescape_to(inside: &str, mut out: impl FnMut(&str)) -> Option<()> {
+    let mut rest = inside;
+    // So much at the beginning of `rest` was looked at already.
+    let mut seen = 0;
+    while let Some(at) = find_escape(&rest.as_bytes()[seen..]) {
+        out(&rest[..seen + at]);
+        rest = &rest[seen + at + 1..];
+        let (&letter, mut after) = rest.as_bytes().split_first()?;
+        seen = 0;
+        let c = match letter {
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            b'n' => '\n',
+            b'r' => '\r',
+            b't' => '\t',
+            b'u' => {
+                let first = hex4(&mut after)?;
+                if (0xd800..0xdc00).contains(&first) {
+                    after = after.strip_prefix(b"\\u")?;
+                    let second = hex4(&mut after)?.checked_sub(0xdc00).filter(|low| *low < 0x400)?;
+                    char::from_u32(0x10000 + ((first - 0xd800) << 10) + second)?
+                } else {
+                    char::from_u32(first)?
                 }
-            } else {
-                quote(cluster, out);
             }
-            rest = after;
-        }
-        self.write_unquoted(rest, out);
-    }
-
-    fn write_unquoted(&self, bytes: &[u8], out: &mut Vec<u8>) {
-        const HEX: &[u8; 16] = b"0123456789abcdef";
-        if !self.has_control {
-            out.extend_from_slice(bytes);
-            return;
-        }
-        for block in bytes.chunks(BLOCK) {
-            if !has_control(block) {
-                out.extend_from_slice(block);
+            // A quote, a backslash or a slash stands for itself.
+            _ => {
+                seen = 1;
                 continue;
             }
-            for &b in block {
-                match (short_escape(b), b) {
-                    (Some(letter), _) => out.extend_from_slice(&[b'\\', letter]),
-                    (None, 0..0x20) => {
-                        let digits = [HEX[usize::from(b >> 4)], HEX[usize::from(b & 15)]];
-                        out.extend_from_slice(b"\\u00");
-                        out.extend_from_slice(&digits);
-                    }
-                    (None, _) => out.push(b),
-                }
-            }
-        }
+        };
+        out(c.encode_utf8(&mut [0; 4]));
+        rest = rest.get(rest.len() - after.len()..)?;
     }
+    out(rest);
+    Some(())
 }
 
-/// How many bytes are looked at one by one.
-const NEAR: usize = 64;
-
-/// Appends bytes with a backslash before each quote and backslash.
-fn quote(bytes: &[u8], out: &mut Vec<u8>) {
-    let start = out.len();
-    out.resize(start + bytes.len() + extra_for(bytes, false), 0);
-    let room = &mut out[start..];
-    let mut len = 0;
-    for &b in bytes {
-        // No branch: the next byte overwrites a backslash that is not needed.
-        room[len] = b'\\';
-        len += usize::from((b == b'"') | (b == b'\\'));
-        room[len] = b;
-        len += 1;
-    }
+fn find_escape(bytes: &[u8]) -> Option<usize> {
+    // Where one is, others are near: a call of `memchr` for each would take longer than looking.
+    let near = bytes.len().min(16);
+    let found = bytes[..near].iter().position(|&b| b == b'\\');
+    found.or_else(|| memchr(b'\\', &bytes[near..]).map(|at| near + at))
 }
 
-pub(super) fn has_control(bytes: &[u8]) -> bool {
-    // A minimum has no branch, so that long blocks become vector code.
-    bytes.chunks(4096).any(|block| block.iter().fold(0xff, |least, &b| b.min(least)) < 0x20)
+fn hex4(rest: &mut &[u8]) -> Option<u32> {
+    let (digits, after) = rest.split_first_chunk::<4>()?;
+    *rest = after;
+    digits.iter().try_fold(0, |sum, &d| Some(sum * 16 + char::from(d).to_digit(16)?))
 }
 
-/// So much at a time that a count fits a byte.
-const BLOCK: usize = 128;
-
-/// How many bytes escapes add to a block.
-fn extra_for(block: &[u8], maybe_control: bool) -> usize {
-    // No branch: this is vector code too.
-    let quotes = block.iter().fold(0, |n, &b| n + u8::from((b == b'"') | (b == b'\\')));
-    let controls =
-        || block.iter().filter(|&&b| b < 0x20).map(|&b| if short_escape(b).is_some() { 1 } else { 5 });
-    usize::from(quotes) + if maybe_control { controls().sum() } else { 0 }
+/// Where a slice of `text` stands in it.
+pub(super) fn range_of(part: &str, text: &str) -> Range<usize> {
+    let start = (part.as_ptr() as usize).wrapping_sub(text.as_ptr() as usize);
+    start..start.wrapping_add(part.len())
 }
 
-fn short_escape(control: u8) -> Option<u8> {
-    match control {
-        8 => Some(b'b'),
-        9 => Some(b't'),
-        10 => Some(b'n'),
-        12 => Some(b'f'),
-        13 => Some(b'r'),
-        _ => None,
-    }
+/// Line and column of a byte offset, both from 1, the column in bytes.
+pub(super) fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
+    let before = &text.as_bytes()[..offset.min(text.len())];
+    let line_start = memrchr(b'\n', before).map_or(0, |at| at + 1);
+    (1 + memchr_iter(b'\n', before).count(), 1 + before.len() - line_start)
 }

@@ -438,25 +438,52 @@ fn instead_of_an_answer(t: &mut Table) {
     t.answer("not HTTP that repeats the key", UNKNOWN, format!("{KEY} {KEY}\r\n\r\n"));
 }
 
+/// A success that is cut before its body: what is kept may be something, but a confirmation is tried again.
+fn in_head(kept: &str) -> Promise {
+    Promise { kept: Some(Kept { least: kept.len(), of: kept.into() }), ..UNKNOWN }
+}
+
+fn kept_head() -> Kept {
+    let of = "Content-Type: applica";
+    Kept { least: of.len(), of: of.into() }
+}
+
 fn heads(t: &mut Table) {
     t.answer("cut inside the status line", UNKNOWN, "HTTP/1.1 2");
     t.answer("cut after the status line", UNKNOWN, "HTTP/1.1 200 OK\r\n");
-    t.answer("cut inside the head", UNKNOWN, "HTTP/1.1 200 OK\r\nContent-Type: applica");
-    t.answer("cut before the empty line", UNKNOWN, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n");
-    t.both("reset inside the head", UNKNOWN, |c| {
-        c.will_reset();
-        c.request()?;
-        c.send("HTTP/1.1 200 OK\r\nContent-Type: applica")
-    });
-    t.both("silent inside the head", UNKNOWN_AT_THE_END, |c| {
+    t.answer(
+        "cut inside the head",
+        in_head("Content-Type: applica"),
+        "HTTP/1.1 200 OK\r\nContent-Type: applica",
+    );
+    t.answer(
+        "cut before the empty line",
+        in_head("Content-Length: 2\r\n"),
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n",
+    );
+    t.answer("a refusal that is cut in its head", REFUSED, "HTTP/1.1 400 Bad Request\r\nContent-Le");
+    t.answer("a failure that is cut in its head", UNKNOWN, "HTTP/1.1 500 No\r\nContent-Le");
+    t.answer("a refusal with a wrong head", REFUSED, "HTTP/1.1 400 Bad Request\r\nContent-Length\r\n\r\n{}");
+    t.both(
+        "reset inside the head",
+        Promise { kept: Some(Kept { least: 0, ..kept_head() }), ..UNKNOWN },
+        |c| {
+            c.will_reset();
+            c.request()?;
+            c.send("HTTP/1.1 200 OK\r\nContent-Type: applica")
+        },
+    );
+    t.both("silent inside the head", Promise { kept: Some(kept_head()), ..UNKNOWN_AT_THE_END }, |c| {
         c.request()?;
         c.send("HTTP/1.1 200 OK\r\nContent-Type: applica")?;
         c.silence()
     })
     .lasts();
-    t.both("dripping in the head", UNKNOWN_AT_THE_END, |c| {
+    let padding = format!("X-Padding: {}\r\n", "x".repeat(400));
+    let kept = Kept { least: 1, of: padding.clone().into() };
+    t.both("dripping in the head", Promise { kept: Some(kept), ..UNKNOWN_AT_THE_END }, move |c| {
         c.request()?;
-        let head = format!("HTTP/1.1 200 OK\r\nX-Padding: {}\r\n", "x".repeat(400));
+        let head = format!("HTTP/1.1 200 OK\r\n{padding}");
         c.drip(head.as_bytes(), DRIP)
     })
     .lasts();

@@ -4,6 +4,7 @@ use core::alloc::{GlobalAlloc, Layout};
 use core::slice;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use cortex_m_semihosting::hprintln;
 use embedded_alloc::LlffHeap;
 
 const SIZE: usize = 48 * 1024;
@@ -48,9 +49,15 @@ pub fn init() {
     }
 }
 
-/// Most bytes that were used at a time, what the allocator adds included.
-pub fn peak() -> usize {
-    PEAK.load(Relaxed)
+/// Does a step, prints how many bytes it took at the most, what the allocator adds included, and fails beyond a limit.
+pub fn step<T>(what: &str, at_most: usize, step: impl FnOnce() -> T) -> T {
+    let before = HEAP.used();
+    PEAK.store(before, Relaxed);
+    let result = step();
+    let peak = PEAK.load(Relaxed) - before;
+    hprintln!("peak heap: {peak} bytes for {what}");
+    assert!(peak <= at_most, "more than {at_most}");
+    result
 }
 
 pub fn used() -> usize {

@@ -31,12 +31,9 @@ fn main() -> ! {
     heap::init();
 
     take_backup();
-    hprintln!("peak heap: {} bytes for a whole backup", heap::peak());
-
-    read_refusals();
-    refuse_wrong_input();
-    keep_unreadable_answers();
-    hprintln!("peak heap: {} bytes with hostile answers of that size", heap::peak());
+    heap::step("refusals", 24_000, read_refusals);
+    heap::step("wrong input", 1024, refuse_wrong_input);
+    heap::step("hostile answers", 42_000, keep_unreadable_answers);
 
     assert_eq!(heap::used(), 0, "memory leaked");
     assert_eq!(heap::unwiped(), 0, "memory was freed with a share in it");
@@ -50,39 +47,63 @@ fn take_backup() {
     let key = ApiKey::new("0d7a11c8-made-up").unwrap();
     assert_eq!(format!("Bearer {}", key.expose()), "Bearer 0d7a11c8-made-up");
 
-    let generate = GenerateResponse::parse(GENERATE).unwrap();
-    let request = wire::backup::request(&generate);
+    let request = heap::step("the request", 512, || {
+        let request = wire::backup::request(&GenerateResponse::parse(GENERATE).unwrap());
+        check_backup_body(request.body());
+        request
+    });
     assert_eq!((request.method(), request.path()), ("POST", "/v1/backup"));
-    check_backup_body(request.body());
-    drop(request);
 
-    let shares = wire::backup::response(200, None, BACKUP.as_bytes().to_vec()).unwrap();
+    let shares = heap::step("the answer", BACKUP.len() + 1024, || {
+        wire::backup::response(200, None, BACKUP.as_bytes().to_vec()).unwrap()
+    });
     assert_eq!(shares.share_pair_ids(), IDS);
     assert_eq!(shares.expose_json(), BACKUP);
-    for (share, decoded) in [(shares.secp256k1(), SECP256K1), (shares.ed25519(), ED25519)] {
-        assert_eq!(share.expose_share().len(), (decoded.len() * 4).div_ceil(3));
-        assert_eq!(share.decode().unwrap().expose(), decoded.as_bytes());
+    for (share, expected) in [(shares.secp256k1(), SECP256K1), (shares.ed25519(), ED25519)] {
+        assert_eq!(share.expose_share().len(), (expected.len() * 4).div_ceil(3));
+        let decoded = heap::step("a decoded share", expected.len() + 256, || share.decode().unwrap());
+        assert_eq!(decoded.expose(), expected.as_bytes());
     }
     let shown = format!("{shares:?}");
     assert!(shown.contains(IDS[0]) && shown.len() < 200, "{shown}");
 
     let stored = shares.store(|json| if json == BACKUP { Ok(()) } else { Err(()) }).unwrap();
     drop(shares);
-    let request = wire::confirm::request(stored.share_pair_ids());
-    assert_eq!((request.method(), request.path()), ("PATCH", "/api/v3/clients/me/backup-share-pairs"));
-    let body = format!(
-        r#"{{"status":"STORED_CLIENT_BACKUP_SHARE","backupSharePairIds":["{}","{}"]}}"#,
-        IDS[0], IDS[1]
-    );
-    assert_eq!(request.body(), body.as_bytes());
-    wire::confirm::response(204, None, Vec::new()).unwrap();
+    heap::step("the confirmation", 512, || {
+        let request = wire::confirm::request(stored.share_pair_ids());
+        assert_eq!((request.method(), request.path()), ("PATCH", "/api/v3/clients/me/backup-share-pairs"));
+        let mut body = [0; 256];
+        let len = request.body().read(&mut body);
+        let inside = body[..len].strip_prefix(br#"{"status":"STORED_CLIENT_BACKUP_SHARE","backupSharePairIds":[""#);
+        let inside = inside.unwrap().strip_suffix(br#""]}"#).unwrap();
+        assert!(inside.split(|&b| b == b',').count() == 2 && inside.starts_with(IDS[0].as_bytes()));
+        wire::confirm::response(204, None, Vec::new()).unwrap();
+    });
 }
 
-/// The generate response is in there to the byte, once its quotes are unescaped.
-fn check_backup_body(body: &[u8]) {
-    let inside = body.strip_prefix(br#"{"generateResponse":""#).unwrap().strip_suffix(br#""}"#).unwrap();
-    assert_eq!(inside.len(), GENERATE.len() + GENERATE.matches('"').count());
-    assert!(inside.iter().filter(|&&b| b != b'\\').eq(GENERATE.as_bytes()));
+/// The generate response is in there to the byte, once its quotes are unescaped; it is read as a small device would send
+/// it.
+fn check_backup_body(mut body: wire::Body<'_>) {
+    const BEFORE: &[u8] = br#"{"generateResponse":""#;
+    let mut expected = BEFORE.iter().chain(GENERATE.as_bytes()).chain(br#""}"#).copied().enumerate();
+    let escaped = BEFORE.len()..BEFORE.len() + GENERATE.len();
+    let mut left = body.remaining();
+    let mut buffer = [0; 100];
+    let mut is_escape = false;
+    while let n @ 1.. = body.read(&mut buffer) {
+        left -= n;
+        assert_eq!(body.remaining(), left);
+        for &b in &buffer[..n] {
+            if b == b'\\' && !is_escape {
+                is_escape = true;
+                continue;
+            }
+            let (at, wanted) = expected.next().unwrap();
+            assert!(b == wanted && is_escape == (b == b'"' && escaped.contains(&at)));
+            is_escape = false;
+        }
+    }
+    assert!(left == 0 && expected.next().is_none());
 }
 
 fn read_refusals() {

@@ -1,0 +1,194 @@
+//! The body of an error, whatever wrote it: the service, a framework, a proxy. What is fit to show is an id and a
+//! message.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use core::fmt;
+
+use memchr::memchr;
+
+use super::json::{Unescaped, first, inside, unescape, walk, which};
+use crate::redact::Redactor;
+use crate::secret::SecretString;
+
+/// Longest id and message that are kept, in characters, without the ellipsis of a longer one.
+const MAX_ID: usize = 64;
+const MAX_MESSAGE: usize = 300;
+
+/// Id and message of an error.
+#[derive(Clone, Default)]
+pub(super) struct Said {
+    pub(super) id: Option<Box<str>>,
+    pub(super) message: Option<Box<str>>,
+}
+
+impl Said {
+    /// Reads JSON, the title of a web page, or else the text as it is.
+    pub(super) fn by(body: &[u8], redactor: &Redactor<'_>) -> Self {
+        if let Some(said) = Self::by_json(body, redactor) {
+            return said;
+        }
+        let printed = |text: SecretString| printed(text.expose(), MAX_MESSAGE, redactor);
+        let message = if is_compressed(body) {
+            Some(COMPRESSED.into())
+        } else {
+            title(body).and_then(printed).or_else(|| printed(lossy(body)))
+        };
+        Self { id: None, message }
+    }
+
+    /// `None` when the body is no JSON object, or one that says nothing.
+    pub(super) fn by_json(body: &[u8], redactor: &Redactor<'_>) -> Option<Self> {
+        let text = without_bom(core::str::from_utf8(body).ok()?);
+        let outer = Members::of(text)?;
+        // In full under `error`, as in the error guide, or in a list.
+        let inner = outer.error.and_then(Members::of).unwrap_or_default();
+        let listed = outer.errors.and_then(first_of).and_then(Members::of).unwrap_or_default();
+
+        // An id beside an error that is told in full is that of the request.
+        let [id, codes @ ..] = outer.ids;
+        let id = id.filter(|_| !inner.says_something());
+        let ids = inner.ids.into_iter().chain([id]).chain(codes).chain(listed.ids);
+        let [message, description, detail, title] = outer.messages;
+        let messages = inner.messages.into_iter().chain([inner.error, message, description, detail]);
+        let messages = messages.chain(listed.messages).chain([outer.errors, title, outer.error]);
+
+        let first_printed = |text: Option<&str>, limit| printed(text_of(text?)?.expose(), limit, redactor);
+        let said = Self {
+            id: ids.into_iter().find_map(|id| first_printed(id, MAX_ID)),
+            message: messages.into_iter().find_map(|message| first_printed(message, MAX_MESSAGE)),
+        };
+        // `{}`, as the Client API answers, says nothing; any other object is shown as it is.
+        let is_empty = text.trim() == "{}";
+        (said.id.is_some() || said.message.is_some() || is_empty).then_some(said)
+    }
+}
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        [&self.id, &self.message].into_iter().flatten().try_for_each(|text| write!(f, ", {text}"))
+    }
+}
+
+/// The members of an error that say something, as they are written.
+#[derive(Default)]
+struct Members<'t> {
+    ids: [Option<&'t str>; 3],
+    messages: [Option<&'t str>; 4],
+    error: Option<&'t str>,
+    errors: Option<&'t str>,
+}
+
+impl<'t> Members<'t> {
+    fn of(object: &'t str) -> Option<Self> {
+        // `code` is what the error guide called `id` before. Of the messages, the first is the service's and most
+        // frameworks', the next OAuth's, then come those of RFC 9457.
+        const NAMES: [&str; 9] =
+            ["id", "code", "errorCode", "message", "error_description", "detail", "title", "error", "errors"];
+        let mut found = Self::default();
+        let mut each = |name: &str, value| match which(name, &NAMES) {
+            Some(at @ 0..3) => found.ids[at] = Some(value),
+            Some(at @ 3..7) => found.messages[at - 3] = Some(value),
+            Some(7) => found.error = Some(value),
+            Some(_) => found.errors = Some(value),
+            None => {}
+        };
+        (first(object) == Some(b'{') && walk(object, &mut each)).then_some(found)
+    }
+
+    fn says_something(&self) -> bool {
+        self.ids.iter().chain(&self.messages).any(Option::is_some)
+    }
+}
+
+fn first_of(list: &str) -> Option<&str> {
+    let mut found = None;
+    walk(list, &mut |_, value| _ = found.get_or_insert(value));
+    found
+}
+
+/// The text of a string, or of a list of strings; `None` for anything else.
+fn text_of(value: &str) -> Option<Unescaped<'_>> {
+    if let Some(inside) = inside(value) {
+        return unescape(inside);
+    }
+    if first(value) != Some(b'[') {
+        return None;
+    }
+    // Quotes and commas take as much room as what is put between the texts.
+    let mut all = SecretString::with_capacity(value.len());
+    walk(value, &mut |_, element| {
+        if let Some(text) = inside(element).and_then(unescape) {
+            all.push_within_capacity(if all.expose().is_empty() { "" } else { "; " });
+            all.push_within_capacity(text.expose());
+        }
+    });
+    Some(Unescaped::Copy(all))
+}
+
+pub(super) fn without_bom(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
+/// What a body is that is not UTF-8.
+pub(super) fn not_text(body: &[u8]) -> &'static str {
+    if is_compressed(body) { COMPRESSED } else { "it is not UTF-8" }
+}
+
+const COMPRESSED: &str = "it is compressed, which was not asked for";
+
+/// Whether it begins as gzip, zstd or zlib do, and no text does.
+fn is_compressed(body: &[u8]) -> bool {
+    matches!(body, [0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x78, 0x01 | 0x9c | 0xda, ..])
+}
+
+/// Text made fit to show; `None` when it shows nothing.
+fn printed(text: &str, limit: usize, redactor: &Redactor<'_>) -> Option<Box<str>> {
+    let mut out = String::new();
+    redactor.push_printable(text, limit, &mut out);
+    Some(out.into()).filter(|out: &Box<str>| !out.is_empty())
+}
+
+/// The beginning of any bytes; those that are not UTF-8 become `?`.
+fn lossy(body: &[u8]) -> SecretString {
+    let room = body.len().min(MAX_MESSAGE * 8);
+    let mut text = SecretString::with_capacity(room);
+    for chunk in body[..room].utf8_chunks() {
+        text.push_within_capacity(chunk.valid());
+        if !chunk.invalid().is_empty() {
+            text.push_within_capacity("?");
+        }
+    }
+    text
+}
+
+/// The title of a web page; entities stand for what they mean.
+fn title(body: &[u8]) -> Option<SecretString> {
+    const ENTITIES: [(&str, &str); 7] = [
+        ("amp;", "&"),
+        ("lt;", "<"),
+        ("gt;", ">"),
+        ("quot;", "\""),
+        ("#39;", "'"),
+        ("apos;", "'"),
+        ("nbsp;", " "),
+    ];
+    let page = body.trim_ascii_start().strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii_start();
+    if page.first() != Some(&b'<') {
+        return None;
+    }
+    let find = |page: &[u8], tag: &[u8]| page.windows(tag.len()).position(|w| w.eq_ignore_ascii_case(tag));
+    let title = &page[find(page, b"<title")?..];
+    let title = &title[memchr(b'>', title)? + 1..];
+    let title = lossy(&title[..find(title, b"</title")?]);
+    let mut out = SecretString::with_capacity(title.expose().len());
+    let mut pieces = title.expose().split('&');
+    out.push_within_capacity(pieces.next()?);
+    for piece in pieces {
+        let entity = ENTITIES.iter().find_map(|(name, text)| Some((*text, piece.strip_prefix(name)?)));
+        let (text, rest) = entity.unwrap_or(("&", piece));
+        out.push_within_capacity(text);
+        out.push_within_capacity(rest);
+    }
+    Some(out)
+}
