@@ -90,7 +90,7 @@ impl Ending {
                 line += &format!(",\"{name}\":{value}");
             }
         };
-        add("outcome", self.outcome.map(|outcome| outcome_name(outcome).into()));
+        add("outcome", self.outcome.map(|outcome| json!(outcome)));
         add("sharePairIds", self.share_pair_ids.as_ref().map(|ids| json!(ids)));
         add("file", self.file.as_deref().map(path));
         add("confirmed", self.is_confirmed.map(Value::from));
@@ -100,14 +100,6 @@ impl Ending {
         add("retryAfter", self.retry_after.map(Value::from));
         add("kept", self.kept.as_deref().map(path));
         line + "}"
-    }
-}
-
-fn outcome_name(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::NotSent => "notSent",
-        Outcome::Refused => "refused",
-        Outcome::Unknown => "unknown",
     }
 }
 
