@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use portal_backup::{BackupShares, Fault, Sandbox};
-use scene::{GENERATE, Ran, Scene, mode};
+use scene::{GENERATE, Ran, Scene, mode, program};
 
 /// A pipe that is full, and whoever should read from it.
 fn full() -> (Stdio, UnixStream) {
@@ -165,6 +165,18 @@ fn each_way_to_end_has_its_line_of_json() {
     let mut command =
         scene.command(&["-o", "x.json", "--json", GENERATE, "--base-url", "http://127.0.0.1:1"]);
     assert_eq!(Ran::new(command.output().unwrap()).exits(3).stdout, "{\"exit\":3,\"outcome\":\"notSent\"}\n");
+    let mut command = program();
+    command.current_dir(scene.folder.path()).env("PORTAL_CLIENT_API_KEY", scene.sandbox.api_key());
+    command.args(["-o", "x.json", "--json", GENERATE, "--base-url", scene.sandbox.url()]);
+    let ran = Ran::new(command.args(["--client-api-url", "http://127.0.0.1:1"]).output().unwrap()).exits(7);
+    let [first, second] = scene.stored("x.json").share_pair_ids().map(String::from);
+    let ids = format!("[\"{first}\",\"{second}\"]");
+    assert_eq!(
+        ran.stdout,
+        format!(
+            "{{\"exit\":7,\"outcome\":\"notSent\",\"sharePairIds\":{ids},\"file\":\"x.json\",\"confirmed\":false}}\n"
+        )
+    );
     let mut command = scene.command(&["confirm", "--json", "unknown-1", "unknown-2"]);
     let ran = Ran::new(command.output().unwrap()).exits(4);
     assert_eq!(ran.stdout, "{\"exit\":4,\"outcome\":\"refused\",\"status\":400}\n");
