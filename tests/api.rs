@@ -9,7 +9,7 @@ use std::error::Error as StdError;
 use std::fmt::{Debug, Display};
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use portal_backup::wire::{self, Body, Failure, Request};
@@ -78,6 +78,9 @@ fn what_goes_in_and_comes_out_has_these_signatures() {
 
     let _: fn(&'static Path) -> Result<FileSlot, StoreError> = FileSlot::reserve;
     let _: fn(String) -> Result<FileSlot, StoreError> = FileSlot::reserve;
+    let _: fn(&'static Path) -> Result<(BackupShares, StoredShares), StoreError> = FileSlot::load;
+    let _: fn(&FileSlot) -> &[PathBuf] = FileSlot::left_behind;
+    let _: fn(&FileSlot) -> &Path = FileSlot::hidden_path;
     let _: fn(FileSlot, &BackupShares) -> Result<StoredShares, StoreError> = FileSlot::store;
     let _: fn(FileSlot, &[u8]) -> Result<(), StoreError> = FileSlot::store_bytes;
 }
@@ -121,6 +124,7 @@ fn errors_have_these_variants_and_signatures() {
     let _: fn(&Unreadable) -> &[u8] = Unreadable::expose_body;
     let _: fn(Unreadable) -> Vec<u8> = Unreadable::into_body;
     let _: fn(&StoreError) -> &Path = StoreError::path;
+    let _: fn(&StoreError) -> bool = StoreError::already_exists;
     let _: [Outcome; 3] = [Outcome::NotSent, Outcome::Refused, Outcome::Unknown];
 }
 
@@ -206,7 +210,7 @@ fn the_readme_and_the_front_page_show_the_same_program() {
 }
 
 /// The files of the library, in folders and below.
-fn files(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
+fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() && !path.ends_with("bin") {

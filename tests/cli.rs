@@ -2,113 +2,18 @@
 #![cfg(all(feature = "cli", unix))]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod scene;
+
 use std::fs;
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use portal_backup::{BackupShares, Fault, Sandbox};
-use tempfile::TempDir;
-
-const GENERATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/generate.json");
-
-struct Scene {
-    sandbox: Sandbox,
-    folder: TempDir,
-}
-
-impl Scene {
-    fn new() -> Self {
-        Self { sandbox: Sandbox::start().unwrap(), folder: tempfile::tempdir().unwrap() }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = program();
-        command
-            .current_dir(self.folder.path())
-            .env("PORTAL_CLIENT_API_KEY", self.sandbox.api_key())
-            .args(arguments)
-            .args(["--client-api-url", self.sandbox.url()]);
-        command
-    }
-
-    /// Backs up, with both addresses pointing at the sandbox.
-    fn back_up(&self, arguments: &[&str]) -> Ran {
-        Ran::new(self.command(arguments).args(["--base-url", self.sandbox.url()]).output().unwrap())
-    }
-
-    /// Runs a line that was printed, as a user would.
-    fn run_in(&self, shell: &str, line: &str) -> Ran {
-        let programs = Path::new(env!("CARGO_BIN_EXE_portal-backup")).parent().unwrap();
-        let mut shell = Command::new(shell);
-        shell
-            .args(["-c", line])
-            .current_dir(self.folder.path())
-            .env("PATH", format!("{}:{}", programs.display(), std::env::var("PATH").unwrap()))
-            .env("PORTAL_CLIENT_API_KEY", self.sandbox.api_key());
-        Ran::new(shell.output().unwrap())
-    }
-
-    fn stored(&self, name: &str) -> BackupShares {
-        BackupShares::parse(fs::read(self.path(name)).unwrap()).unwrap()
-    }
-
-    fn names(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.folder.path()).unwrap();
-        let mut names: Vec<_> =
-            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
-    }
-}
-
-fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_portal-backup"));
-    for name in ["PORTAL_CLIENT_API_KEY", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY"]
-    {
-        command.env_remove(name);
-    }
-    command.stdin(Stdio::null());
-    command
-}
-
-struct Ran {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
-
-impl Ran {
-    #[track_caller]
-    fn new(output: Output) -> Self {
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        Self { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
-    }
-
-    #[track_caller]
-    fn exits(self, code: i32) -> Self {
-        assert_eq!(self.code, Some(code), "stderr: {}", self.stderr);
-        self
-    }
-
-    #[track_caller]
-    fn says(self, what: &str) -> Self {
-        assert!(self.stderr.contains(what), "stderr does not say {what:?}: {}", self.stderr);
-        self
-    }
-}
-
-fn mode(path: &Path) -> u32 {
-    use std::os::unix::fs::PermissionsExt as _;
-    fs::metadata(path).unwrap().permissions().mode() & 0o777
-}
+use scene::{GENERATE, Ran, Scene, mode, program};
 
 #[test]
 fn whole_job_stores_what_the_service_sent_and_confirms_it() {
@@ -144,11 +49,12 @@ fn embedded_sandbox_needs_neither_key_nor_network() {
     let ran = program().args(["--sandbox", "--json", GENERATE, "-o"]).arg(&output).output().unwrap();
     let ran = Ran::new(ran).exits(0);
     let shares = BackupShares::parse(fs::read(&output).unwrap()).unwrap();
-    let summary: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
     let ids = shares.share_pair_ids();
+    let file = output.to_str().unwrap();
     assert_eq!(
-        summary,
-        serde_json::json!({ "sharePairIds": ids, "file": output.to_str().unwrap(), "confirmed": true })
+        ran.stdout,
+        format!("{{\"exit\":0,\"sharePairIds\":{ids:?},\"file\":{file:?},\"confirmed\":true}}\n")
+            .replace(", ", ",")
     );
 }
 
@@ -337,7 +243,11 @@ fn unreadable_success_is_kept_beside_the_output() {
         assert_eq!(mode(&scene.path(&kept)), 0o600);
     }
     scene.sandbox.fail_next(Fault::Body(b"{}".to_vec()));
-    scene.back_up(&["--store-with", "cat", GENERATE]).exits(5);
+    scene.back_up(&["--store-with", "cat > got", GENERATE]).exits(5).says("nothing was confirmed");
+    assert_eq!(fs::read(scene.path("got")).unwrap(), b"{}");
+    assert!(!scene.path("portal-backup.unreadable").exists(), "in a file only if the command fails");
+    scene.sandbox.fail_next(Fault::Body(b"{}".to_vec()));
+    scene.back_up(&["--store-with", "cat; exit 1", GENERATE]).exits(5).says("kept in");
     assert_eq!(fs::read(scene.path("portal-backup.unreadable")).unwrap(), b"{}");
     assert!(scene.sandbox.confirmed().is_empty());
     assert!(!scene.path("x.json").exists());
@@ -347,7 +257,7 @@ fn unreadable_success_is_kept_beside_the_output() {
 fn unreadable_success_is_kept_elsewhere_if_it_must_be() {
     let scene = Scene::new();
     // So long that the file can be made, and one with a longer name cannot.
-    let output = "n".repeat(222);
+    let output = "n".repeat(250);
     scene.sandbox.fail_next(Fault::Body(b"not what is documented".to_vec()));
     let ran = scene.back_up(&["-o", &output, GENERATE]).exits(5).says("kept in");
     assert!(!ran.stderr.contains("nothing was sent"), "{}", ran.stderr);
@@ -375,6 +285,7 @@ fn command_gets_the_shares_and_its_exit_decides() {
     for command in failing {
         scene.back_up(&["--store-with", command, GENERATE]).exits(6).says("not confirmed");
     }
+    assert_eq!(scene.names(), ["kept.json"], "no shares on a disk that the command was to encrypt");
     assert_eq!(scene.sandbox.confirmed().len(), confirmed);
 }
 
@@ -390,10 +301,14 @@ fn storage_that_fails_exits_6_and_nothing_is_confirmed() {
     let scene = Scene::new();
     let service = TakesTheName::start(scene.path("x.json"), &scene.sandbox);
     let mut command = scene.command(&["-o", "x.json", GENERATE, "--base-url", &service]);
-    Ran::new(command.output().unwrap()).exits(6).says("run again");
+    let ran = Ran::new(command.output().unwrap()).exits(6).says("run again");
     assert_eq!(fs::read(scene.path("x.json")).unwrap(), b"somebody else's");
-    assert_eq!(scene.names(), ["x.json"]);
+    assert_eq!(scene.names(), ["x.json", "x.json.unconfirmed"]);
+    assert_eq!(mode(&scene.path("x.json.unconfirmed")), 0o600);
     assert!(scene.sandbox.confirmed().is_empty());
+    let printed = ran.stderr.lines().last().unwrap().trim();
+    scene.run_in("sh", printed).exits(0).says("confirmed");
+    assert_eq!(scene.sandbox.confirmed(), scene.stored("x.json.unconfirmed").share_pair_ids());
 }
 
 /// Hands one call on to the sandbox, and takes the output's name before it does.
@@ -429,10 +344,7 @@ fn stored_but_unconfirmed_exits_7_with_a_command_that_works() {
     let ran = Ran::new(command.output().unwrap()).exits(7);
     let ids = scene.stored("x.json").share_pair_ids().map(String::from);
     let printed = ran.stderr.lines().last().unwrap().trim().to_string();
-    assert_eq!(
-        printed,
-        format!("portal-backup confirm --client-api-url http://127.0.0.1:1 {} {}", ids[0], ids[1])
-    );
+    assert_eq!(printed, "portal-backup confirm --client-api-url http://127.0.0.1:1 x.json");
 
     let mended = printed.replace("http://127.0.0.1:1", scene.sandbox.url());
     scene.run_in("sh", &mended).exits(0).says("confirmed");

@@ -2,125 +2,92 @@
 
 #![forbid(unsafe_code)]
 
-mod args;
+mod arguments;
 mod destination;
+mod ending;
+mod input;
+mod later;
+mod service;
 mod shell;
+mod signals;
 mod terminal;
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use args::{Call, Command, Destination};
-use destination::{Place, keep};
+use arguments::{Call, Command, Destination, Stored};
+use destination::{Place, keep_shares, keep_unreadable};
+use ending::{Ending, Result};
+use input::{read_json, text_of};
+use later::later;
 use portal_backup::{
-    ApiKey, BackupShares, Client, Error, GenerateResponse, InvalidInput, Outcome, Sandbox, SecretBytes,
-    StoreError, StoredShares, wire,
+    BackupShares, Client, Error, FileSlot, GenerateResponse, Outcome, SecretBytes, StoredShares,
 };
-use terminal::{Ticker, say};
+use service::{client, start_sandbox};
+use signals::Signals;
+use terminal::{Ticker, say, shown};
 
 /// Wipes what ureq, rustls and the standard library free without wiping it.
 #[global_allocator]
 static ALLOCATOR: zeroizing_alloc::ZeroAlloc<std::alloc::System> =
     zeroizing_alloc::ZeroAlloc(std::alloc::System);
 
-/// The environment variable with the client API key.
-const API_KEY: &str = "PORTAL_CLIENT_API_KEY";
-
-/// How a run ends that did not do what was asked: an exit code, and what to tell.
-struct Failed {
-    code: u8,
-    what: String,
-}
-
-impl Failed {
-    fn new(code: u8, what: impl Into<String>) -> Self {
-        Self { code, what: what.into() }
-    }
-}
-
-impl From<Error> for Failed {
-    fn from(e: Error) -> Self {
-        let code = match (&e, e.outcome()) {
-            (Error::InvalidInput(_) | Error::Store(_), _) => 2,
-            (_, Outcome::NotSent) => 3,
-            (_, Outcome::Refused) => 4,
-            (_, Outcome::Unknown) => 5,
-        };
-        Self::new(code, e.to_string())
-    }
-}
-
-impl From<InvalidInput> for Failed {
-    fn from(e: InvalidInput) -> Self {
-        Error::from(e).into()
-    }
-}
-
-impl From<StoreError> for Failed {
-    fn from(e: StoreError) -> Self {
-        Error::from(e).into()
-    }
-}
-
 fn main() -> ExitCode {
-    let done = match Command::parse(lexopt::Parser::from_env()) {
-        Err(what) => Err(Failed::new(2, format!("{what}; see portal-backup --help"))),
-        Ok(Command::Help) => print(args::HELP),
-        Ok(Command::Version) => print(concat!("portal-backup ", env!("CARGO_PKG_VERSION"))),
-        Ok(Command::Sandbox { port }) => serve_sandbox(port),
-        Ok(Command::Verify { file }) => verify(&file),
-        Ok(Command::Confirm { ids, call }) => confirm(&ids, &call),
+    signals::survive_file_limit();
+    let all: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let wants_json = arguments::wants_json(&all);
+    let (ending, json, quiet) = match Command::parse(all) {
+        Err(what) => (Err(Ending::new(2, format!("{what}; see portal-backup --help"))), wants_json, false),
+        Ok(Command::Help) => (print(arguments::HELP), false, false),
+        Ok(Command::Version) => (print(concat!("portal-backup ", env!("CARGO_PKG_VERSION"))), false, false),
+        Ok(Command::Sandbox { port }) => (serve_sandbox(port), false, false),
+        Ok(Command::Verify { file }) => (verify(&file), false, false),
+        Ok(Command::Confirm { what, call }) => (confirm(&what, &call), call.json, call.quiet),
         Ok(Command::Backup { input, to, confirm, sandbox, call }) => {
-            back_up(&input, &to, confirm, sandbox, &call)
+            (back_up(&input, &to, confirm, sandbox, &call), call.json, call.quiet)
         }
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failed { code, what }) => {
-            terminal::complain(&format!("portal-backup: {what}"));
-            ExitCode::from(code)
-        }
-    }
+    let ending = ending.unwrap_or_else(|failed| *failed);
+    ExitCode::from(ending.tell(json, quiet))
 }
 
-fn back_up(
-    input: &OsStr,
-    to: &Destination,
-    wants_confirm: bool,
-    in_sandbox: bool,
-    call: &Call,
-) -> Result<(), Failed> {
-    let text = read_input(input)?;
+fn back_up(input: &OsStr, to: &Destination, wants_confirm: bool, in_sandbox: bool, call: &Call) -> Result {
+    let signals = Signals::watch(call.json, call.quiet)?;
+    let text = read_json("generate response", input)?;
     let sandbox = if in_sandbox { Some(start_sandbox(0)?) } else { None };
     let client = client(call, sandbox.as_ref())?;
-    let stored = make_and_store(text, to, &client, in_sandbox, call)?;
+    let stored = make_and_store(text, to, &client, in_sandbox, call, &signals)?;
 
-    let confirmed = wants_confirm.then(|| call_confirm(&client, &stored, call));
-    match confirmed {
-        Some(_) => {}
-        None if in_sandbox => call.tell(format_args!("unconfirmed and the stand-in ends here")),
-        None => call.tell(format_args!("unconfirmed until you run\n  {}", later(&stored, call))),
-    }
     let file = match to {
         Destination::File(path) => Some(path.as_path()),
         Destination::Shell(_) => None,
     };
-    call.summarize(&stored, file, matches!(confirmed, Some(Ok(()))));
+    let later = later(&stored, file, call);
+    let unconfirmed = |why: &str| Ending {
+        code: 7,
+        what: format!("{why}\nThe shares are stored, but not confirmed. Do that with\n  {later}"),
+        ..Ending::stored(&stored, file, false)
+    };
+    if !wants_confirm {
+        let result = match in_sandbox {
+            true => "unconfirmed and the stand-in ends here".into(),
+            false => format!("unconfirmed until you run\n  {later}"),
+        };
+        return Ok(Ending { result: Some(result), ..Ending::stored(&stored, file, false) });
+    }
+    if let Some(signal) = signals.caught() {
+        return Err(Box::new(unconfirmed(&format!("ended by {signal}; Portal was not told."))));
+    }
+    signals.wait(unconfirmed("it is not known whether Portal was told."));
+    let confirmed = call_confirm(&client, &stored, call);
+    signals.finish();
     match confirmed {
-        Some(Err(e)) => {
-            let later = later(&stored, call);
-            Err(Failed::new(
-                7,
-                format!("{e}\nThe shares are stored, but not confirmed. Do that with\n  {later}"),
-            ))
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(Ending::stored(&stored, file, true)),
+        Err(e) => Err(Box::new(unconfirmed(&e.to_string()).because(&e))),
     }
 }
 
@@ -131,16 +98,28 @@ fn make_and_store(
     client: &Client,
     in_sandbox: bool,
     call: &Call,
-) -> Result<StoredShares, Failed> {
-    let text = core::str::from_utf8(text.expose())
-        .map_err(|_| Failed::new(2, "generate response: it is not UTF-8; nothing was sent"))?;
+    signals: &Signals,
+) -> Result<StoredShares> {
+    let text = text_of("generate response", &text)?;
     let generate = GenerateResponse::parse(text)?;
-    let place = Place::make_sure_of(to).map_err(|mut failed| {
-        if !in_sandbox {
-            failed.what += &advice_on_backup_that_is_there(to, text, call).unwrap_or_default();
+    let make_place = || {
+        let place = Place::make_sure_of(to).map_err(|mut failed| {
+            if !in_sandbox {
+                failed.what += &advice_on_backup_that_is_there(to, text, call).unwrap_or_default();
+            }
+            failed
+        })?;
+        if let Place::Slot(slot) = &place {
+            slot.left_behind().iter().for_each(|path| call.tell_left_behind(path));
         }
-        failed
-    })?;
+        Ok(place)
+    };
+    let interrupted = Ending {
+        what: "the service may have acted: run again, which makes a new pair of shares".into(),
+        outcome: Some(Outcome::Unknown),
+        ..Ending::default()
+    };
+    signals.wait_with(make_place, interrupted)?;
 
     let started = Instant::now();
     let shares = {
@@ -148,26 +127,29 @@ fn make_and_store(
         client.backup(&generate)
     };
     let seconds = started.elapsed().as_secs_f64();
+    // A signal that came first has ended the run by now.
+    let Some(place) = signals.finish() else { return Err(Ending::new(5, "ended by a signal")) };
     let shares = match shares {
         Ok(shares) => shares,
-        Err(Error::Unreadable(unreadable)) => {
-            return Err(Failed::new(5, format!("{unreadable}\n{}", keep(&unreadable, to))));
-        }
+        Err(Error::Unreadable(unreadable)) => return Err(keep_unreadable(unreadable, &place, to)),
         Err(e) => return Err(e.into()),
     };
-    // Nothing is said before the shares are stored: a terminal or a pipe may take nothing for ever.
+    let hidden = match &place {
+        Place::Slot(slot) => Some(slot.hidden_path().to_path_buf()),
+        Place::Shell(_) => None,
+    };
     let stored = place.store(&shares);
     let [first, second] = shares.share_pair_ids().map(str::escape_debug);
     let kilobytes = shares.expose_json().len() as f64 / 1000.0;
     call.tell(format_args!("backed up   {first} and {second}"));
     call.tell(format_args!("            {kilobytes:.1} KB in {seconds:.1} s"));
-    let stored = stored.map_err(|why| {
-        let advice = "The shares were made, not stored, not confirmed. Fix that, and run again.";
-        Failed::new(6, format!("{why}\n{advice}"))
-    })?;
+    let stored = stored.map_err(|why| keep_shares(&shares, &why, to, call))?;
     match to {
         Destination::File(path) => call.tell(format_args!("stored      {}", shown(path))),
         Destination::Shell(_) => call.tell(format_args!("stored      by the command, which exited with 0")),
+    }
+    if let Some(hidden) = hidden.filter(|hidden| hidden.symlink_metadata().is_ok()) {
+        say(format_args!("warning     {} holds the shares, too, and cannot be removed", shown(&hidden)));
     }
     Ok(stored)
 }
@@ -177,32 +159,44 @@ fn make_and_store(
 /// A generate response has the same form; at least that which was to be backed up is not taken for one.
 fn advice_on_backup_that_is_there(to: &Destination, generate: &str, call: &Call) -> Option<String> {
     let Destination::File(path) = to else { return None };
-    if !path.metadata().ok()?.is_file() {
+    let (shares, stored) = FileSlot::load(path).ok()?;
+    if shares.expose_json() == generate {
         return None;
     }
-    let text = read_bounded(File::open(path).ok()?, wire::backup::MAX_GENERATE_RESPONSE).ok()?;
-    if text.expose() == generate.as_bytes() {
-        return None;
-    }
-    let shares = BackupShares::parse(text.into_vec()).ok()?;
-    let later = later(&StoredShares::from_share_pair_ids(shares.share_pair_ids()).ok()?, call);
+    let later = later(&stored, Some(path), call);
     Some(format!("\nIt holds a backup. If that is not confirmed yet, do it with\n  {later}"))
 }
 
-/// A path as it may be shown.
-fn shown(path: &Path) -> String {
-    path.display().to_string().escape_debug().to_string()
-}
-
-fn confirm(ids: &[String; 2], call: &Call) -> Result<(), Failed> {
+fn confirm(what: &Stored, call: &Call) -> Result {
+    let signals = Signals::watch(call.json, call.quiet)?;
     let client = client(call, None)?;
-    let stored = StoredShares::from_share_pair_ids(ids.each_ref().map(String::as_str))?;
-    call_confirm(&client, &stored, call)?;
-    call.summarize(&stored, None, true);
-    Ok(())
+    let (stored, file) = match what {
+        Stored::Ids(ids) => (StoredShares::from_share_pair_ids(ids.each_ref().map(String::as_str))?, None),
+        Stored::File(file) => (load(file)?, Some(file.as_path())),
+    };
+    signals.wait(Ending {
+        what: "it is not known whether Portal was told: run it again".into(),
+        outcome: Some(Outcome::Unknown),
+        ..Ending::stored(&stored, file, false)
+    });
+    let confirmed = call_confirm(&client, &stored, call);
+    signals.finish();
+    confirmed?;
+    Ok(Ending::stored(&stored, file, true))
 }
 
-fn call_confirm(client: &Client, stored: &StoredShares, call: &Call) -> Result<(), Error> {
+fn load(file: &Path) -> Result<StoredShares> {
+    let loaded = FileSlot::load(file).map_err(|e| {
+        let mut failed = Box::<Ending>::from(e);
+        if file.symlink_metadata().is_err() {
+            failed.what += "; confirm takes a stored file, or two share pair ids";
+        }
+        failed
+    })?;
+    Ok(loaded.1)
+}
+
+fn call_confirm(client: &Client, stored: &StoredShares, call: &Call) -> core::result::Result<(), Error> {
     {
         let _ticker = Ticker::start("confirming", call.quiet);
         client.confirm(stored)?;
@@ -211,154 +205,37 @@ fn call_confirm(client: &Client, stored: &StoredShares, call: &Call) -> Result<(
     Ok(())
 }
 
-/// The command that confirms these shares later, to be pasted into a shell.
-fn later(stored: &StoredShares, call: &Call) -> String {
-    let mut words = vec!["portal-backup confirm".to_string()];
-    let path = |path: &Option<PathBuf>| path.as_ref().map(|path| quoted(path.as_os_str()));
-    let options = [
-        ("--api-key-file", path(&call.api_key_file)),
-        ("--client-api-url", call.client_api_url.as_ref().map(quoted)),
-        ("--ca-cert", path(&call.ca_cert)),
-    ];
-    for (name, value) in options {
-        words.extend(value.map(|value| format!("{name} {value}")));
-    }
-    let ids = stored.share_pair_ids();
-    if ids.iter().any(|id| id.starts_with('-')) {
-        words.push("--".into());
-    }
-    words.extend(ids.map(quoted));
-    words.join(" ")
-}
-
-/// A word for the shell; what a terminal would act on is not printed as it is.
-fn quoted(word: impl AsRef<OsStr>) -> String {
-    let bytes = word.as_ref().as_encoded_bytes();
-    let is_plain = |b: &u8| b.is_ascii_alphanumeric() || b"_-./:@%+=".contains(b);
-    match core::str::from_utf8(bytes) {
-        Ok(word) if bytes.iter().all(is_plain) && !word.is_empty() => word.into(),
-        Ok(word) if bytes.iter().all(|&b| b == b' ' || b.is_ascii_graphic()) => {
-            format!("'{}'", word.replace('\'', r"'\''"))
-        }
-        _ => {
-            // Of bash, zsh, ksh and POSIX.1-2024.
-            let escaped = |&b: &u8| match b {
-                b'\'' | b'\\' => format!("\\{}", char::from(b)),
-                b' '..=b'~' => char::from(b).into(),
-                _ => format!("\\{b:03o}"),
-            };
-            format!("$'{}'", bytes.iter().map(escaped).collect::<String>())
-        }
-    }
-}
-
-fn verify(file: &Path) -> Result<(), Failed> {
-    let name = shown(file);
-    let damaged = |what: String| Failed::new(2, format!("{name}: {what}"));
-    let text = File::open(file)
-        .and_then(|file| read_bounded(file, wire::backup::MAX_GENERATE_RESPONSE))
-        .map_err(|e| damaged(e.to_string()))?;
-    let shares = BackupShares::parse(text.into_vec()).map_err(|e| damaged(e.to_string()))?;
+fn verify(file: &OsStr) -> Result {
+    let name = if file == "-" { "standard input".into() } else { shown(file.as_ref()) };
+    let text = read_json(&name, file)?;
+    text_of(&name, &text)?;
+    let shares = BackupShares::parse(text.into_vec()).map_err(|e| Ending::new(2, format!("{name}: {e}")))?;
+    StoredShares::from_share_pair_ids(shares.share_pair_ids())
+        .map_err(|e| Ending::new(2, format!("{name}: {e}")))?;
     for (curve, share) in [("SECP256K1", shares.secp256k1()), ("ED25519", shares.ed25519())] {
         let form = if share.decode().is_ok() { "base64" } else { "text" };
         let (id, len) = (share.id().escape_debug(), share.expose_share().len());
         say(format_args!("{curve:<11} {id}, {len} characters of {form}"));
     }
     #[cfg(unix)]
-    {
+    if file != "-" {
         use std::os::unix::fs::PermissionsExt as _;
-        let mode = file.metadata().map(|meta| meta.permissions().mode()).unwrap_or_default();
+        let mode = Path::new(file).metadata().map(|meta| meta.permissions().mode()).unwrap_or_default();
         if mode & 0o077 != 0 {
             say(format_args!("warning     others can read this file: chmod 600"));
         }
     }
     say(format_args!("whole       both shares are there"));
-    Ok(())
+    Ok(Ending::default())
 }
 
-fn serve_sandbox(port: u16) -> Result<(), Failed> {
+fn serve_sandbox(port: u16) -> Result {
     let sandbox = start_sandbox(port)?;
     say(format_args!("A stand-in for both of Portal's services, until it is ended with Ctrl-C."));
     print(&format!("PORTAL_SANDBOX_URL={}\nPORTAL_CLIENT_API_KEY={}", sandbox.url(), sandbox.api_key()))?;
     loop {
         thread::park();
     }
-}
-
-fn start_sandbox(port: u16) -> Result<Sandbox, Failed> {
-    Sandbox::start_on(port).map_err(|e| Failed::new(2, format!("the sandbox cannot be started: {e}")))
-}
-
-fn client(call: &Call, sandbox: Option<&Sandbox>) -> Result<Client, Failed> {
-    let key = match (sandbox, &call.api_key_file) {
-        (Some(sandbox), _) => ApiKey::new(sandbox.api_key())?,
-        (None, Some(file)) => read_key(file)?,
-        (None, None) => ApiKey::from_env(API_KEY)?,
-    };
-    // One call to each host: a connection that is kept keeps the last bytes that TLS decrypted.
-    let mut builder = Client::builder(key).proxy_from_env(true).keep_alive(Duration::ZERO);
-    let own = |url: &Option<String>| sandbox.map(|s| s.url().to_string()).or_else(|| url.clone());
-    if let Some(url) = own(&call.base_url) {
-        builder = builder.base_url(url);
-    }
-    if let Some(url) = own(&call.client_api_url) {
-        builder = builder.client_api_url(url);
-    }
-    if let Some(file) = &call.ca_cert {
-        let pem = File::open(file)
-            .and_then(|file| read_bounded(file, 4 << 20))
-            .map_err(|e| Failed::new(2, format!("--ca-cert: {e}; nothing was sent")))?;
-        builder = builder.root_certs_pem(pem.expose());
-    }
-    if let Some(timeout) = call.timeout {
-        builder = builder.timeout(timeout);
-    }
-    Ok(builder.build()?)
-}
-
-fn read_key(file: &Path) -> Result<ApiKey, Failed> {
-    let text = File::open(file)
-        .and_then(|file| read_bounded(file, 8 << 10))
-        .map_err(|e| Failed::new(2, format!("--api-key-file: {e}; nothing was sent")))?;
-    let line = text.expose().strip_suffix(b"\n").unwrap_or(text.expose());
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let key = core::str::from_utf8(line)
-        .map_err(|_| Failed::new(2, "--api-key-file: it is not UTF-8; nothing was sent"))?;
-    Ok(ApiKey::new(key)?)
-}
-
-fn read_input(input: &OsStr) -> Result<SecretBytes, Failed> {
-    let limit = wire::backup::MAX_GENERATE_RESPONSE;
-    let read = if input == "-" {
-        read_bounded(io::stdin().lock(), limit)
-    } else {
-        File::open(input).and_then(|file| read_bounded(file, limit))
-    };
-    read.map_err(|e| Failed::new(2, format!("generate response: {e}; nothing was sent")))
-}
-
-/// Reads all there is into a buffer that is wiped.
-fn read_bounded(mut from: impl Read, limit: usize) -> io::Result<SecretBytes> {
-    // Never grown, which would leave copies behind.
-    let mut room = vec![0; limit + 1];
-    let mut len = 0;
-    while len <= limit {
-        match from.read(&mut room[len..]) {
-            Ok(0) => break,
-            Ok(n) => len += n,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => {
-                drop(SecretBytes::new(room));
-                return Err(e);
-            }
-        }
-    }
-    room.truncate(len);
-    let text = SecretBytes::new(room);
-    if len > limit {
-        return Err(io::Error::other(format!("it is longer than {} KiB", limit >> 10)));
-    }
-    Ok(text)
 }
 
 impl Call {
@@ -368,18 +245,21 @@ impl Call {
         }
     }
 
-    fn summarize(&self, stored: &StoredShares, file: Option<&Path>, is_confirmed: bool) {
-        if self.json {
-            let ids = stored.share_pair_ids();
-            let file = file.map(Path::to_string_lossy);
-            let summary = serde_json::json!({ "sharePairIds": ids, "file": file, "confirmed": is_confirmed });
-            // What was asked for is done by now, whether or not somebody reads about it.
-            let _ = print(&summary.to_string());
+    /// Names a hidden file of a run that was killed.
+    fn tell_left_behind(&self, path: &Path) {
+        let shown = shown(path);
+        match FileSlot::load(path) {
+            Ok((_, stored)) => {
+                let [first, second] = stored.share_pair_ids().map(str::escape_debug);
+                self.tell(format_args!("left        {shown}: shares {first} and {second} of an earlier run"));
+            }
+            Err(_) => self.tell(format_args!("left        {shown}: part of an answer to an earlier run")),
         }
+        self.tell(format_args!("            delete it once a later backup is confirmed"));
     }
 }
 
-fn print(text: &str) -> Result<(), Failed> {
-    let mut out = io::stdout();
-    writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|e| Failed::new(2, format!("stdout: {e}")))
+fn print(text: &str) -> Result {
+    terminal::print(text).map_err(|e| Ending::new(2, format!("stdout: {e}")))?;
+    Ok(Ending::default())
 }

@@ -1,6 +1,6 @@
 //! A shell command that gets the shares on its standard input.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 #[cfg(not(windows))]
 use std::io::Read as _;
@@ -8,85 +8,134 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{ChildStdin, Command, Stdio};
 
-use crate::API_KEY;
+use crate::arguments::API_KEY;
 
 const OPEN_FILES: &str = "/proc/self/fd";
 const NEEDS: &str = if cfg!(windows) { "%ComSpec%" } else { "sh, /proc and /dev/null" };
 
-/// Makes sure that the command can be started, before there is anything to store. Nothing of it is run.
-pub(crate) fn check(command: &OsStr) -> Result<(), String> {
-    let bytes = command.as_encoded_bytes();
-    if bytes.trim_ascii().is_empty() {
-        return Err("--store-with needs a command".into());
-    }
-    if cfg!(windows) && bytes.iter().any(|b| b"\r\n\0".contains(b)) {
-        return Err("--store-with takes one line: a command ends where its line does".into());
-    }
-    if cfg!(target_os = "linux") && !Path::new(OPEN_FILES).exists() {
-        // It is how to see whether the command reads.
-        return Err(format!("--store-with needs {NEEDS}: there is no {OPEN_FILES}"));
-    }
-    let tried = trial(command).env_remove(API_KEY).stdin(Stdio::null()).stdout(Stdio::null()).status();
-    match tried.map_err(|e| format!("--store-with needs {NEEDS}: {e}"))? {
-        status if status.success() => Ok(()),
-        status => Err(format!("--store-with: the shell does not take the command: {status}")),
-    }
+/// A command, and a shell that can run it.
+pub(crate) struct Shell {
+    program: OsString,
+    options: &'static [&'static str],
+    command: OsString,
 }
 
-/// Runs the command with this on its standard input, which it must read to the end. Its standard output is dropped,
-/// since a command that prints what it stores would print the shares.
-pub(crate) fn pipe_into(command: &OsStr, bytes: &[u8]) -> Result<(), String> {
-    let mut child = shell(command)
-        .env_remove(API_KEY)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .map_err(|e| format!("the command cannot be started: {e}"))?;
-    let left = child.stdin.take().map(|mut stdin| stdin.write_all(bytes).map(|()| Leftover::of(stdin)));
-    let status =
-        child.wait().map_err(|e| format!("whether the command stored them cannot be found out: {e}"))?;
-    if !status.success() {
-        return Err(format!("the command failed: {status}"));
+impl Shell {
+    /// Makes sure that the command can be started, before there is anything to store. Nothing of it is run.
+    pub(crate) fn find(command: &OsStr) -> Result<Self, String> {
+        let bytes = command.as_encoded_bytes();
+        if bytes.trim_ascii().is_empty() {
+            return Err("--store-with needs a command".into());
+        }
+        if bytes.contains(&0) || cfg!(windows) && bytes.iter().any(|b| b"\r\n".contains(b)) {
+            return Err("--store-with takes one line: a command ends where its line does".into());
+        }
+        if cfg!(target_os = "linux") && !Path::new(OPEN_FILES).exists() {
+            // It is how to see whether the command reads.
+            return Err(format!("--store-with needs {NEEDS}: there is no {OPEN_FILES}"));
+        }
+        let run = |command: &mut Command| command.stdin(Stdio::null()).stdout(Stdio::null()).status();
+        let mut why = String::new();
+        for (program, options) in shells() {
+            let shell = Self { program, options, command: command.into() };
+            match run(shell.start("exit 0".as_ref()).stderr(Stdio::null())) {
+                Ok(status) if status.success() => {
+                    return match run(&mut shell.check()) {
+                        Ok(status) if status.success() => Ok(shell),
+                        Ok(status) => {
+                            Err(format!("--store-with: the shell does not take the command: {status}"))
+                        }
+                        Err(e) => Err(format!("--store-with needs {NEEDS}: {e}")),
+                    };
+                }
+                Ok(status) => why = status.to_string(),
+                Err(e) => why = e.to_string(),
+            }
+        }
+        Err(format!("--store-with needs {NEEDS}: {why}"))
     }
-    if left.is_some_and(|left| left.is_ok_and(|mut left| !left.is_there())) {
-        Ok(())
-    } else {
-        Err("the command did not read all of the shares".into())
+
+    /// Runs the command with this on its standard input, which it must read to the end. Its standard output is dropped,
+    /// since a command that prints what it stores would print the shares.
+    pub(crate) fn pipe(&self, bytes: &[u8]) -> Result<(), String> {
+        let mut child = self
+            .start(&self.undisturbed())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .map_err(|e| format!("the command cannot be started: {e}"))?;
+        let left = child.stdin.take().map(|mut stdin| stdin.write_all(bytes).map(|()| Leftover::of(stdin)));
+        let status =
+            child.wait().map_err(|e| format!("whether the command stored them cannot be found out: {e}"))?;
+        if !status.success() {
+            return Err(format!("the command failed: {status}"));
+        }
+        if left.is_some_and(|left| left.is_ok_and(|mut left| !left.is_there())) {
+            Ok(())
+        } else {
+            Err("the command did not read all of the shares".into())
+        }
     }
 }
 
 #[cfg(not(windows))]
-fn shell(command: &OsStr) -> Command {
-    let mut shell = Command::new("sh");
-    shell.arg("-c").arg(command);
-    shell
+impl Shell {
+    fn start(&self, command: &OsStr) -> Command {
+        let mut shell = Command::new(&self.program);
+        shell.args(self.options).arg("-c").arg(command).env_remove(API_KEY);
+        shell
+    }
+
+    /// Reads the command and does not run it.
+    fn check(&self) -> Command {
+        let mut shell = Command::new(&self.program);
+        shell.args(self.options).args(["-n", "-c"]).arg(&self.command).env_remove(API_KEY);
+        shell
+    }
+
+    /// The terminal sends Ctrl-C and its own end to the command, too, which is to store the shares first.
+    fn undisturbed(&self) -> OsString {
+        let mut command = OsString::from("trap '' INT HUP; ");
+        command.push(&self.command);
+        command
+    }
 }
 
-/// Reads the command and does not run it.
+/// Shells, the best first, with the options under which a failure inside a command makes all of it fail: of any command,
+/// and of any part of a pipeline where the shell knows how.
 #[cfg(not(windows))]
-fn trial(command: &OsStr) -> Command {
-    let mut shell = Command::new("sh");
-    shell.args(["-n", "-c"]).arg(command);
-    shell
+fn shells() -> [(OsString, &'static [&'static str]); 3] {
+    const PIPES: &[&str] = &["-eo", "pipefail"];
+    [("sh".into(), PIPES), ("bash".into(), &["--posix", "-eo", "pipefail"]), ("sh".into(), &["-e"])]
 }
 
 #[cfg(windows)]
-fn shell(command: &OsStr) -> Command {
-    use std::os::windows::process::CommandExt as _;
-    // By its path: a name alone is looked for beside this program first, which may be a folder of downloads.
-    let mut shell = Command::new(std::env::var_os("ComSpec").unwrap_or_else(|| "cmd.exe".into()));
-    // `/S` takes the outer quotes away and leaves all between them as it is; `/D` starts nothing else before.
-    let mut line = std::ffi::OsString::from("/D /S /C \"");
-    line.push(command);
-    line.push("\"");
-    shell.raw_arg(line);
-    shell
+impl Shell {
+    fn start(&self, command: &OsStr) -> Command {
+        use std::os::windows::process::CommandExt as _;
+        let mut shell = Command::new(&self.program);
+        // `/S` takes the outer quotes away and leaves all between them as it is; `/D` starts nothing else before.
+        let mut line = OsString::from("/D /S /C \"");
+        line.push(command);
+        line.push("\"");
+        shell.args(self.options).raw_arg(line).env_remove(API_KEY);
+        shell
+    }
+
+    /// Nothing but the command itself could tell whether it is one.
+    fn check(&self) -> Command {
+        self.start("exit".as_ref())
+    }
+
+    fn undisturbed(&self) -> OsString {
+        self.command.clone()
+    }
 }
 
-/// Nothing but the command itself could tell whether it is one.
+/// By its path: a name alone is looked for beside this program first, which may be a folder of downloads.
 #[cfg(windows)]
-fn trial(_: &OsStr) -> Command {
-    shell("exit".as_ref())
+fn shells() -> [(OsString, &'static [&'static str]); 1] {
+    [(std::env::var_os("ComSpec").unwrap_or_else(|| "cmd.exe".into()), &[])]
 }
 
 /// What the command leaves unread: a pipe takes 64 KB that nobody ever reads.

@@ -1,44 +1,69 @@
-//! The command line's options.
+//! The command line's arguments.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use lexopt::ValueExt as _;
 use lexopt::prelude::{Long, Short, Value};
 
+/// The environment variable with the client API key.
+pub(crate) const API_KEY: &str = "PORTAL_CLIENT_API_KEY";
+
 pub(crate) const HELP: &str = "\
 Back up a Portal wallet: make its backup shares, store them, then confirm.
 
 usage: portal-backup [OPTIONS] <GENERATE_RESPONSE | ->   back up, store, confirm
-       portal-backup confirm [OPTIONS] <ID> <ID>         say both are stored
-       portal-backup verify <FILE>                       is this backup whole?
+       portal-backup confirm [OPTIONS] <FILE | ID ID>    confirm what is stored
+       portal-backup verify <FILE | ->                   is this backup whole?
        portal-backup sandbox [--port N]                  serve a stand-in
 
-  -o, --output FILE      a new file for the shares, readable by you alone
-  --store-with COMMAND   or a shell command that reads them from its stdin
+  -o, --output FILE      a new file for the shares (mode 0600; not on Windows)
+  --store-with COMMAND   or a shell command that reads them from its stdin; any
+                         failure in it counts, except in if, &&, ||, ! and &
   --no-confirm           store only; confirm later
   --api-key-file FILE    the client API key; else $PORTAL_CLIENT_API_KEY
   --base-url URL, --client-api-url URL   other servers than Portal's
   --ca-cert PEM          trust these roots instead of the bundled ones
   --timeout SECONDS      for each of the two calls [120]
-  --json                 a summary on stdout
+  --json                 one line on stdout about how it ended
   --sandbox              use a stand-in for Portal, started in this process
   -q, --quiet, -h, --help, -V, --version; HTTPS_PROXY and NO_PROXY are honoured
 
 exit: 0 done, 2 wrong input, 3 not sent, 4 refused, 5 unclear: run again,
-      6 not stored, 7 not confirmed
+      6 not stored, 7 not confirmed, 128 and more: ended by a signal
 
 example: portal-backup -o backup.json --api-key-file key.txt generate.json";
 
 /// What is to be done instead of a backup, named by the first argument.
 const COMMANDS: [&str; 3] = ["confirm", "verify", "sandbox"];
 
+const OPTIONS: [&str; 18] = [
+    "-o",
+    "--output",
+    "--store-with",
+    "--no-confirm",
+    "--sandbox",
+    "--port",
+    "--api-key-file",
+    "--base-url",
+    "--client-api-url",
+    "--ca-cert",
+    "--timeout",
+    "--json",
+    "-q",
+    "--quiet",
+    "-h",
+    "--help",
+    "-V",
+    "--version",
+];
+
 /// What is to be done.
 pub(crate) enum Command {
     Backup { input: OsString, to: Destination, confirm: bool, sandbox: bool, call: Call },
-    Confirm { ids: [String; 2], call: Call },
-    Verify { file: PathBuf },
+    Confirm { what: Stored, call: Call },
+    Verify { file: OsString },
     Sandbox { port: u16 },
     Help,
     Version,
@@ -48,6 +73,12 @@ pub(crate) enum Command {
 pub(crate) enum Destination {
     File(PathBuf),
     Shell(OsString),
+}
+
+/// What is stored and to be confirmed.
+pub(crate) enum Stored {
+    File(PathBuf),
+    Ids([String; 2]),
 }
 
 /// What both calls need.
@@ -63,49 +94,43 @@ pub(crate) struct Call {
 }
 
 impl Command {
-    /// Reads the arguments; the error is a line for the user.
-    pub(crate) fn parse(mut arguments: lexopt::Parser) -> Result<Self, String> {
-        let mut name = None;
+    /// Reads the arguments, without the name of the program; the error is a line for the user.
+    ///
+    /// A value is never quoted in an error: it may be a secret in the wrong place.
+    pub(crate) fn parse(mut all: Vec<OsString>) -> Result<Self, String> {
+        let name = COMMANDS.into_iter().find(|name| all.first().is_some_and(|first| first == name));
+        if name.is_some() {
+            all.remove(0);
+        }
+        let after_options = all.iter().position(|argument| argument == "--").unwrap_or(all.len());
+        let (count, mut arguments) = (all.len(), lexopt::Parser::from_args(all));
         let mut values = Vec::new();
         let mut call = Call::default();
         let (mut output, mut store_with, mut port) = (None, None, None);
         let (mut no_confirm, mut sandbox) = (false, false);
-        let mut is_first = true;
-        // A value is never quoted: it may be a secret in the wrong place.
         while let Some(argument) =
             arguments.next().map_err(|_| "an option has a value that it does not take")?
         {
-            let may_be_command = core::mem::take(&mut is_first);
             let option = match argument {
                 Short(letter) => format!("-{letter}"),
                 Long(long) => format!("--{long}"),
                 Value(value) => {
-                    match COMMANDS.into_iter().find(|&command| may_be_command && value == command) {
-                        Some(command) => name = Some(command),
-                        None => values.push(value),
+                    let left = arguments.try_raw_args().map_or(0, |rest| rest.as_slice().len());
+                    let is_option_possible = count - left <= after_options;
+                    let command = COMMANDS.into_iter().find(|command| value == *command);
+                    if let (None, true, Some(command)) = (name, is_option_possible, command) {
+                        return Err(format!(
+                            "{command} comes first; for a file of that name use ./{command}"
+                        ));
                     }
+                    values.push(value);
                     continue;
                 }
             };
-            let allowed: &[&str] = match name {
-                Some("confirm") => &[
-                    "--api-key-file",
-                    "--client-api-url",
-                    "--ca-cert",
-                    "--timeout",
-                    "--json",
-                    "-q",
-                    "--quiet",
-                ],
-                Some("sandbox") => &["--port"],
-                _ => &[],
-            };
-            let is_general = matches!(option.as_str(), "-h" | "--help" | "-V" | "--version");
-            let fits = name.map_or(option != "--port", |_| allowed.contains(&option.as_str()));
-            if !is_general && !fits {
+            if !is_allowed(name, &option) {
                 return Err(unknown(&option));
             }
-            let mut value = || arguments.value().map_err(|_| format!("{option} needs a value"));
+            let mut value = || value_of(&option, arguments.value().ok());
             match option.as_str() {
                 "-o" | "--output" => output = Some(PathBuf::from(value()?)),
                 "--store-with" => store_with = Some(value()?),
@@ -125,9 +150,10 @@ impl Command {
             }
         }
         let mut values = values.into_iter();
+        let mut value = || values.next();
         let command = match name {
             None => {
-                let input = values.next().ok_or("a generate response is needed: a file, or - for stdin")?;
+                let input = value().ok_or("a generate response is needed: a file, or - for stdin")?;
                 let to = match (output, store_with) {
                     (Some(file), None) => Destination::File(file),
                     (None, Some(command)) => Destination::Shell(command),
@@ -139,21 +165,50 @@ impl Command {
                 Self::Backup { input, to, confirm: !no_confirm, sandbox, call }
             }
             Some("confirm") => {
-                let mut id = || text(values.next().unwrap_or_default(), "an id");
-                let ids = [id()?, id()?];
-                if ids.iter().any(String::is_empty) {
-                    return Err("confirm needs two share pair ids".into());
-                }
-                Self::Confirm { ids, call }
+                let what = match (value(), value()) {
+                    (Some(file), None) if file != "-" => Stored::File(file.into()),
+                    (Some(first), Some(second)) => {
+                        Stored::Ids([text(first, "an id")?, text(second, "an id")?])
+                    }
+                    _ => return Err("confirm needs a stored file or two share pair ids".into()),
+                };
+                Self::Confirm { what, call }
             }
             Some("sandbox") => Self::Sandbox { port: port.unwrap_or_default() },
-            Some(_) => Self::Verify { file: values.next().ok_or("verify needs a file")?.into() },
+            Some(_) => Self::Verify { file: value().ok_or("verify needs a file, or - for stdin")? },
         };
-        match values.next() {
+        match value() {
             None => Ok(command),
             Some(_) => Err("there are too many arguments".into()),
         }
     }
+}
+
+fn is_allowed(command: Option<&str>, option: &str) -> bool {
+    match (command, option) {
+        (_, "-h" | "--help" | "-V" | "--version") => true,
+        (None, option) => option != "--port",
+        (Some("confirm"), "--api-key-file" | "--client-api-url" | "--ca-cert") => true,
+        (Some("confirm"), "--timeout" | "--json" | "-q" | "--quiet") => true,
+        (Some("sandbox"), option) => option == "--port",
+        _ => false,
+    }
+}
+
+/// What follows an option; another option is no value, it is the value that was forgotten.
+fn value_of(option: &str, value: Option<OsString>) -> Result<OsString, String> {
+    let value = value.ok_or_else(|| format!("{option} needs a value"))?;
+    let known = OPTIONS.into_iter().chain(["-", "--"]).find(|known| value == *known);
+    match known {
+        Some("-") | None if option != "-o" && option != "--output" => Ok(value),
+        None => Ok(value),
+        Some(known) => Err(format!("{option} needs a value; for a file called {known} use ./{known}")),
+    }
+}
+
+/// Whether a line of JSON is wanted, though the arguments could not be understood.
+pub(crate) fn wants_json(all: &[OsString]) -> bool {
+    all.iter().take_while(|argument| *argument != "--").any(|argument| argument == OsStr::new("--json"))
 }
 
 fn unknown(option: &str) -> String {

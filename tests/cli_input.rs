@@ -1,0 +1,260 @@
+//! What is typed and what is read: understood as it was meant, or refused with the way to put it right, before anything
+//! is sent.
+#![cfg(all(feature = "cli", unix))]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
+
+mod scene;
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use scene::{GENERATE, Ran, Scene, program};
+
+const BOM: &str = "\u{feff}";
+
+fn generate() -> String {
+    fs::read_to_string(GENERATE).unwrap()
+}
+
+fn utf16(text: &str, to_bytes: fn(u16) -> [u8; 2]) -> Vec<u8> {
+    text.encode_utf16().flat_map(to_bytes).collect()
+}
+
+/// In the forms in which editors and shells save it, each with the name that the error gives it.
+fn in_other_encodings(text: &str) -> Vec<(&'static str, Vec<u8>)> {
+    let marked = format!("{BOM}{text}");
+    let utf32: Vec<u8> = text.chars().flat_map(|c| u32::from(c).to_le_bytes()).collect();
+    let utf32_big: Vec<u8> = text.chars().flat_map(|c| u32::from(c).to_be_bytes()).collect();
+    let utf32_marked: Vec<u8> = marked.chars().flat_map(|c| u32::from(c).to_le_bytes()).collect();
+    vec![
+        ("UTF-16", utf16(text, u16::to_le_bytes)),
+        ("UTF-16", utf16(text, u16::to_be_bytes)),
+        ("UTF-16", utf16(&marked, u16::to_le_bytes)),
+        ("UTF-16", utf16(&marked, u16::to_be_bytes)),
+        ("UTF-32", utf32),
+        ("UTF-32", utf32_big),
+        ("UTF-32", utf32_marked),
+    ]
+}
+
+// What is read
+
+#[test]
+fn a_byte_order_mark_is_left_out_of_the_input_and_of_the_key() {
+    let scene = Scene::new();
+    fs::write(scene.path("g.json"), format!("{BOM}{}", generate())).unwrap();
+    fs::write(scene.path("key"), format!("{BOM}{}\r\n", scene.sandbox.api_key())).unwrap();
+    scene.back_up(&["-o", "x.json", "--api-key-file", "key", "g.json"]).exits(0);
+    let sent: serde_json::Value = serde_json::from_slice(&scene.sandbox.requests()[0].body).unwrap();
+    assert_eq!(sent["generateResponse"].as_str().unwrap(), generate());
+}
+
+#[test]
+fn other_encodings_are_refused_by_their_name() {
+    let scene = Scene::new();
+    for (name, bytes) in in_other_encodings(&generate()) {
+        fs::write(scene.path("g.json"), &bytes).unwrap();
+        scene.back_up(&["-o", "x.json", "g.json"]).exits(2).says(&format!("it is {name}: save it as UTF-8"));
+        let verified = program().arg("verify").arg(scene.path("g.json")).output().unwrap();
+        Ran::new(verified).exits(2).says(name);
+    }
+    for (name, bytes) in in_other_encodings("key\n") {
+        fs::write(scene.path("key"), &bytes).unwrap();
+        let ran = scene.back_up(&["-o", "x.json", "--api-key-file", "key", GENERATE]);
+        ran.exits(2).says(&format!("--api-key-file: it is {name}"));
+    }
+    for (name, bytes) in in_other_encodings("-----BEGIN CERTIFICATE-----\n") {
+        fs::write(scene.path("roots.pem"), &bytes).unwrap();
+        let ran = scene.back_up(&["-o", "x.json", "--ca-cert", "roots.pem", GENERATE]);
+        ran.exits(2).says(&format!("--ca-cert: it is {name}"));
+    }
+    assert_eq!(scene.sandbox.requests(), []);
+}
+
+#[test]
+fn a_key_with_something_around_it_is_refused_and_not_shown() {
+    let scene = Scene::new();
+    for key in ["Bearer MARKER-KEY", "export PORTAL_CLIENT_API_KEY=MARKER-KEY", " MARKER-KEY"] {
+        for ending in ["", "\n", "\r\n"] {
+            fs::write(scene.path("key"), format!("{key}{ending}")).unwrap();
+            let ran = scene.back_up(&["-o", "x.json", "--api-key-file", "key", GENERATE]).exits(2);
+            assert!(ran.stderr.contains("key") && !ran.stderr.contains("MARKER"), "{}", ran.stderr);
+        }
+    }
+    assert_eq!(scene.sandbox.requests(), []);
+}
+
+#[test]
+fn two_equal_ids_are_refused_before_anything_is_sent() {
+    let scene = Scene::new();
+    let stored = r#"{"SECP256K1":{"share":"a","id":"same"},"ED25519":{"share":"b","id":"same"}}"#;
+    fs::write(scene.path("same.json"), stored).unwrap();
+    let confirm = |arguments: &[&str]| Ran::new(scene.command(arguments).output().unwrap());
+    confirm(&["confirm", "one", "one"]).exits(2).says("the same");
+    confirm(&["confirm", "same.json"]).exits(2).says("the same");
+    confirm(&["confirm", "", "one"]).exits(2).says("empty");
+    Ran::new(program().arg("verify").arg(scene.path("same.json")).output().unwrap())
+        .exits(2)
+        .says("the same");
+    assert_eq!(scene.sandbox.requests(), []);
+}
+
+#[test]
+fn a_stored_file_is_confirmed_once_it_is_seen_to_be_whole() {
+    let scene = Scene::new();
+    scene.back_up(&["-o", "x.json", GENERATE, "--no-confirm"]).exits(0);
+    let ids = scene.stored("x.json").share_pair_ids().map(String::from);
+    let whole = fs::read(scene.path("x.json")).unwrap();
+    assert!(Command::new("mkfifo").arg(scene.path("fifo")).status().unwrap().success());
+    fs::write(scene.path("cut.json"), &whole[..whole.len() - 1]).unwrap();
+    fs::write(scene.path("empty.json"), "").unwrap();
+    fs::write(scene.path("large.json"), " ".repeat((4 << 20) + 1)).unwrap();
+    for name in ["cut.json", "empty.json", "large.json", "missing.json", "fifo", "."] {
+        Ran::new(scene.command(&["confirm", name]).output().unwrap()).exits(2).says("nothing was sent");
+    }
+    assert_eq!(scene.sandbox.confirmed(), [""; 0]);
+
+    let ran = Ran::new(scene.command(&["confirm", "--json", "x.json"]).output().unwrap()).exits(0);
+    let json = format!("{{\"exit\":0,\"sharePairIds\":{ids:?},\"file\":\"x.json\",\"confirmed\":true}}\n");
+    assert_eq!(ran.stdout, json.replace(", ", ","));
+    assert_eq!(scene.sandbox.confirmed(), ids);
+    // Again, and through a link.
+    std::os::unix::fs::symlink("x.json", scene.path("link")).unwrap();
+    Ran::new(scene.command(&["confirm", "link"]).output().unwrap()).exits(0);
+}
+
+#[test]
+fn verify_reads_standard_input() {
+    let input = || Stdio::from(fs::File::open(GENERATE).unwrap());
+    let ran = Ran::new(program().args(["verify", "-"]).stdin(input()).output().unwrap());
+    ran.exits(0).says("whole");
+    Ran::new(program().args(["verify", "-"]).output().unwrap()).exits(2).says("standard input");
+}
+
+// What is typed
+
+#[test]
+fn what_cannot_be_meant_is_refused_with_the_way_to_say_it() {
+    let scene = Scene::new();
+    let cases: &[(&[&str], &str)] = &[
+        (&["-o", "-", GENERATE], "for a file called - use ./-"),
+        (&["-o-", GENERATE], "for a file called - use ./-"),
+        (&["--output=-", GENERATE], "for a file called - use ./-"),
+        (&["-o", "--json", GENERATE], "for a file called --json use ./--json"),
+        (&["--output", "-q", GENERATE], "for a file called -q use ./-q"),
+        (&["-o", "--", GENERATE], "for a file called -- use ./--"),
+        (&["--store-with", "--json", GENERATE], "--store-with needs a value"),
+        (&["--store-with", "", GENERATE], "--store-with needs a command"),
+        (&["--store-with", " \t\n", GENERATE], "--store-with needs a command"),
+        (&["-o", "x.json", "--api-key-file", "-q", GENERATE], "--api-key-file needs a value"),
+        (&["-o", "x.json", "verify"], "verify comes first; for a file of that name use ./verify"),
+        (&["-q", "confirm", "x.json"], "confirm comes first"),
+        (&["--json", "sandbox"], "sandbox comes first"),
+        (&["--timeout", "5", "confirm", "a", "b"], "confirm comes first"),
+        (&["confirm"], "confirm needs a stored file or two share pair ids"),
+        (&["confirm", "-"], "confirm needs a stored file or two share pair ids"),
+        (&["confirm", "a", "b", "c"], "too many arguments"),
+        (&["confirm", "missing"], "confirm takes a stored file, or two share pair ids"),
+        (&["verify"], "verify needs a file, or - for stdin"),
+    ];
+    for (case, says) in cases {
+        let mut command = program();
+        command.current_dir(scene.folder.path()).env("PORTAL_CLIENT_API_KEY", scene.sandbox.api_key());
+        let ran = Ran::new(command.args(*case).output().unwrap()).exits(2).says(says);
+        assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
+    }
+    assert_eq!(scene.names(), [""; 0]);
+}
+
+#[test]
+fn what_follows_two_dashes_is_no_subcommand() {
+    let scene = Scene::new();
+    for name in ["confirm", "verify", "sandbox", "-o", "--json"] {
+        fs::copy(GENERATE, scene.path(name)).unwrap();
+        let output = format!("{name}.json");
+        let mut command = program();
+        command.current_dir(scene.folder.path()).args(["--sandbox", &format!("-o./{output}"), "--", name]);
+        Ran::new(command.output().unwrap()).exits(0);
+        let _whole = scene.stored(&output);
+    }
+    let mut command = program();
+    command.current_dir(scene.folder.path()).args(["--sandbox", "-o", "./-", "--", "./confirm"]);
+    Ran::new(command.output().unwrap()).exits(0);
+    let _whole = scene.stored("-");
+}
+
+#[test]
+fn a_path_is_shown_as_it_was_typed_and_nothing_in_it_acts_on_a_terminal() {
+    let scene = Scene::new();
+    let hash = "3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855a";
+    for name in [hash, "it's a \\ \"file\".json", "ü.json", &"n".repeat(255)] {
+        scene.back_up(&["-o", name, GENERATE]).exits(0).says(&format!("stored      {name}\n"));
+        scene.back_up(&["-o", name, GENERATE]).exits(2).says(&format!("{name}: exists already"));
+    }
+    let ran = scene.back_up(&["-o", "a\u{1b}[31m\n\u{202e}b", GENERATE]).exits(0);
+    assert!(ran.stderr.contains("stored      a\\u{1b}[31m\\n\\u{202e}b\n"), "{}", ran.stderr);
+}
+
+#[test]
+fn every_path_can_be_told_from_its_line_of_json() {
+    let scene = Scene::new();
+    let mut seen = Vec::new();
+    for name in [&b"\xff"[..], b"\xfe", "\u{fffd}".as_bytes(), b"\\xff"] {
+        let name = OsStr::from_bytes(name);
+        let mut command = scene.command(&["--base-url", scene.sandbox.url(), "--json", GENERATE]);
+        let ran = Ran::new(command.arg("-o").arg(name).output().unwrap()).exits(0);
+        let json: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+        let bytes = match &json["file"] {
+            serde_json::Value::String(name) => name.clone().into_bytes(),
+            bytes => serde_json::from_value(bytes.clone()).unwrap(),
+        };
+        assert_eq!(bytes, name.as_bytes(), "{}", ran.stdout);
+        assert!(!seen.contains(&json["file"]));
+        seen.push(json["file"].clone());
+    }
+}
+
+// What can be known before
+
+#[test]
+fn a_command_that_cannot_be_run_is_found_before_anything_is_sent() {
+    let scene = Scene::new();
+    for command in ["if", "(cat", "cat > \"x", "cat ||"] {
+        scene.back_up(&["--store-with", command, GENERATE]).exits(2).says("nothing was sent");
+    }
+    let mut command =
+        scene.command(&["--base-url", scene.sandbox.url(), "--store-with", "cat > x", GENERATE]);
+    let ran = Ran::new(command.env("PATH", scene.path("no such folder")).output().unwrap());
+    ran.exits(2).says("--store-with needs sh");
+    assert_eq!(scene.sandbox.requests(), []);
+    assert_eq!(scene.names(), [""; 0], "nothing of the command is run");
+}
+
+#[test]
+fn a_file_that_could_not_be_read_back_is_found_before_anything_is_sent() {
+    let scene = Scene::new();
+    // As somebody whom modes do stop.
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c"]);
+    command.arg(format!(r#"umask 0400; exec "$0" "$@" --base-url {}"#, scene.sandbox.url()));
+    let inner = scene.command(&["-o", "x.json", "g.json"]);
+    command.arg(inner.get_program()).args(inner.get_args());
+    command.current_dir(scene.folder.path()).env("PORTAL_CLIENT_API_KEY", scene.sandbox.api_key());
+    fs::copy(GENERATE, scene.path("g.json")).unwrap();
+    let open = |path: &Path| {
+        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    };
+    open(scene.folder.path());
+    open(&scene.path("g.json"));
+    let output = command.output().unwrap();
+    if !matches!(output.status.code(), Some(0 | 2)) {
+        eprintln!("skipped: no other user may run this program here: {output:?}");
+        return;
+    }
+    Ran::new(output).exits(2).says("it cannot be read back").says("nothing was sent");
+    assert_eq!(scene.names(), ["g.json"]);
+    assert_eq!(scene.sandbox.requests(), []);
+}

@@ -1,0 +1,322 @@
+//! A run that is ended by a signal: its files are in order at every step, and no answer is lost on its way to the disk.
+#![cfg(all(feature = "cli", unix))]
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod util;
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use portal_backup::BackupShares;
+use tempfile::TempDir;
+use util::faults::answer_of;
+use util::secrets;
+use util::server::{Connection, Server};
+
+const GENERATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/generate.json");
+const SIGNALS: [(&str, i32); 3] = [("INT", 2), ("TERM", 15), ("HUP", 1)];
+const CONFIRMED: &str = "HTTP/1.1 204 No Content\r\n\r\n";
+
+/// How far a service goes before it says nothing more.
+#[derive(Clone, Copy, PartialEq)]
+enum Until {
+    Request,
+    HalfAnAnswer,
+    Confirmation,
+    TheEnd,
+}
+
+/// A service that comes to that point, says so, and goes on when it is told to.
+struct Service {
+    server: Server,
+    reached: Receiver<()>,
+    go_on: Sender<()>,
+}
+
+impl Service {
+    fn start(until: Until) -> Self {
+        let (reach, reached) = channel();
+        let (go_on, told) = channel();
+        let told = Arc::new(Mutex::new(told));
+        let server = Server::start(None, move |c| {
+            let wait = |c: &mut Connection| {
+                reach.send(()).unwrap();
+                // Told to go on, or left alone: a client that is gone ends the silence.
+                match told.lock().unwrap().recv_timeout(Duration::from_secs(20)) {
+                    Ok(()) => Ok(()),
+                    Err(_) => c.silence(),
+                }
+            };
+            if c.request()?.starts_with(b"PATCH ") {
+                if until == Until::Confirmation {
+                    wait(c)?;
+                }
+                return c.send(CONFIRMED);
+            }
+            let answer = answer_of(200, &secrets::backup_response(0));
+            let (first, second) = answer.split_at(answer.len() / 2);
+            if until == Until::Request {
+                wait(c)?;
+            }
+            c.send(first)?;
+            if until == Until::HalfAnAnswer {
+                wait(c)?;
+            }
+            c.send(second)
+        });
+        Self { server, reached, go_on }
+    }
+
+    fn wait_until_reached(&self) {
+        self.reached.recv_timeout(Duration::from_secs(20)).unwrap();
+    }
+
+    fn go_on(&self) {
+        self.go_on.send(()).unwrap();
+    }
+
+    fn confirmations(&self) -> usize {
+        self.server.requests().iter().filter(|request| request.starts_with(b"PATCH ")).count()
+    }
+}
+
+fn folder() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn program(folder: &Path, service: &Service, arguments: &[&str]) -> Command {
+    let url = service.server.url();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_portal-backup"));
+    for name in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"] {
+        command.env_remove(name);
+    }
+    command
+        .current_dir(folder)
+        .env("PORTAL_CLIENT_API_KEY", secrets::KEY)
+        .args(arguments)
+        .args(["--client-api-url", &url])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    if arguments[0] != "confirm" {
+        command.args(["--base-url", &url]);
+    }
+    command
+}
+
+/// Sends a signal to a process, or with a minus before its number to its group.
+fn kill(signal: &str, process: &str) {
+    let status = Command::new("kill").args([&format!("-{signal}"), "--", process]).status().unwrap();
+    assert!(status.success());
+}
+
+fn end(child: Child, signal: &str) -> Output {
+    kill(signal, &child.id().to_string());
+    child.wait_with_output().unwrap()
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[track_caller]
+fn assert_ended(output: &Output, code: i32, says: &[&str]) -> String {
+    let stderr = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
+    for says in says {
+        assert!(stderr.contains(says), "it does not say {says:?}: {stderr}");
+    }
+    secrets::assert_none_in("stderr", &stderr);
+    stderr
+}
+
+fn whole(path: &Path) -> BackupShares {
+    BackupShares::parse(fs::read(path).unwrap()).unwrap()
+}
+
+#[test]
+fn until_the_answer_is_there_nothing_is_left_and_the_run_says_what_the_service_can_have_done() {
+    for until in [Until::Request, Until::HalfAnAnswer] {
+        for (signal, number) in SIGNALS {
+            let (folder, service) = (folder(), Service::start(until));
+            let child =
+                program(folder.path(), &service, &["-o", "x.json", "--json", GENERATE]).spawn().unwrap();
+            service.wait_until_reached();
+            let reserved = names(folder.path());
+            assert!(reserved.len() == 1 && reserved[0].starts_with(".portal-backup-"), "{reserved:?}");
+            let output = end(child, signal);
+            let name = format!("SIG{signal}");
+            assert_ended(&output, 128 + number, &[&name, "the service may have acted", "run again"]);
+            assert_eq!(names(folder.path()), [""; 0]);
+            let json = String::from_utf8(output.stdout).unwrap();
+            assert_eq!(json, format!("{{\"exit\":{},\"outcome\":\"unknown\"}}\n", 128 + number));
+            service.go_on();
+        }
+    }
+}
+
+#[test]
+fn before_there_is_a_call_nothing_was_sent() {
+    for (signal, number) in SIGNALS {
+        let (folder, service) = (folder(), Service::start(Until::TheEnd));
+        let mut command = program(folder.path(), &service, &["-o", "x.json", "-"]);
+        let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+        // It has begun to read when it has taken more than a pipe holds.
+        let mut input = child.stdin.take().unwrap();
+        input.write_all(&[b' '; 256 << 10]).unwrap();
+        assert_ended(&end(child, signal), 128 + number, &["nothing was sent"]);
+        assert_eq!(names(folder.path()), [""; 0]);
+        assert_eq!(service.server.connections(), 0);
+    }
+}
+
+#[test]
+fn from_the_answer_on_the_shares_are_stored_first() {
+    for (signal, _) in SIGNALS {
+        let (folder, service) = (folder(), Service::start(Until::TheEnd));
+        for fifo in ["started", "go"] {
+            assert!(Command::new("mkfifo").arg(folder.path().join(fifo)).status().unwrap().success());
+        }
+        let store = "cat > kept.json; echo > started; read line < go";
+        let mut command = program(folder.path(), &service, &["--store-with", store, "--json", GENERATE]);
+        let mut child = command.spawn().unwrap();
+        fs::read(folder.path().join("started")).unwrap();
+        kill(signal, &child.id().to_string());
+        let mut said = [0; 128];
+        let len = child.stderr.as_mut().unwrap().read(&mut said).unwrap();
+        let said = String::from_utf8_lossy(&said[..len]);
+        assert_eq!(said, format!("SIG{signal} has to wait until the shares are stored\n"));
+        fs::write(folder.path().join("go"), "\n").unwrap();
+        let output = child.wait_with_output().unwrap();
+        let stderr = assert_ended(&output, 7, &["Portal was not told", "not confirmed"]);
+        let shares = whole(&folder.path().join("kept.json"));
+        let [first, second] = shares.share_pair_ids();
+        assert!(stderr.trim_end().ends_with(&format!("{first} {second}")), "{stderr}");
+        assert_eq!(service.confirmations(), 0);
+        let json = String::from_utf8(output.stdout).unwrap();
+        let ids = format!("[\"{first}\",\"{second}\"]");
+        assert_eq!(json, format!("{{\"exit\":7,\"sharePairIds\":{ids},\"confirmed\":false}}\n"));
+    }
+}
+
+#[test]
+fn ctrl_c_on_a_terminal_does_not_reach_the_command_that_stores() {
+    for signal in ["INT", "HUP"] {
+        let (folder, service) = (folder(), Service::start(Until::TheEnd));
+        for fifo in ["started", "go"] {
+            assert!(Command::new("mkfifo").arg(folder.path().join(fifo)).status().unwrap().success());
+        }
+        let store = "echo > started; read line < go; cat > kept.json";
+        let mut command = program(folder.path(), &service, &["--store-with", store, GENERATE]);
+        let child = command.process_group(0).spawn().unwrap();
+        fs::read(folder.path().join("started")).unwrap();
+        // A terminal sends it to all that run in the foreground.
+        kill(signal, &format!("-{}", child.id()));
+        fs::write(folder.path().join("go"), "\n").unwrap();
+        assert_ended(&child.wait_with_output().unwrap(), 7, &["stored", "not confirmed"]);
+        let _ = whole(&folder.path().join("kept.json"));
+    }
+}
+
+#[test]
+fn a_signal_that_comes_with_the_answer_finds_nothing_or_the_whole_file() {
+    for round in 0..12 {
+        let (folder, service) = (folder(), Service::start(Until::HalfAnAnswer));
+        let child = program(folder.path(), &service, &["-o", "x.json", GENERATE]).spawn().unwrap();
+        service.wait_until_reached();
+        let process = child.id().to_string();
+        if round % 2 == 0 {
+            service.go_on();
+            kill("TERM", &process);
+        } else {
+            kill("TERM", &process);
+            service.go_on();
+        }
+        let output = child.wait_with_output().unwrap();
+        match output.status.code() {
+            Some(143) => assert_eq!(names(folder.path()), [""; 0]),
+            Some(0 | 7) => {
+                assert_eq!(names(folder.path()), ["x.json"]);
+                let _ = whole(&folder.path().join("x.json"));
+            }
+            other => panic!("{other:?}: {}", String::from_utf8_lossy(&output.stderr)),
+        }
+    }
+}
+
+#[test]
+fn during_the_confirmation_the_run_ends_with_the_command_that_confirms() {
+    for (signal, _) in SIGNALS {
+        let (folder, service) = (folder(), Service::start(Until::Confirmation));
+        let child = program(folder.path(), &service, &["-o", "x.json", "--json", GENERATE]).spawn().unwrap();
+        service.wait_until_reached();
+        let output = end(child, signal);
+        let stderr =
+            assert_ended(&output, 7, &["not known whether Portal was told", "  portal-backup confirm"]);
+        assert!(stderr.trim_end().ends_with(" x.json"), "{stderr}");
+        assert_eq!(names(folder.path()), ["x.json"]);
+        let ids = whole(&folder.path().join("x.json")).share_pair_ids().map(String::from);
+        let json = String::from_utf8(output.stdout).unwrap();
+        let [first, second] = ids;
+        assert_eq!(
+            json,
+            format!(
+                "{{\"exit\":7,\"sharePairIds\":[\"{first}\",\"{second}\"],\"file\":\"x.json\",\"confirmed\":false}}\n"
+            )
+        );
+        service.go_on();
+    }
+}
+
+#[test]
+fn a_confirmation_by_itself_ends_with_the_signal_and_may_be_run_again() {
+    for (signal, number) in SIGNALS {
+        let (folder, service) = (folder(), Service::start(Until::Confirmation));
+        let child = program(folder.path(), &service, &["confirm", "one", "two"]).spawn().unwrap();
+        service.wait_until_reached();
+        assert_ended(
+            &end(child, signal),
+            128 + number,
+            &["not known whether Portal was told", "run it again"],
+        );
+        service.go_on();
+    }
+}
+
+#[test]
+fn a_signal_that_is_ignored_from_the_start_ends_nothing() {
+    let (folder, service) = (folder(), Service::start(Until::Request));
+    let inner = program(folder.path(), &service, &["-o", "x.json", GENERATE]);
+    let mut command = Command::new("sh");
+    command.args(["-c", r#"trap '' HUP; exec "$0" "$@""#]).arg(inner.get_program()).args(inner.get_args());
+    command.current_dir(folder.path()).env("PORTAL_CLIENT_API_KEY", secrets::KEY);
+    let child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    service.wait_until_reached();
+    kill("HUP", &child.id().to_string());
+    service.go_on();
+    assert_ended(&child.wait_with_output().unwrap(), 0, &["confirmed"]);
+    let _ = whole(&folder.path().join("x.json"));
+}
+
+#[test]
+fn a_limit_on_the_size_of_files_is_an_error_and_no_death() {
+    let (folder, service) = (folder(), Service::start(Until::HalfAnAnswer));
+    let child = program(folder.path(), &service, &["-o", "x.json", GENERATE]).spawn().unwrap();
+    service.wait_until_reached();
+    let process = child.id().to_string();
+    let limited = Command::new("prlimit").args(["--pid", &process, "--fsize=4096"]).status().unwrap();
+    assert!(limited.success());
+    service.go_on();
+    let output = child.wait_with_output().unwrap();
+    assert_ended(&output, 6, &["File too large", "not confirmed"]);
+    assert_eq!(names(folder.path()), [""; 0]);
+}
