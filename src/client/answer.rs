@@ -103,8 +103,8 @@ impl Answer {
                     _ => return End::Odd("its Content-Length is wrong"),
                 }
             } else if is("transfer-encoding") {
-                let codings = value.split(|&b| b == b',').map(<[u8]>::trim_ascii);
-                is_chunked |= codings.last().is_some_and(|last| last.eq_ignore_ascii_case(b"chunked"));
+                let last = value.rsplit(|&b| b == b',').next().unwrap_or_default().trim_ascii();
+                is_chunked |= last.eq_ignore_ascii_case(b"chunked");
             } else if is("content-encoding") {
                 self.coding = Some(text()).filter(|coding| !coding.eq_ignore_ascii_case("identity"));
             } else if is("retry-after") {

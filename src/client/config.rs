@@ -11,7 +11,7 @@ use rustls_pki_types::ServerName;
 use ureq::http::Uri;
 use ureq::http::uri::{Authority, Scheme};
 
-use super::client::{Client, Shared};
+use super::calls::{Client, Shared};
 use super::connect::{Route, host_and_port};
 use super::no_proxy::NoProxy;
 use super::proxy::Proxy;

@@ -1,7 +1,7 @@
 //! The client over ureq and rustls; nothing outside of this folder names either.
 
 mod answer;
-mod client;
+mod calls;
 mod config;
 mod connect;
 mod connection;
@@ -13,5 +13,5 @@ mod proxy;
 mod stream;
 mod tls;
 
-pub use client::Client;
+pub use calls::Client;
 pub use config::{ClientBuilder, backup};

@@ -154,7 +154,7 @@ fn is_compressed(body: &[u8]) -> bool {
 fn printed(text: &str, limit: usize, redactor: &Redactor<'_>) -> Option<Box<str>> {
     let mut out = String::new();
     redactor.push_printable(text, limit, &mut out);
-    Some(out.into()).filter(|out: &Box<str>| !out.is_empty())
+    (!out.is_empty()).then(|| out.into())
 }
 
 /// The beginning of any bytes; those that are not UTF-8 become `?`.
