@@ -291,10 +291,7 @@ impl Disk {
         let show = || {
             format!(
                 "{:?}",
-                self.names
-                    .iter()
-                    .map(|(name, _)| (name, self.content(name).map(<[u8]>::len)))
-                    .collect::<Vec<_>>()
+                self.names.keys().map(|name| (name, self.content(name).map(<[u8]>::len))).collect::<Vec<_>>()
             )
         };
         match FileSlot::reserve(&path) {
