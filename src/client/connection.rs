@@ -107,7 +107,7 @@ impl Connection {
     fn flush(&mut self) -> io::Result<()> {
         let (held, until) = (core::mem::take(&mut self.held), self.course.until());
         let result = match &mut self.stream {
-            Some(stream) => stream.write(&self.output.expose()[..held], until),
+            Some(stream) => stream.write_all(&self.output.expose()[..held], until),
             None => Err(ErrorKind::NotConnected.into()),
         };
         self.output.expose_mut()[..held].fill(0);

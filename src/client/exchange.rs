@@ -116,6 +116,10 @@ pub(super) fn exchange(
     // ureq's errors do not tell a request that never left from one whose answer was lost. The body does: as long as
     // some of it was not even asked for, the service cannot have the whole request.
     let is_sent = body.0.remaining() == 0;
+    if !is_sent {
+        // An answer that tells why is here, or it does not come.
+        course.hurry(Instant::now() + PATIENCE);
+    }
     let unfinished = course.take_unfinished();
     match received {
         Ok(reply) => Ok(Reply { is_sent, ..reply }),

@@ -26,8 +26,13 @@ pub(super) trait Stream: Send + Sync {
     /// Appends what arrives next, and returns how many bytes: 0 at the end.
     fn read(&mut self, into: &mut Buffer, until: Instant) -> io::Result<usize>;
 
-    /// Sends all of it. An error means that its end was not sent.
-    fn write(&mut self, bytes: &[u8], until: Instant) -> io::Result<()>;
+    /// Sends all of it, or returns how much of it was sent when something arrived meanwhile.
+    fn write(&mut self, bytes: &[u8], until: Instant) -> io::Result<usize>;
+
+    /// Sends all of it. Who answers before that will not read on: the error tells to read instead.
+    fn write_all(&mut self, bytes: &[u8], until: Instant) -> io::Result<()> {
+        if self.write(bytes, until)? < bytes.len() { Err(ErrorKind::BrokenPipe.into()) } else { Ok(()) }
+    }
 
     /// Whether the server has sent nothing that was not read, not even part of a record, nor closed the connection.
     fn is_silent(&mut self) -> bool;
@@ -134,23 +139,23 @@ impl Stream for Socket {
         }
     }
 
-    fn write(&mut self, mut bytes: &[u8], until: Instant) -> io::Result<()> {
-        while !bytes.is_empty() {
+    fn write(&mut self, bytes: &[u8], until: Instant) -> io::Result<usize> {
+        let mut sent = 0;
+        while sent < bytes.len() {
             let wait = next_wait(until)?;
             if wait != self.write_timeout {
                 self.stream.set_write_timeout(Some(wait))?;
                 self.write_timeout = wait;
             }
-            match self.stream.write(bytes) {
+            match self.stream.write(&bytes[sent..]) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(n) => bytes = bytes.get(n..).unwrap_or_default(),
-                // A server that answers before it has read all will not read on.
-                Err(e) if is_passing(&e) && !self.is_silent() => return Err(ErrorKind::BrokenPipe.into()),
+                Ok(n) => sent += n,
+                Err(e) if is_passing(&e) && !self.is_silent() => break,
                 Err(e) if is_passing(&e) => {}
                 Err(e) => return Err(e),
             }
         }
-        Ok(())
+        Ok(sent)
     }
 
     fn is_silent(&mut self) -> bool {
@@ -199,23 +204,26 @@ impl Tls {
     /// Lets the session work until the wish is granted, and returns how many bytes were read for it.
     fn fulfil(&mut self, mut wish: Wish<'_>, until: Instant) -> io::Result<usize> {
         let Self { session, below, incoming, outgoing, has_ended } = self;
-        let (mut to_send, mut received) = (0, 0);
+        // Of `outgoing`, so much is to be sent, and so much of that was.
+        let (mut to_send, mut sent) = (0, 0);
+        let (mut received, mut is_sealed) = (0, false);
         loop {
             let UnbufferedStatus { mut discard, state, .. } =
                 session.process_tls_records(incoming.filled_mut());
-            let mut is_waiting = false;
-            let mut is_granted = false;
+            let (mut is_granted, mut is_waiting, mut early) = (false, false, None);
             match state {
-                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
-                    while let Some(record) = traffic.next_record() {
-                        let record = record.map_err(invalid)?;
-                        // Nobody asked for what arrives before a request.
-                        let Wish::Read(into) = &mut wish else { return Err(ErrorKind::InvalidData.into()) };
-                        into.append(record.payload);
-                        received += record.payload.len();
-                        discard += record.discard;
+                Ok(ConnectionState::ReadTraffic(mut traffic)) => match &mut wish {
+                    Wish::Read(into) => {
+                        while let Some(record) = traffic.next_record() {
+                            let record = record.map_err(invalid)?;
+                            into.append(record.payload);
+                            received += record.payload.len();
+                            discard += record.discard;
+                        }
                     }
-                }
+                    // An answer before all was sent can be read next; before anything was, nobody asked for it.
+                    _ => early = Some(if is_sealed { ErrorKind::BrokenPipe } else { ErrorKind::InvalidData }),
+                },
                 Ok(ConnectionState::EncodeTlsData(mut data)) => {
                     let mut encoded = data.encode(&mut outgoing.expose_mut()[to_send..]);
                     if let Err(EncodeError::InsufficientSize(size)) = &encoded {
@@ -225,23 +233,27 @@ impl Tls {
                     to_send += encoded.map_err(invalid)?;
                 }
                 Ok(ConnectionState::TransmitTlsData(data)) => {
-                    below.write(&outgoing.expose()[..to_send], until)?;
-                    to_send = 0;
-                    data.done();
+                    sent += below.write(&outgoing.expose()[sent..to_send], until)?;
+                    is_waiting = sent < to_send;
+                    if !is_waiting {
+                        data.done();
+                    }
                 }
                 Ok(ConnectionState::WriteTraffic(mut traffic)) => match &wish {
                     Wish::Handshake => is_granted = true,
-                    Wish::Read(_) if received > 0 => is_granted = true,
-                    Wish::Read(_) => is_waiting = true,
+                    Wish::Read(_) => (is_granted, is_waiting) = (received > 0, received == 0),
                     Wish::Write(bytes) => {
-                        let mut sealed = traffic.encrypt(bytes, outgoing.expose_mut());
-                        if let Err(EncryptError::InsufficientSize(size)) = &sealed {
-                            grow(outgoing, size.required_size);
-                            sealed = traffic.encrypt(bytes, outgoing.expose_mut());
+                        if !is_sealed {
+                            let mut sealed = traffic.encrypt(bytes, &mut outgoing.expose_mut()[to_send..]);
+                            if let Err(EncryptError::InsufficientSize(size)) = &sealed {
+                                grow(outgoing, to_send + size.required_size);
+                                sealed = traffic.encrypt(bytes, &mut outgoing.expose_mut()[to_send..]);
+                            }
+                            to_send += sealed.map_err(invalid)?;
+                            is_sealed = true;
                         }
-                        let len = sealed.map_err(invalid)?;
-                        below.write(&outgoing.expose()[..len], until)?;
-                        is_granted = true;
+                        sent += below.write(&outgoing.expose()[sent..to_send], until)?;
+                        (is_granted, is_waiting) = (sent == to_send, sent < to_send);
                     }
                 },
                 Ok(ConnectionState::BlockedHandshake) => is_waiting = true,
@@ -254,23 +266,31 @@ impl Tls {
                         if let Ok(ConnectionState::EncodeTlsData(mut alert)) = last.state {
                             to_send +=
                                 alert.encode(&mut outgoing.expose_mut()[to_send..]).unwrap_or_default();
-                            let _ = below.write(&outgoing.expose()[..to_send], until);
+                            let _ = below.write(&outgoing.expose()[sent..to_send], until);
                         }
                     }
                     return Err(invalid(e));
                 }
             }
             incoming.discard(discard);
-            match wish {
-                Wish::Write(_) if *has_ended && !is_granted => return Err(ErrorKind::BrokenPipe.into()),
-                _ if is_granted || *has_ended => return Ok(received),
-                _ if is_waiting && incoming.len > MAX_HANDSHAKE => return Err(ErrorKind::InvalidData.into()),
+            if let Some(kind) = early {
+                return Err(kind.into());
+            }
+            if is_waiting && !*has_ended {
+                if incoming.len > MAX_HANDSHAKE {
+                    return Err(ErrorKind::InvalidData.into());
+                }
                 // The end without the alert for it may be a cut; the length of an answer tells.
-                _ if is_waiting => *has_ended = below.read(incoming, until)? == 0,
-                _ => {}
+                *has_ended = below.read(incoming, until)? == 0;
+            }
+            if is_granted {
+                return Ok(received);
             }
             if *has_ended {
-                return Ok(received);
+                return match wish {
+                    Wish::Write(_) => Err(ErrorKind::BrokenPipe.into()),
+                    _ => Ok(received),
+                };
             }
         }
     }
@@ -292,8 +312,8 @@ impl Stream for Tls {
         if self.has_ended { Ok(0) } else { self.fulfil(Wish::Read(into), until) }
     }
 
-    fn write(&mut self, bytes: &[u8], until: Instant) -> io::Result<()> {
-        self.fulfil(Wish::Write(bytes), until).map(|_| ())
+    fn write(&mut self, bytes: &[u8], until: Instant) -> io::Result<usize> {
+        self.fulfil(Wish::Write(bytes), until).map(|_| bytes.len())
     }
 
     fn is_silent(&mut self) -> bool {
