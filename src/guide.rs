@@ -6,6 +6,9 @@ pub mod storing {}
 #[doc = include_str!("../docs/unknown.md")]
 pub mod unknown {}
 
+#[doc = include_str!("../docs/many_wallets.md")]
+pub mod many_wallets {}
+
 #[doc = include_str!("../docs/testing.md")]
 pub mod testing {}
 
