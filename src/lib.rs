@@ -28,7 +28,7 @@
 //! |---|---|---|
 //! | `NotSent` | wrong input, a file that cannot be reserved, or a failure before the whole request was sent | fix the cause, call again |
 //! | `Refused` | the service said no: status 3xx or 4xx | read `id()` and `message()`; after a 429, wait for `retry_after()` |
-//! | `Unknown` | the service may have acted: a timeout or broken connection after that, 5xx, 408, a success that cannot be read; or the shares could not be stored | keep the body of an unreadable success, then call again: a backup makes a new pair of shares and the lost one stays unused; a confirmation may be repeated |
+//! | `Unknown` | the service may have acted: a timeout or broken connection once the request was sent, 5xx, 408, a success that cannot be read; or the shares could not be stored | keep the body of an unreadable success, then call again: a backup makes a new pair of shares and the lost one stays unused; a confirmation may be repeated |
 //!
 //! A success that cannot be read is never thrown away: [`Error::Unreadable`] keeps its bytes. `Debug` of an error prints
 //! what `Display` prints, one line, so that a `main` that returns a `Result` tells its users what to do.
