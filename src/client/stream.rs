@@ -257,7 +257,9 @@ impl Tls {
                             let _ = below.write(&outgoing.expose()[..to_send], until);
                         }
                     }
-                    return Err(invalid(e));
+                    // rustls must not be asked again. What came before counts.
+                    *has_ended = true;
+                    return if received > 0 { Ok(received) } else { Err(invalid(e)) };
                 }
             }
             incoming.discard(discard);
