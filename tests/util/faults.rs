@@ -616,6 +616,12 @@ fn bodies(t: &mut Table) {
         let head = format!("{head}Content-Encoding: {coding}\r\nContent-Length: {}\r\n\r\n", bytes.len());
         t.answer(&format!("compressed by {coding}"), not_http(bytes), [head.as_bytes(), &bytes].concat());
     }
+    for coding in ["gzip", "utf-8"] {
+        let head = format!("{head}Content-Encoding: {coding}\r\nContent-Length: {whole_len}\r\n\r\n");
+        t.answer(&format!("not compressed, though its head says {coding}"), SUCCESS, head + &body);
+        let nothing = format!("HTTP/1.1 204 No Content\r\nContent-Encoding: {coding}\r\n\r\n");
+        t.answer(&format!("nothing, compressed by {coding}"), unreadable(""), nothing);
+    }
     let plain = format!("{head}Content-Encoding: identity\r\nContent-Length: {whole_len}\r\n\r\n{body}");
     t.answer("not compressed, and said so", SUCCESS, plain);
     let bytes = with_length(whole_len) + half;
