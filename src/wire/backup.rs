@@ -240,9 +240,7 @@ pub(crate) fn respond(
     BackupShares::from_json(body).map_err(|(json, mistake)| {
         let what = match mistake {
             Some(mistake) if mistake.is_told() => {
-                let said = Said::by_json(json.expose(), redactor);
-                let said = said.or_else(|| Said::by_page(json.expose(), redactor)).unwrap_or_default();
-                format!("{mistake}{said}")
+                format!("{mistake}{}", Said::found_in(json.expose(), redactor).unwrap_or_default())
             }
             Some(mistake) => mistake.to_string(),
             None => not_text(json.expose()).into(),
