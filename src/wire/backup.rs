@@ -212,7 +212,7 @@ impl fmt::Debug for BackupShares {
 pub fn request<'t>(generate: &GenerateResponse<'t>) -> Request<'t> {
     // Shares need no escapes as a rule, which `parse` has seen: only what is around them is looked at again.
     let [head, first, middle, second, tail] = generate.shares.cut(generate.text);
-    Request::new("POST", PATH, r#"{"generateResponse":""#, [(head, first), (middle, second), (tail, r#""}"#)])
+    Request::new("POST", PATH, [r#"{"generateResponse":""#, head, first, middle, second, tail, r#""}"#])
 }
 
 /// Reads the answer: HTTP status, the value of `Retry-After` if there is one, and the body, which is taken over

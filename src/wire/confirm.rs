@@ -119,7 +119,7 @@ impl<'de> Visitor<'de> for Ids {
 pub fn request(share_pair_ids: [&str; 2]) -> Request<'_> {
     let [first, second] = share_pair_ids;
     let before = r#"{"status":"STORED_CLIENT_BACKUP_SHARE","backupSharePairIds":[""#;
-    Request::new("PATCH", PATH, before, [(first, r#"",""#), (second, r#""]}"#), ("", "")])
+    Request::new("PATCH", PATH, [before, first, r#"",""#, second, r#""]}"#, "", ""])
 }
 
 /// Reads the answer: HTTP status, the value of `Retry-After` if there is one, and the body.

@@ -18,24 +18,17 @@ pub struct Request<'t> {
 }
 
 impl<'t> Request<'t> {
-    /// The body is made of `before` and then, in turn, of a text that is escaped and one that is not.
-    pub(super) fn new(
-        method: &'static str,
-        path: &'static str,
-        before: &'static str,
-        texts: [(&'t str, &'t str); 3],
-    ) -> Self {
-        let mut remaining = before.len();
-        let mut part = |part, len| {
-            remaining += len;
+    /// Of the texts, every second is escaped.
+    pub(super) fn new(method: &'static str, path: &'static str, texts: [&'t str; 7]) -> Self {
+        let mut is_escaped = true;
+        let mut remaining = 0;
+        let parts = texts.map(|text| {
+            is_escaped = !is_escaped;
+            let part = Part::new(text, is_escaped);
+            remaining += part.len();
             part
-        };
-        let [a, b, c] = texts.map(|(escaped, plain)| {
-            let (escaped, len) = Part::escaped(escaped);
-            [part(escaped, len), part(Part::plain(plain), plain.len())]
         });
-        let ([a, b], [c, d], [e, f]) = (a, b, c);
-        Self { method, path, body: Body { parts: [Part::plain(before), a, b, c, d, e, f], remaining } }
+        Self { method, path, body: Body { parts, remaining } }
     }
 
     /// The HTTP method.
