@@ -132,25 +132,21 @@ impl BackupShares {
     }
 
     /// The share on secp256k1.
-    #[must_use]
     pub fn secp256k1(&self) -> MpcShare<'_> {
         self.views()[0]
     }
 
     /// The share on ed25519.
-    #[must_use]
     pub fn ed25519(&self) -> MpcShare<'_> {
         self.views()[1]
     }
 
     /// Both share pair ids, secp256k1 first; they are not secret.
-    #[must_use]
     pub fn share_pair_ids(&self) -> [&str; 2] {
         self.views().map(|share| share.id())
     }
 
     /// The service's answer, to the byte: what to store, and what `recover` takes as its `backupResponse`.
-    #[must_use]
     pub fn expose_json(&self) -> &str {
         self.json.expose()
     }

@@ -64,7 +64,6 @@ impl StoredShares {
     }
 
     /// Both share pair ids, secp256k1 first; they are not secret.
-    #[must_use]
     pub fn share_pair_ids(&self) -> [&str; 2] {
         self.ids.each_ref().map(String::as_str)
     }

@@ -32,19 +32,16 @@ impl<'t> Request<'t> {
     }
 
     /// The HTTP method.
-    #[must_use]
     pub const fn method(&self) -> &'static str {
         self.method
     }
 
     /// The path, from its first slash.
-    #[must_use]
     pub const fn path(&self) -> &'static str {
         self.path
     }
 
     /// The length of the JSON body in bytes, for `Content-Length`.
-    #[must_use]
     pub const fn body_len(&self) -> usize {
         self.body.remaining
     }
@@ -52,13 +49,11 @@ impl<'t> Request<'t> {
     /// The JSON body, made as it is read; that of a backup holds the wallet's signing shares.
     ///
     /// Each call begins at the start.
-    #[must_use]
     pub fn body(&self) -> Body<'t> {
         self.body.clone()
     }
 
     /// The whole body in a buffer that is wiped, for a transport that wants a slice.
-    #[must_use]
     pub fn to_bytes(&self) -> SecretBytes {
         let mut bytes = SecretBytes::zeroed(self.body_len());
         self.body().read(bytes.expose_mut());
@@ -105,7 +100,6 @@ impl Body<'_> {
     }
 
     /// How many bytes are still to be read.
-    #[must_use]
     pub const fn remaining(&self) -> usize {
         self.remaining
     }
