@@ -1,5 +1,6 @@
 //! Buffers that are wiped when dropped and never printed, and the client API key.
 
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -136,7 +137,7 @@ impl ApiKey {
     pub fn new(key: &str) -> Result<Self, InvalidInput> {
         match mistake_in(key) {
             None => Ok(Self(SecretString(key.into()))),
-            Some(what) => Err(InvalidInput::new(what)),
+            Some(what) => Err(InvalidInput::new(format!("the client API key {what}"))),
         }
     }
 
@@ -157,10 +158,9 @@ impl ApiKey {
             let is_name = name.len() <= 64 && name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
             if is_name { mistake.about(name) } else { mistake }
         })?;
-        match SecretString::from_utf8(SecretBytes::new(value.into_encoded_bytes())) {
-            Ok(key) => Self::new(key.expose()),
-            Err(_) => Err(InvalidInput::new(NO_KEY)),
-        }
+        // What is not UTF-8 is no key either.
+        let value = SecretString::from_utf8(SecretBytes::new(value.into_encoded_bytes()));
+        Self::new(value.as_ref().map_or("\u{fffd}", SecretString::expose))
     }
 
     /// The key, for the header of your own transport: `Authorization: Bearer KEY`.
@@ -169,8 +169,8 @@ impl ApiKey {
     }
 }
 
-const NO_KEY: &str = "the client API key holds a character that no key has: it is made of letters, digits, -._~+/, and = at \
-                      its end";
+const NOT_A_KEY: &str =
+    "holds a character that no key has: it is made of letters, digits, -._~+/, and = at its end";
 
 /// What is wrong with a key; never a part of it.
 fn mistake_in(key: &str) -> Option<&'static str> {
@@ -191,25 +191,19 @@ fn mistake_in(key: &str) -> Option<&'static str> {
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
     };
     Some(match () {
-        () if key.is_empty() => "the client API key is empty",
-        () if key.starts_with('\u{feff}') => "the client API key begins with a byte order mark: take it away",
-        () if line.is_empty() => "the client API key is white space and nothing else",
+        () if key.is_empty() => "is empty",
+        () if key.starts_with('\u{feff}') => "begins with a byte order mark: take it away",
+        () if line.is_empty() => "is white space and nothing else",
         () if ["export ", "set ", "setx ", "$env:"].into_iter().any(begins_with) || is_assignment() => {
-            "the client API key is a whole line for a shell: pass what follows the equals sign alone, without quotes"
+            "is a whole line for a shell: pass what follows the equals sign alone, without quotes"
         }
-        () if begins_with("authorization:") => {
-            "the client API key is a whole header: pass what follows `Bearer ` alone"
-        }
-        () if begins_with("bearer ") => "the client API key begins with `Bearer `: take that away",
-        () if line.starts_with(QUOTES) || line.ends_with(QUOTES) => {
-            "the client API key is in quotes: take them away"
-        }
-        () if line != key => "the client API key has white space or a line break around it: take that away",
-        () if key.len() > 4096 => "the client API key is longer than 4096 bytes",
-        () if key.contains(char::is_whitespace) => {
-            "the client API key holds white space or a line break: pass one key alone"
-        }
-        () => NO_KEY,
+        () if begins_with("authorization:") => "is a whole header: pass what follows `Bearer ` alone",
+        () if begins_with("bearer ") => "begins with `Bearer `: take that away",
+        () if line.starts_with(QUOTES) || line.ends_with(QUOTES) => "is in quotes: take them away",
+        () if line != key => "has white space or a line break around it: take that away",
+        () if key.len() > 4096 => "is longer than 4096 bytes",
+        () if key.contains(char::is_whitespace) => "holds white space or a line break: pass one key alone",
+        () => NOT_A_KEY,
     })
 }
 

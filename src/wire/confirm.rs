@@ -149,7 +149,7 @@ pub(crate) fn respond(
         Ok(Some(false)) => return Ok(()),
         Ok(Some(true)) => format!("it is an error{}", said().unwrap_or_default()),
         Ok(None) => said().map_or("it is not JSON".into(), |said| format!("it is a web page{said}")),
-        Err(_) => not_text(body.expose()).into(),
+        Err(_) => format!("it {}", not_text(body.expose())),
     };
     Err(Failure::Unreadable(Unreadable::of_confirm(status, what, body)))
 }

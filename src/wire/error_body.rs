@@ -33,7 +33,7 @@ impl Said {
     }
 
     pub(super) fn compressed() -> Self {
-        Self { id: None, message: Some(COMPRESSED.into()) }
+        Self { id: None, message: Some(alloc::format!("it {COMPRESSED}").into()) }
     }
 
     /// `None` when the body is neither a JSON object that says something nor a web page with a title.
@@ -121,10 +121,10 @@ pub(super) fn without_bom(text: &str) -> &str {
 
 /// What a body is that is not UTF-8.
 pub(super) fn not_text(body: &[u8]) -> &'static str {
-    if is_compressed(body) { COMPRESSED } else { "it is not UTF-8" }
+    if is_compressed(body) { COMPRESSED } else { "is not UTF-8" }
 }
 
-const COMPRESSED: &str = "it is compressed, which was not asked for";
+const COMPRESSED: &str = "is compressed, which was not asked for";
 
 /// Whether it begins as gzip, zstd or zlib do, and no text does.
 fn is_compressed(body: &[u8]) -> bool {
