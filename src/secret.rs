@@ -9,9 +9,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::invalid_input::InvalidInput;
 
-/// Bytes that nobody else may see: wiped on drop, redacted in `Debug`.
-///
-/// There is one door to the content, [`expose`](Self::expose). The type has no `Display`, `Clone` or `Serialize`.
+/// Bytes that nobody else may see: wiped on drop, redacted in `Debug`, without `Display`, `Clone` or `Serialize`.
 pub struct SecretBytes(Vec<u8>);
 
 impl SecretBytes {
@@ -110,8 +108,7 @@ impl Drop for SecretString {
 
 /// A client API key or a client session token of Portal, sent as the bearer token of both calls.
 ///
-/// The text is wiped on drop. `Debug` redacts it, and there is no `Display`, `Clone` or `Serialize`:
-/// [`expose`](Self::expose) is the only way to it.
+/// Wiped on drop, redacted in `Debug`, without `Display`, `Clone` or `Serialize`.
 ///
 /// ```compile_fail,E0277
 /// # let key = portal_backup::ApiKey::new("0d7a11c8-demo").unwrap();
@@ -132,8 +129,8 @@ impl ApiKey {
     ///
     /// # Errors
     ///
-    /// - Anything else: [`InvalidInput`], which says what to take away (quotes, `Bearer `, the rest of a shell's line, a
-    ///   byte order mark, white space such as the line break at the end of a file); nothing was sent.
+    /// - Anything else: [`InvalidInput`], which says what to take away, such as quotes, `Bearer ` or a line break;
+    ///   nothing was sent.
     pub fn new(key: &str) -> Result<Self, InvalidInput> {
         match mistake_in(key) {
             None => Ok(Self(SecretString(key.into()))),
@@ -141,14 +138,11 @@ impl ApiKey {
         }
     }
 
-    /// Reads the key from an environment variable, such as `PORTAL_CLIENT_API_KEY`.
-    ///
-    /// The environment itself keeps its copy: it cannot be wiped from here.
+    /// Reads the key from an environment variable, such as `PORTAL_CLIENT_API_KEY`, whose own copy cannot be wiped.
     ///
     /// # Errors
     ///
-    /// - The variable is not set, is not UTF-8 or is no key (see [`ApiKey::new`]): [`InvalidInput`], nothing was
-    ///   sent; set it.
+    /// - The variable is not set or holds no key (see [`ApiKey::new`]): [`InvalidInput`], nothing was sent; set it.
     #[cfg(feature = "client")]
     pub fn from_env(name: &str) -> Result<Self, InvalidInput> {
         // `var_os` does not panic on a name that cannot be one: it finds nothing under it.

@@ -24,9 +24,7 @@ pub(crate) const PATH: &str = "/v1/backup";
 /// The longest generate response that is accepted, in bytes; a real one has about 15 KB.
 pub const MAX_GENERATE_RESPONSE: usize = 4 << 20;
 
-/// The text that `generate` returned, checked but not changed: it is sent verbatim.
-///
-/// Borrows the text; wiping that is its owner's.
+/// The text that `generate` returned, checked, and sent verbatim; wiping it is its owner's.
 pub struct GenerateResponse<'t> {
     text: &'t str,
     shares: SharePair,
@@ -79,9 +77,8 @@ impl fmt::Debug for GenerateResponse<'_> {
 
 /// The two backup shares of a wallet, verbatim as the service sent them.
 ///
-/// These very bytes are what `recover` takes later as its `backupResponse`. They exist once: store them, then confirm
-/// with what [`store`](Self::store) returns. Wiped on drop; `Debug` shows ids and lengths; there is no `Display`,
-/// `Clone` or `Serialize`.
+/// They exist once: store them, then confirm with what [`store`](Self::store) returns. Wiped on drop; `Debug` shows ids
+/// and lengths; there is no `Display`, `Clone` or `Serialize`.
 ///
 /// ```compile_fail,E0277
 /// # let text = r#"{"SECP256K1":{"share":"a","id":"b"},"ED25519":{"share":"c","id":"d"}}"#;
@@ -177,9 +174,7 @@ impl fmt::Debug for BackupShares {
     }
 }
 
-/// The request that makes backup shares: `{"generateResponse":"…"}`, the text verbatim inside.
-///
-/// Nothing is copied: the body is made while it is read.
+/// The request that makes backup shares: `{"generateResponse":"…"}`, made while it is read.
 ///
 /// ```
 /// # use portal_backup::{GenerateResponse, wire};

@@ -23,10 +23,8 @@ pub(crate) const PATH: &str = "/api/v3/clients/me/backup-share-pairs";
 
 /// The proof that two backup shares are stored: all that `confirm` takes.
 ///
-/// Made by [`BackupShares::store`](crate::BackupShares::store) and `FileSlot::store` once the shares are stored.
-///
-/// It holds no secret. For a job queue that keeps it between storing and confirming it implements serde's traits, in
-/// this form, which is stable; reading it back checks what [`from_share_pair_ids`](Self::from_share_pair_ids) checks:
+/// Made by [`BackupShares::store`](crate::BackupShares::store) and `FileSlot::store` once the shares are stored. It holds
+/// no secret: serde writes it for a job queue in this form, which is stable, and checks the ids when it reads it back:
 ///
 /// ```
 /// # let stored = portal_backup::StoredShares::from_share_pair_ids(["clu32l6c8008", "clu32l931008"])?;
@@ -41,9 +39,7 @@ pub struct StoredShares {
 }
 
 impl StoredShares {
-    /// Takes up in another process, or later, a confirmation whose shares were stored before.
-    ///
-    /// Only for ids whose shares were seen in storage: from the confirmation on, the wallet is recovered from them.
+    /// Resumes a confirmation in another process; only for ids whose shares were seen in storage.
     ///
     /// # Errors
     ///
@@ -123,8 +119,8 @@ pub fn request(share_pair_ids: [&str; 2]) -> Request<'_> {
 
 /// Reads the answer: HTTP status, the value of `Retry-After` if there is one, and the body.
 ///
-/// A 2xx confirms when its body is empty, as the service sends it, or JSON without an `error`: an object that has neither
-/// `error` nor `errors`, or `null`, `false` or nothing in them.
+/// A 2xx confirms when its body is empty, as the service sends it, or JSON without an `error` or `errors` that says
+/// something.
 ///
 /// # Errors
 ///

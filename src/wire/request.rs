@@ -8,9 +8,7 @@ use crate::secret::SecretBytes;
 /// The media type of both requests.
 pub const CONTENT_TYPE: &str = "application/json";
 
-/// An HTTP request without its host and headers.
-///
-/// It borrows the caller's text and holds no copy of it.
+/// An HTTP request without its host and headers; it borrows the caller's text.
 pub struct Request<'t> {
     method: &'static str,
     path: &'static str,
@@ -46,9 +44,7 @@ impl<'t> Request<'t> {
         self.body.remaining
     }
 
-    /// The JSON body, made as it is read; that of a backup holds the wallet's signing shares.
-    ///
-    /// Each call begins at the start.
+    /// The JSON body, from its start; that of a backup holds the wallet's signing shares.
     pub fn body(&self) -> Body<'t> {
         self.body.clone()
     }
