@@ -34,13 +34,6 @@ pub enum Error {
 
 impl Error {
     /// Whether the service can have acted, by which a program decides what to do next.
-    ///
-    /// ```
-    /// use portal_backup::{ApiKey, Outcome};
-    ///
-    /// let error = ApiKey::new("").unwrap_err();
-    /// assert_eq!(error.outcome(), Outcome::NotSent);
-    /// ```
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::InvalidInput(e) => e.outcome(),

@@ -175,14 +175,6 @@ impl fmt::Debug for BackupShares {
 }
 
 /// The request that makes backup shares: `{"generateResponse":"…"}`, made while it is read.
-///
-/// ```
-/// # use portal_backup::{GenerateResponse, wire};
-/// # let text = r#"{"SECP256K1":{"share":"a","id":"b"},"ED25519":{"share":"c","id":"d"}}"#;
-/// let request = wire::backup::request(&GenerateResponse::parse(text)?);
-/// assert_eq!(request.body_len(), text.len() + text.matches('"').count() + r#"{"generateResponse":""}"#.len());
-/// # Ok::<(), portal_backup::InvalidInput>(())
-/// ```
 #[must_use]
 pub fn request<'t>(generate: &GenerateResponse<'t>) -> Request<'t> {
     // Shares need no escapes as a rule, which `parse` has seen: only what is around them is looked at again.

@@ -24,15 +24,8 @@ pub(crate) const PATH: &str = "/api/v3/clients/me/backup-share-pairs";
 /// The proof that two backup shares are stored: all that `confirm` takes.
 ///
 /// Made by [`BackupShares::store`](crate::BackupShares::store) and `FileSlot::store` once the shares are stored. It holds
-/// no secret: serde writes it for a job queue in this form, which is stable, and checks the ids when it reads it back:
-///
-/// ```
-/// # let stored = portal_backup::StoredShares::from_share_pair_ids(["clu32l6c8008", "clu32l931008"])?;
-/// let text = serde_json::to_string(&stored)?;
-/// assert_eq!(text, r#"{"backupSharePairIds":["clu32l6c8008","clu32l931008"]}"#);
-/// assert_eq!(serde_json::from_str::<portal_backup::StoredShares>(&text)?, stored);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
+/// no secret: for a job queue serde writes it as `{"backupSharePairIds":["clu32l6c8008","clu32l931008"]}`, which is
+/// stable, and checks the ids when it reads it back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredShares {
     ids: [String; 2],

@@ -75,19 +75,8 @@ impl core::error::Error for Failure {}
 /// Ids are stable upper-case texts such as `BAD_REQUEST`; messages are for people. Both are cut to a bound, control
 /// characters are escaped, and whatever repeats the key or a share is replaced by `[redacted]`.
 ///
-/// serde's `Serialize` writes this form, which is stable; `id`, `message` and `retryAfter` (seconds) are left out where
-/// there is none:
-///
-/// ```
-/// # use portal_backup::wire::{backup, Failure};
-/// # let body = br#"{"id":"OPERATION_IN_PROGRESS","message":"Try again"}"#.to_vec();
-/// # let Err(Failure::Refused(refused)) = backup::response(429, Some("7"), body) else { panic!() };
-/// assert_eq!(
-///     serde_json::to_string(&refused)?,
-///     r#"{"status":429,"id":"OPERATION_IN_PROGRESS","message":"Try again","retryAfter":7}"#,
-/// );
-/// # Ok::<(), serde_json::Error>(())
-/// ```
+/// serde's `Serialize` writes `{"status":429,"id":"RATE_LIMITED","message":"Try again","retryAfter":7}`, which is stable;
+/// each but the status is left out where there is none.
 #[derive(Clone)]
 pub struct MpcErrorResponse {
     status: u16,

@@ -73,16 +73,6 @@ pub struct Body<'t> {
 impl Body<'_> {
     /// Fills the buffer, which may have any size, from its start, and returns how many bytes it wrote: fewer than there
     /// is room for only at the end, 0 when all was read.
-    ///
-    /// ```
-    /// # use portal_backup::wire;
-    /// let mut body = wire::confirm::request(["a", "b"]).body();
-    /// let (mut sent, mut buffer) = (Vec::new(), [0; 16]);
-    /// while let n @ 1.. = body.read(&mut buffer) {
-    ///     sent.extend_from_slice(&buffer[..n]);
-    /// }
-    /// assert_eq!(sent, br#"{"status":"STORED_CLIENT_BACKUP_SHARE","backupSharePairIds":["a","b"]}"#);
-    /// ```
     pub fn read(&mut self, buffer: &mut [u8]) -> usize {
         let mut len = 0;
         for part in &mut self.parts {
