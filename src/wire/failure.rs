@@ -121,8 +121,8 @@ impl MpcErrorResponse {
 
     /// Leaves out a body that the head says is compressed.
     #[cfg(feature = "client")]
-    pub(crate) fn name_compression(&mut self) {
-        self.said = Said::compressed();
+    pub(crate) fn compressed(self) -> Self {
+        Self { said: Said::compressed(), ..self }
     }
 
     /// The refusal of a redirect, which is never followed, with the host that it points to.
