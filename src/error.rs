@@ -12,9 +12,8 @@ use crate::wire::{Failure, MpcErrorResponse, Unreadable};
 
 /// Every way in which a call can fail.
 ///
-/// [`outcome`](Self::outcome) tells what a program needs to decide what to do next; `Display` tells a person, in one
-/// line, what failed, whether anything was sent, and what to do. Nothing in here holds the key or a share, except the
-/// body that [`Unreadable`] keeps on purpose and never prints.
+/// `Display` says in one line what failed, whether anything was sent, and what to do. Nothing in here holds the key or a
+/// share, except the body that [`Unreadable`] keeps and never prints.
 #[non_exhaustive]
 pub enum Error {
     /// The key, the generate response or the configuration is wrong; nothing was sent.
@@ -34,14 +33,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the service can have acted.
-    ///
-    /// ```
-    /// use portal_backup::{ApiKey, Outcome};
-    ///
-    /// let error = ApiKey::new("").unwrap_err();
-    /// assert_eq!(error.outcome(), Outcome::NotSent);
-    /// ```
+    /// Whether the service can have acted, by which a program decides what to do next.
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::InvalidInput(e) => e.outcome(),
