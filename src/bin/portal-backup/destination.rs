@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use portal_backup::{BackupShares, Error, FileSlot, Outcome, StoredShares, Unreadable};
 
-use crate::arguments::{Call, Destination};
+use crate::arguments::Arguments;
 use crate::ending::Ending;
 use crate::shell::Shell;
 use crate::terminal::{say, shown};
@@ -19,14 +19,12 @@ pub(crate) enum Place {
 }
 
 impl Place {
-    pub(crate) fn make_sure_of(to: &Destination) -> crate::ending::Result<Self> {
-        match to {
-            Destination::File(path) => Ok(Self::Slot(FileSlot::reserve(path)?)),
-            Destination::Shell(command) => {
-                let shell = Shell::find(command);
-                shell.map(Self::Shell).map_err(|why| Ending::new(2, format!("{why}; nothing was sent")))
-            }
+    pub(crate) fn make_sure_of(arguments: &Arguments) -> crate::ending::Result<Self> {
+        if let Some(file) = &arguments.output {
+            return Ok(Self::Slot(FileSlot::reserve(file)?));
         }
+        let shell = Shell::find(arguments.store_with.as_deref().unwrap_or_default());
+        shell.map(Self::Shell).map_err(|why| Ending::new(2, format!("{why}; nothing was sent")))
     }
 
     /// Stores the shares; the error says why they are not stored.
@@ -46,15 +44,15 @@ impl Place {
 
 /// Keeps shares that are not stored where they should be. A command may be an encryption, whose input is to be on no
 /// disk: nothing takes its place.
-pub(crate) fn keep_shares(shares: &BackupShares, why: &str, file: Option<&Path>, call: &Call) -> Ending {
+pub(crate) fn keep_shares(shares: &BackupShares, why: &str, arguments: &Arguments) -> Ending {
     let ids = shares.share_pair_ids();
-    let kept = match file {
-        Some(_) => keep(shares.expose_json().as_bytes(), ".unconfirmed", file),
+    let kept = match arguments.output.as_deref() {
+        file @ Some(_) => keep(shares.expose_json().as_bytes(), ".unconfirmed", file),
         None => Err("\nNothing is written in its place.".into()),
     };
     let ending = match kept {
         Ok(path) => {
-            let (shown, command) = (shown(&path), call.confirm_command(ids, Some(&path)));
+            let (shown, command) = (shown(&path), arguments.confirm_command(ids, Some(&path)));
             let advice = "Move them to where they are to stay and confirm them, or run again.";
             let what = format!("{why}\nThe shares are kept in {shown}, not confirmed. {advice}\n  {command}");
             Ending::new(6, what).kept(&path)

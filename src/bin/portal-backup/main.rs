@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use arguments::{API_KEY, Call, Command, Destination, Stored};
+use arguments::{API_KEY, Arguments};
 use destination::{Place, keep_shares, keep_unreadable};
 use ending::{Ending, Result};
 use input::{read_file, read_json, read_key, text_of};
@@ -39,45 +39,34 @@ fn main() -> ExitCode {
 }
 
 fn run(all: Vec<OsString>, json: bool) -> Result {
-    let command = Command::parse(all);
-    match command.map_err(|what| Ending::new(2, format!("{what}; see portal-backup --help")))? {
-        Command::Help => print(arguments::HELP),
-        Command::Version => print(concat!("portal-backup ", env!("CARGO_PKG_VERSION"))),
-        Command::Sandbox { port } => serve_sandbox(port),
-        Command::Verify { file } => verify(&file),
-        Command::Confirm { what, call } => confirm(&what, &call, &Signals::watch(json)?),
-        Command::Backup { input, to, confirm, sandbox, call } => {
-            back_up(&input, &to, confirm, sandbox, &call, &Signals::watch(json)?)
-        }
+    let arguments = Arguments::parse(all);
+    let arguments = &arguments.map_err(|what| Ending::new(2, format!("{what}; see portal-backup --help")))?;
+    match (arguments.command, &arguments.values[..]) {
+        ("", [input]) => back_up(input, arguments, &Signals::watch(json)?),
+        ("confirm", stored) => confirm(stored, arguments, &Signals::watch(json)?),
+        ("verify", [file]) => verify(file),
+        ("sandbox", _) => serve_sandbox(arguments.port),
+        ("--version", _) => print(concat!("portal-backup ", env!("CARGO_PKG_VERSION"))),
+        _ => print(arguments::HELP),
     }
 }
 
-fn back_up(
-    input: &OsStr,
-    to: &Destination,
-    wants_confirm: bool,
-    in_sandbox: bool,
-    call: &Call,
-    signals: &Signals,
-) -> Result {
+fn back_up(input: &OsStr, arguments: &Arguments, signals: &Signals) -> Result {
     let text = read_json("generate response", input)?;
-    let sandbox = if in_sandbox { Some(start_sandbox(0)?) } else { None };
-    let client = client(call, sandbox.as_ref())?;
-    let file = match to {
-        Destination::File(path) => Some(path.as_path()),
-        Destination::Shell(_) => None,
-    };
-    let stored = make_and_store(text, to, file, &client, call, signals)?;
+    let sandbox = if arguments.sandbox { Some(start_sandbox(0)?) } else { None };
+    let client = client(arguments, sandbox.as_ref())?;
+    let stored = make_and_store(text, &client, arguments, signals)?;
 
+    let file = arguments.output.as_deref();
     let ids = stored.share_pair_ids();
-    let command = call.confirm_command(ids, file);
+    let command = arguments.confirm_command(ids, file);
     let unconfirmed = |why: &str| {
         let what = format!("{why}\nThe shares are stored, but not confirmed. Do that with\n  {command}");
         Ending::new(7, what).stored(ids, file, false)
     };
-    if !wants_confirm {
+    if arguments.no_confirm {
         let mut ending = Ending::default().stored(ids, file, false);
-        ending.result = Some(match in_sandbox {
+        ending.result = Some(match arguments.sandbox {
             true => "unconfirmed and the stand-in ends here".into(),
             false => format!("unconfirmed until you run\n  {command}"),
         });
@@ -86,7 +75,7 @@ fn back_up(
     if let Some(signal) = signals.waiting() {
         return Err(unconfirmed(&format!("ended by {signal}; Portal was not told.")));
     }
-    signals.end_with(unconfirmed("it is not known whether Portal was told."));
+    signals.end_with(unconfirmed("it is not known whether Portal was told."), || Ok(None))?;
     let confirmed = call_confirm(&client, &stored);
     signals.hold_back();
     confirmed.map_err(|e| unconfirmed(&e.to_string()).because(&e))?;
@@ -96,23 +85,23 @@ fn back_up(
 /// All that sees a share, so that none is left when the confirmation waits for its answer.
 fn make_and_store(
     text: SecretBytes,
-    to: &Destination,
-    file: Option<&Path>,
     client: &Client,
-    call: &Call,
+    arguments: &Arguments,
     signals: &Signals,
 ) -> Result<StoredShares> {
     let text = text_of("generate response", &text)?;
     let generate = GenerateResponse::parse(text)?;
+    let file = arguments.output.as_deref();
     let make_place = || {
         file.map(FileSlot::left_behind).into_iter().flatten().for_each(|path| tell_left_behind(&path));
-        Place::make_sure_of(to).map_err(|mut failed| {
-            failed.what += &file.and_then(|file| advice_on_backup_at(file, text, call)).unwrap_or_default();
+        Place::make_sure_of(arguments).map(Some).map_err(|mut failed| {
+            let advice = file.and_then(|file| advice_on_backup_at(file, text, arguments));
+            failed.what += &advice.unwrap_or_default();
             failed
         })
     };
     let interrupted = "the service may have acted: run again, which makes a new pair of shares";
-    signals.end_and_give_back(make_place, Ending::new(0, interrupted).outcome(Outcome::Unknown))?;
+    signals.end_with(Ending::new(0, interrupted).outcome(Outcome::Unknown), make_place)?;
 
     let started = Instant::now();
     let shares = ticking("backing up", || client.backup(&generate));
@@ -129,7 +118,7 @@ fn make_and_store(
     let kilobytes = shares.expose_json().len() as f64 / 1000.0;
     tell(format_args!("backed up   {first} and {second}"));
     tell(format_args!("            {kilobytes:.1} KB in {seconds:.1} s"));
-    let stored = stored.map_err(|why| keep_shares(&shares, &why, file, call))?;
+    let stored = stored.map_err(|why| keep_shares(&shares, &why, arguments))?;
     let place = file.map_or_else(|| "by the command, which exited with 0".into(), shown);
     tell(format_args!("stored      {place}"));
     Ok(stored)
@@ -151,34 +140,42 @@ fn tell_left_behind(path: &Path) {
 /// What to do when the output exists and is a backup: most likely that of a run that ended before it could confirm.
 ///
 /// A generate response has the same form; at least that which was to be backed up is not taken for one.
-fn advice_on_backup_at(path: &Path, generate: &str, call: &Call) -> Option<String> {
+fn advice_on_backup_at(path: &Path, generate: &str, arguments: &Arguments) -> Option<String> {
     let (shares, _) = FileSlot::load(path).ok().filter(|(shares, _)| shares.expose_json() != generate)?;
-    let command = call.confirm_command(shares.share_pair_ids(), Some(path));
+    let command = arguments.confirm_command(shares.share_pair_ids(), Some(path));
     Some(format!("\nIt holds a backup. If that is not confirmed yet, do it with\n  {command}"))
 }
 
-fn confirm(what: &Stored, call: &Call, signals: &Signals) -> Result {
-    let client = client(call, None)?;
-    let (stored, file) = match what {
-        Stored::Ids([first, second]) => (StoredShares::from_share_pair_ids([first, second])?, None),
-        Stored::File(file) => {
-            let loaded = FileSlot::load(file).map_err(|e| {
-                let mut failed = Ending::from(e);
-                if file.symlink_metadata().is_err() {
-                    failed.what += "; confirm takes a stored file, or two share pair ids";
-                }
-                failed
-            });
-            (loaded?.1, Some(file.as_path()))
+fn confirm(stored: &[OsString], arguments: &Arguments, signals: &Signals) -> Result {
+    let client = client(arguments, None)?;
+    let (stored, file) = match stored {
+        [file] => (load(file.as_ref())?, Some(Path::new(file))),
+        ids => {
+            let ids: Option<Vec<_>> = ids.iter().map(|id| id.to_str()).collect();
+            let Some([first, second]) = ids.as_deref() else {
+                return Err(Ending::new(2, "an id is not UTF-8"));
+            };
+            (StoredShares::from_share_pair_ids([first, second])?, None)
         }
     };
     let ids = stored.share_pair_ids();
     let interrupted = Ending::new(0, "it is not known whether Portal was told: run it again");
-    signals.end_with(interrupted.outcome(Outcome::Unknown).stored(ids, file, false));
+    signals.end_with(interrupted.outcome(Outcome::Unknown).stored(ids, file, false), || Ok(None))?;
     let confirmed = call_confirm(&client, &stored);
     signals.hold_back();
     confirmed?;
     Ok(Ending::default().stored(ids, file, true))
+}
+
+fn load(file: &Path) -> Result<StoredShares> {
+    let loaded = FileSlot::load(file).map_err(|e| {
+        let mut failed = Ending::from(e);
+        if file.symlink_metadata().is_err() {
+            failed.what += "; confirm takes a stored file, or two share pair ids";
+        }
+        failed
+    });
+    Ok(loaded?.1)
 }
 
 fn call_confirm(client: &Client, stored: &StoredShares) -> core::result::Result<(), Error> {
@@ -222,25 +219,25 @@ fn start_sandbox(port: u16) -> Result<Sandbox> {
 }
 
 /// The client that the options ask for.
-fn client(call: &Call, sandbox: Option<&Sandbox>) -> Result<Client> {
-    let key = match (sandbox, &call.api_key_file) {
+fn client(arguments: &Arguments, sandbox: Option<&Sandbox>) -> Result<Client> {
+    let key = match (sandbox, &arguments.api_key_file) {
         (Some(sandbox), _) => ApiKey::new(sandbox.api_key())?,
         (None, Some(file)) => read_key(file)?,
         (None, None) => ApiKey::from_env(API_KEY)?,
     };
     // One call to each host: a connection that is kept keeps the last bytes that TLS decrypted.
     let mut builder = Client::builder(key).proxy_from_env(true).keep_alive(Duration::ZERO);
-    if let Some(url) = sandbox.map(Sandbox::url).or(call.base_url.as_deref()) {
+    if let Some(url) = sandbox.map(Sandbox::url).or(arguments.base_url.as_deref()) {
         builder = builder.base_url(url);
     }
-    if let Some(url) = sandbox.map(Sandbox::url).or(call.client_api_url.as_deref()) {
+    if let Some(url) = sandbox.map(Sandbox::url).or(arguments.client_api_url.as_deref()) {
         builder = builder.client_api_url(url);
     }
-    if let Some(file) = &call.ca_cert {
+    if let Some(file) = &arguments.ca_cert {
         let pem = read_file("--ca-cert", file, 4 << 20)?;
         builder = builder.root_certs_pem(text_of("--ca-cert", &pem)?);
     }
-    if let Some(timeout) = call.timeout {
+    if let Some(timeout) = arguments.timeout {
         builder = builder.timeout(timeout);
     }
     Ok(builder.build()?)

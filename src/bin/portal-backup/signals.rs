@@ -34,19 +34,14 @@ impl Signals {
         Ok(signals)
     }
 
-    /// From here on, a signal ends the run like this.
-    pub(crate) fn end_with(&self, ending: Ending) {
-        self.state().ending = Some(ending);
-    }
-
-    /// The same with a place; no signal comes in while that is made.
-    pub(crate) fn end_and_give_back(
+    /// From here on, a signal ends the run like this, and gives back the place; none comes in while that is made.
+    pub(crate) fn end_with(
         &self,
-        make: impl FnOnce() -> Result<Place>,
         ending: Ending,
+        make: impl FnOnce() -> Result<Option<Place>>,
     ) -> Result<()> {
         let mut state = self.state();
-        state.place = Some(make()?);
+        state.place = make()?;
         state.ending = Some(ending);
         Ok(())
     }
