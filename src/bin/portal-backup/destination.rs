@@ -102,14 +102,15 @@ fn keep(bytes: &[u8], suffix: &str, file: Option<&Path>) -> Result<PathBuf> {
     names.dedup();
     let mut why = String::new();
     for name in names {
-        let mut path = name.clone();
-        for number in 2.. {
+        let numbered = (2..1000).map(|number| {
+            let mut path = name.clone();
+            path.as_mut_os_string().push(format!(".{number}"));
+            path
+        });
+        for path in [name.clone()].into_iter().chain(numbered) {
             match FileSlot::reserve(&path).and_then(|slot| slot.store_bytes(bytes)) {
                 Ok(()) => return Ok(path),
-                Err(e) if e.already_exists() && number < 1000 => {
-                    path = name.clone();
-                    path.as_mut_os_string().push(format!(".{number}"));
-                }
+                Err(e) if e.already_exists() => {}
                 Err(e) => {
                     let reason = e.source().map_or_else(|| e.to_string(), ToString::to_string);
                     why += &format!("\nIt cannot be kept in {}: {reason}.", shown(&name));

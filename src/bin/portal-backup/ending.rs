@@ -20,7 +20,7 @@ pub(crate) struct Ending {
     facts: Map<String, Value>,
 }
 
-pub(crate) type Result<T = Ending> = core::result::Result<T, Ending>;
+pub(crate) type Result<T = Ending, E = Ending> = core::result::Result<T, E>;
 
 impl Ending {
     pub(crate) fn new(code: u8, what: impl Into<String>) -> Self {

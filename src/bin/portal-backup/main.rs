@@ -11,10 +11,12 @@ mod signals;
 mod terminal;
 
 use std::ffi::{OsStr, OsString};
+#[cfg(unix)]
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arguments::{API_KEY, Arguments};
 use destination::{Place, keep_shares, keep_unreadable};
@@ -22,7 +24,7 @@ use ending::{Ending, Result};
 use input::{read_file, read_json, read_key, text_of};
 use portal_backup::{
     ApiKey, BackupShares, Client, Error, FileSlot, GenerateResponse, Outcome, Sandbox, SecretBytes,
-    StoredShares,
+    StoredShares, wire,
 };
 use signals::Signals;
 use terminal::{say, shown, tell, ticking};
@@ -43,7 +45,18 @@ fn run(all: Vec<OsString>, json: bool) -> Result {
     let arguments = &arguments.map_err(|what| Ending::new(2, format!("{what}; see portal-backup --help")))?;
     match (arguments.command, &arguments.values[..]) {
         ("", [input]) => back_up(input, arguments, &Signals::watch(json)?),
-        ("confirm", stored) => confirm(stored, arguments, &Signals::watch(json)?),
+        ("confirm", [file]) => {
+            let usage = "confirm takes a stored file, or two share pair ids";
+            let loaded = FileSlot::load(file).map_err(|e| Ending::new(2, format!("{e}; {usage}")));
+            confirm(&loaded?.1, Some(file.as_ref()), arguments, &Signals::watch(json)?)
+        }
+        ("confirm", [first, second]) => {
+            let [Some(first), Some(second)] = [first, second].map(|id| id.to_str()) else {
+                return Err(Ending::new(2, "an id is not UTF-8"));
+            };
+            let stored = StoredShares::from_share_pair_ids([first, second])?;
+            confirm(&stored, None, arguments, &Signals::watch(json)?)
+        }
         ("verify", [file]) => verify(file),
         ("sandbox", _) => serve_sandbox(arguments.port),
         ("--version", _) => print(concat!("portal-backup ", env!("CARGO_PKG_VERSION"))),
@@ -75,11 +88,9 @@ fn back_up(input: &OsStr, arguments: &Arguments, signals: &Signals) -> Result {
     if let Some(signal) = signals.waiting() {
         return Err(unconfirmed(&format!("ended by {signal}; Portal was not told.")));
     }
-    signals.end_with(unconfirmed("it is not known whether Portal was told."), || Ok(None))?;
-    let confirmed = call_confirm(&client, &stored);
-    signals.hold_back();
-    confirmed.map_err(|e| unconfirmed(&e.to_string()).because(&e))?;
-    Ok(Ending::default().stored(ids, file, true))
+    let interrupted = unconfirmed("it is not known whether Portal was told.");
+    let confirmed = call_confirm(&client, &stored, file, signals, interrupted);
+    confirmed.map_err(|e| unconfirmed(&e.to_string()).because(&e))
 }
 
 /// All that sees a share, so that none is left when the confirmation waits for its answer.
@@ -103,9 +114,7 @@ fn make_and_store(
     let interrupted = "the service may have acted: run again, which makes a new pair of shares";
     signals.end_with(Ending::new(0, interrupted).outcome(Outcome::Unknown), make_place)?;
 
-    let started = Instant::now();
     let shares = ticking("backing up", || client.backup(&generate));
-    let seconds = started.elapsed().as_secs_f64();
     // A signal that came first has ended the run by now.
     let Some(place) = signals.hold_back() else { return Err(Ending::new(5, "ended by a signal")) };
     let shares = match shares {
@@ -115,9 +124,7 @@ fn make_and_store(
     };
     let stored = place.store(&shares);
     let [first, second] = shares.share_pair_ids().map(str::escape_debug);
-    let kilobytes = shares.expose_json().len() as f64 / 1000.0;
     tell(format_args!("backed up   {first} and {second}"));
-    tell(format_args!("            {kilobytes:.1} KB in {seconds:.1} s"));
     let stored = stored.map_err(|why| keep_shares(&shares, &why, arguments))?;
     let place = file.map_or_else(|| "by the command, which exited with 0".into(), shown);
     tell(format_args!("stored      {place}"));
@@ -146,42 +153,25 @@ fn advice_on_backup_at(path: &Path, generate: &str, arguments: &Arguments) -> Op
     Some(format!("\nIt holds a backup. If that is not confirmed yet, do it with\n  {command}"))
 }
 
-fn confirm(stored: &[OsString], arguments: &Arguments, signals: &Signals) -> Result {
-    let client = client(arguments, None)?;
-    let (stored, file) = match stored {
-        [file] => (load(file.as_ref())?, Some(Path::new(file))),
-        ids => {
-            let ids: Option<Vec<_>> = ids.iter().map(|id| id.to_str()).collect();
-            let Some([first, second]) = ids.as_deref() else {
-                return Err(Ending::new(2, "an id is not UTF-8"));
-            };
-            (StoredShares::from_share_pair_ids([first, second])?, None)
-        }
-    };
-    let ids = stored.share_pair_ids();
+fn confirm(stored: &StoredShares, file: Option<&Path>, arguments: &Arguments, signals: &Signals) -> Result {
     let interrupted = Ending::new(0, "it is not known whether Portal was told: run it again");
-    signals.end_with(interrupted.outcome(Outcome::Unknown).stored(ids, file, false), || Ok(None))?;
-    let confirmed = call_confirm(&client, &stored);
+    let interrupted = interrupted.outcome(Outcome::Unknown).stored(stored.share_pair_ids(), file, false);
+    Ok(call_confirm(&client(arguments, None)?, stored, file, signals, interrupted)?)
+}
+
+fn call_confirm(
+    client: &Client,
+    stored: &StoredShares,
+    file: Option<&Path>,
+    signals: &Signals,
+    interrupted: Ending,
+) -> Result<Ending, Error> {
+    signals.end_with(interrupted, || Ok::<_, Error>(None))?;
+    let confirmed = ticking("confirming", || client.confirm(stored));
     signals.hold_back();
     confirmed?;
-    Ok(Ending::default().stored(ids, file, true))
-}
-
-fn load(file: &Path) -> Result<StoredShares> {
-    let loaded = FileSlot::load(file).map_err(|e| {
-        let mut failed = Ending::from(e);
-        if file.symlink_metadata().is_err() {
-            failed.what += "; confirm takes a stored file, or two share pair ids";
-        }
-        failed
-    });
-    Ok(loaded?.1)
-}
-
-fn call_confirm(client: &Client, stored: &StoredShares) -> core::result::Result<(), Error> {
-    ticking("confirming", || client.confirm(stored))?;
     tell(format_args!("confirmed   the wallet can be recovered from these shares"));
-    Ok(())
+    Ok(Ending::default().stored(stored.share_pair_ids(), file, true))
 }
 
 fn verify(file: &OsStr) -> Result {
@@ -194,12 +184,8 @@ fn verify(file: &OsStr) -> Result {
         say(format_args!("{curve:<11} {id}, {len} characters"));
     }
     #[cfg(unix)]
-    if let Some(meta) =
-        Some(file).filter(|file| *file != "-").and_then(|file| Path::new(file).metadata().ok())
-    {
-        if std::os::unix::fs::PermissionsExt::mode(&meta.permissions()) & 0o077 != 0 {
-            say(format_args!("warning     others can read this file: chmod 600"));
-        }
+    if file != "-" && Path::new(file).metadata().is_ok_and(|found| found.permissions().mode() & 0o077 != 0) {
+        say(format_args!("warning     others can read this file: chmod 600"));
     }
     say(format_args!("whole       both shares are there"));
     Ok(Ending::default())
@@ -225,14 +211,13 @@ fn client(arguments: &Arguments, sandbox: Option<&Sandbox>) -> Result<Client> {
         (None, Some(file)) => read_key(file)?,
         (None, None) => ApiKey::from_env(API_KEY)?,
     };
-    // One call to each host: a connection that is kept keeps the last bytes that TLS decrypted.
-    let mut builder = Client::builder(key).proxy_from_env(true).keep_alive(Duration::ZERO);
-    if let Some(url) = sandbox.map(Sandbox::url).or(arguments.base_url.as_deref()) {
-        builder = builder.base_url(url);
-    }
-    if let Some(url) = sandbox.map(Sandbox::url).or(arguments.client_api_url.as_deref()) {
-        builder = builder.client_api_url(url);
-    }
+    let or_own = |url, own| sandbox.map(Sandbox::url).or(url).unwrap_or(own).to_string();
+    let mut builder = Client::builder(key)
+        .base_url(or_own(arguments.base_url.as_deref(), wire::backup::BASE_URL))
+        .client_api_url(or_own(arguments.client_api_url.as_deref(), wire::confirm::BASE_URL))
+        .proxy_from_env(true)
+        // One call to each host: a connection that is kept keeps the last bytes that TLS decrypted.
+        .keep_alive(Duration::ZERO);
     if let Some(file) = &arguments.ca_cert {
         let pem = read_file("--ca-cert", file, 4 << 20)?;
         builder = builder.root_certs_pem(text_of("--ca-cert", &pem)?);

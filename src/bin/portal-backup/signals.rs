@@ -35,11 +35,11 @@ impl Signals {
     }
 
     /// From here on, a signal ends the run like this, and gives back the place; none comes in while that is made.
-    pub(crate) fn end_with(
+    pub(crate) fn end_with<E>(
         &self,
         ending: Ending,
-        make: impl FnOnce() -> Result<Option<Place>>,
-    ) -> Result<()> {
+        make: impl FnOnce() -> Result<Option<Place>, E>,
+    ) -> Result<(), E> {
         let mut state = self.state();
         state.place = make()?;
         state.ending = Some(ending);
