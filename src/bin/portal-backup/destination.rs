@@ -50,19 +50,19 @@ pub(crate) fn keep_shares(shares: &BackupShares, why: &str, arguments: &Argument
         file @ Some(_) => keep(shares.expose_json().as_bytes(), ".unconfirmed", file),
         None => Err("\nNothing is written in its place.".into()),
     };
-    let ending = match kept {
+    let (advice, kept) = match kept {
         Ok(path) => {
+            let advice = "not confirmed. Move them to where they are to stay and confirm them, or run again.";
             let (shown, command) = (shown(&path), arguments.confirm_command(ids, Some(&path)));
-            let advice = "Move them to where they are to stay and confirm them, or run again.";
-            let what = format!("{why}\nThe shares are kept in {shown}, not confirmed. {advice}\n  {command}");
-            Ending::new(6, what).kept(&path)
+            (format!("\nThe shares are kept in {shown}, {advice}\n  {command}"), Some(path))
         }
-        Err(more) => {
+        Err(reasons) => {
             let advice = "which does no harm: they are not confirmed. Fix that, and run again.";
-            Ending::new(6, format!("{why}{more}\nThe shares are lost, {advice}"))
+            (format!("{reasons}\nThe shares are lost, {advice}"), None)
         }
     };
-    ending.outcome(Outcome::Unknown).stored(ids, None, false)
+    let ending = Ending::new(6, format!("{why}{advice}")).outcome(Outcome::Unknown);
+    ending.stored(ids, None, false).kept(kept.as_deref())
 }
 
 /// Keeps an answer that was not understood, since it may hold shares: it goes to the command, or else into a file.
@@ -85,7 +85,7 @@ pub(crate) fn keep_unreadable(unreadable: Unreadable, place: &Place, file: Optio
     };
     let mut ending = Ending::from(Error::Unreadable(unreadable));
     ending.what += &format!("{became}; nothing was confirmed.");
-    kept.iter().fold(ending, |ending, path| ending.kept(path))
+    ending.kept(kept.as_deref())
 }
 
 /// Keeps what may be shares in a file of its own: beside the output, with this behind its name, or else wherever it can

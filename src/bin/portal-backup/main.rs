@@ -15,6 +15,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ use portal_backup::{
     StoredShares, wire,
 };
 use signals::Signals;
-use terminal::{say, shown, tell, ticking};
+use terminal::{JSON, say, shown, tell, ticking};
 
 /// Wipes what ureq, rustls and the standard library free without wiping it.
 #[global_allocator]
@@ -36,26 +37,26 @@ static ALLOCATOR: zeroizing_alloc::ZeroAlloc<std::alloc::System> =
 
 fn main() -> ExitCode {
     let all: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let json = arguments::wants_json(&all);
-    ExitCode::from(run(all, json).unwrap_or_else(|failed| failed).tell(json))
+    JSON.store(arguments::wants_json(&all), Ordering::Relaxed);
+    ExitCode::from(run(all).unwrap_or_else(|failed| failed).tell())
 }
 
-fn run(all: Vec<OsString>, json: bool) -> Result {
+fn run(all: Vec<OsString>) -> Result {
     let arguments = Arguments::parse(all);
     let arguments = &arguments.map_err(|what| Ending::new(2, format!("{what}; see portal-backup --help")))?;
     match (arguments.command, &arguments.values[..]) {
-        ("", [input]) => back_up(input, arguments, &Signals::watch(json)?),
+        ("", [input]) => back_up(input, arguments, &Signals::watch()?),
         ("confirm", [file]) => {
             let usage = "confirm takes a stored file, or two share pair ids";
             let loaded = FileSlot::load(file).map_err(|e| Ending::new(2, format!("{e}; {usage}")));
-            confirm(&loaded?.1, Some(file.as_ref()), arguments, &Signals::watch(json)?)
+            confirm(&loaded?.1, Some(file.as_ref()), arguments, &Signals::watch()?)
         }
         ("confirm", [first, second]) => {
             let [Some(first), Some(second)] = [first, second].map(|id| id.to_str()) else {
                 return Err(Ending::new(2, "an id is not UTF-8"));
             };
             let stored = StoredShares::from_share_pair_ids([first, second])?;
-            confirm(&stored, None, arguments, &Signals::watch(json)?)
+            confirm(&stored, None, arguments, &Signals::watch()?)
         }
         ("verify", [file]) => verify(file),
         ("sandbox", _) => serve_sandbox(arguments.port),
@@ -85,11 +86,9 @@ fn back_up(input: &OsStr, arguments: &Arguments, signals: &Signals) -> Result {
         });
         return Ok(ending);
     }
-    if let Some(signal) = signals.waiting() {
-        return Err(unconfirmed(&format!("ended by {signal}; Portal was not told.")));
-    }
-    let interrupted = unconfirmed("it is not known whether Portal was told.");
-    let confirmed = call_confirm(&client, &stored, file, signals, interrupted);
+    signals.end_with(unconfirmed("Portal was not told."), || Ok(None))?;
+    signals.end_with(unconfirmed("it is not known whether Portal was told."), || Ok(None))?;
+    let confirmed = call_confirm(&client, &stored, file, signals);
     confirmed.map_err(|e| unconfirmed(&e.to_string()).because(&e))
 }
 
@@ -154,9 +153,11 @@ fn advice_on_backup_at(path: &Path, generate: &str, arguments: &Arguments) -> Op
 }
 
 fn confirm(stored: &StoredShares, file: Option<&Path>, arguments: &Arguments, signals: &Signals) -> Result {
+    let client = client(arguments, None)?;
     let interrupted = Ending::new(0, "it is not known whether Portal was told: run it again");
     let interrupted = interrupted.outcome(Outcome::Unknown).stored(stored.share_pair_ids(), file, false);
-    Ok(call_confirm(&client(arguments, None)?, stored, file, signals, interrupted)?)
+    signals.end_with(interrupted, || Ok(None))?;
+    Ok(call_confirm(&client, stored, file, signals)?)
 }
 
 fn call_confirm(
@@ -164,9 +165,7 @@ fn call_confirm(
     stored: &StoredShares,
     file: Option<&Path>,
     signals: &Signals,
-    interrupted: Ending,
 ) -> Result<Ending, Error> {
-    signals.end_with(interrupted, || Ok::<_, Error>(None))?;
     let confirmed = ticking("confirming", || client.confirm(stored));
     signals.hold_back();
     confirmed?;

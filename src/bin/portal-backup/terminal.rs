@@ -15,8 +15,9 @@ use std::time::{Duration, Instant};
 /// How long the end of a run waits for a reader.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Whether only errors are to be said.
+/// Whether only errors are to be said, and whether a line of JSON is to be printed.
 pub(crate) static QUIET: AtomicBool = AtomicBool::new(false);
+pub(crate) static JSON: AtomicBool = AtomicBool::new(false);
 
 enum Said {
     Line(String),
