@@ -8,6 +8,8 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 use std::fs::{self, File};
 use std::io;
+#[cfg(unix)]
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -40,7 +42,11 @@ impl Left {
     /// Removes what holds nothing, and finds what does.
     pub(super) fn sweep(folder: &Folder, target: &Path) -> Self {
         let mut left = Self::default();
-        let stored = folder.at(target).symlink_metadata().ok();
+        #[cfg(unix)]
+        let file_number = |found: &fs::Metadata| Some((found.dev(), found.ino()));
+        #[cfg(not(unix))]
+        let file_number = |_: &fs::Metadata| None::<u64>;
+        let stored = folder.at(target).symlink_metadata().ok().as_ref().and_then(file_number);
         let prefix = prefix(target);
         for entry in fs::read_dir(folder.at("")).into_iter().flatten().flatten() {
             let (name, path) = (entry.file_name(), entry.path());
@@ -53,7 +59,8 @@ impl Left {
                 let names = [path.file_stem(), target.file_name()];
                 names.into_iter().flatten().for_each(|name| _ = fs::remove_file(path.join(name)));
                 let _ = fs::remove_dir(path);
-            } else if stored.as_ref().is_some_and(|stored| is_same(&found, stored)) || is_blank(&path) {
+            } else if stored.is_some() && stored == file_number(&found) || is_blank(&path) {
+                // A second name of what is stored: the run was killed before it could remove this one.
                 let _ = fs::remove_file(path);
             } else if found.is_file() {
                 left.holding.push(target.with_file_name(name));
@@ -74,18 +81,6 @@ fn is_blank(path: &Path) -> bool {
     let is_file = path.symlink_metadata().is_ok_and(|found| found.is_file());
     let text = || read(&File::open(path)?, MAX_GENERATE_RESPONSE);
     is_file && text().is_ok_and(|text| text.expose().iter().all(|byte| *byte == 0))
-}
-
-/// Whether both are names of one file: the run was killed before it could remove the hidden one.
-#[cfg(unix)]
-fn is_same(hidden: &fs::Metadata, target: &fs::Metadata) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    (target.dev(), target.ino()) == (hidden.dev(), hidden.ino())
-}
-
-#[cfg(not(unix))]
-fn is_same(_: &fs::Metadata, _: &fs::Metadata) -> bool {
-    false
 }
 
 /// What the names of all hidden files of a target begin with. The hash is FNV-1a, so that every version finds them.

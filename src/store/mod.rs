@@ -168,18 +168,13 @@ impl FileSlot {
     ///
     /// # Errors
     ///
-    /// - There are no bytes: as for [`store`](Self::store); an empty file keeps nothing.
-    /// - As for [`store`](Self::store); the bytes are still the caller's: keep them elsewhere.
+    /// - There are no bytes, or as for [`store`](Self::store); the bytes are still the caller's: keep them elsewhere.
     pub fn store_bytes(mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        let is_not_found = |(_, cause): &Failed| {
-            let e = cause.as_ref().and_then(|cause| cause.downcast_ref::<io::Error>());
-            e.is_some_and(|e| e.kind() == io::ErrorKind::NotFound)
-        };
         let mut published = self.publish(bytes);
-        if published.as_ref().is_err_and(is_not_found) {
+        if published.is_err() && self.folder.at(&self.hidden).symlink_metadata().is_err() {
             // Somebody has removed the hidden file, perhaps a run on another machine that took it for left behind.
-            let emptied = self.file.set_len(0).and_then(|()| hidden::create(&self.folder, &self.target));
-            if let Ok(created) = emptied {
+            let create = |()| hidden::create(&self.folder, &self.target);
+            if let Ok(created) = self.file.set_len(0).and_then(create) {
                 (self.hidden, self.file) = created;
                 published = self.publish(bytes);
             }
