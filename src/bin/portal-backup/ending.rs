@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use portal_backup::{Error, Outcome};
 use serde_json::{Map, Value, json};
 
-use crate::terminal::{JSON, QUIET, finish, print_in_time, say};
+use crate::terminal::{JSON, QUIET, finish, print, say};
 
 /// The facts of the line of JSON, in the order that is documented.
 const FACTS: [&str; 9] =
@@ -68,7 +68,7 @@ impl Ending {
         if !self.what.is_empty() {
             say(format_args!("portal-backup: {}", self.what));
         }
-        let printed = JSON.load(Ordering::Relaxed).then(|| print_in_time(self.json()));
+        let printed = JSON.load(Ordering::Relaxed).then(|| print(self.json()));
         if let Some(Err(e)) = &printed {
             say(format_args!("portal-backup: what --json prints cannot be written: {e}"));
         }

@@ -193,7 +193,7 @@ fn verify(file: &OsStr) -> Result {
 fn serve_sandbox(port: u16) -> Result {
     let sandbox = start_sandbox(port)?;
     say(format_args!("A stand-in for both of Portal's services, until it is ended with Ctrl-C."));
-    print(&format!("PORTAL_SANDBOX_URL={}\nPORTAL_CLIENT_API_KEY={}", sandbox.url(), sandbox.api_key()))?;
+    print(format!("PORTAL_SANDBOX_URL={}\nPORTAL_CLIENT_API_KEY={}", sandbox.url(), sandbox.api_key()))?;
     loop {
         thread::park();
     }
@@ -227,7 +227,7 @@ fn client(arguments: &Arguments, sandbox: Option<&Sandbox>) -> Result<Client> {
     Ok(builder.build()?)
 }
 
-fn print(text: &str) -> Result {
-    terminal::print(text).map_err(|e| Ending::new(2, format!("stdout: {e}")))?;
+fn print(text: impl Into<String>) -> Result {
+    terminal::print(text.into()).map_err(|e| Ending::new(2, format!("stdout: {e}")))?;
     Ok(Ending::default())
 }
