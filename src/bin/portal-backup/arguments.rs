@@ -8,7 +8,7 @@ use std::time::Duration;
 use lexopt::ValueExt as _;
 use lexopt::prelude::{Long, Short, Value};
 
-use crate::terminal::QUIET;
+use crate::terminal::{JSON, QUIET};
 
 /// The environment variable with the client API key.
 pub(crate) const API_KEY: &str = "PORTAL_CLIENT_API_KEY";
@@ -38,17 +38,16 @@ exit: 0 done, 2 wrong input, 3 not sent, 4 refused, 5 unclear: run again,
 
 example: portal-backup -o backup.json --api-key-file key.txt generate.json";
 
-/// The commands, each with the number of values and the options that it takes; the one without a name is the backup.
-const COMMANDS: [(&str, usize, &str); 4] = [
+/// The commands, each with the options that it takes; the one without a name is the backup.
+const COMMANDS: [(&str, &str); 4] = [
     (
         "",
-        1,
         "-o --output --store-with --no-confirm --sandbox --base-url --api-key-file --client-api-url --ca-cert \
          --timeout --json -q --quiet",
     ),
-    ("confirm", 2, "--api-key-file --client-api-url --ca-cert --timeout --json -q --quiet"),
-    ("verify", 1, ""),
-    ("sandbox", 0, "--port"),
+    ("confirm", "--api-key-file --client-api-url --ca-cert --timeout --json -q --quiet"),
+    ("verify", ""),
+    ("sandbox", "--port"),
 ];
 
 /// The options of every command.
@@ -80,11 +79,13 @@ impl Arguments {
     ///
     /// A value is never quoted in an error: it may be a secret in the wrong place.
     pub(crate) fn parse(mut all: Vec<OsString>) -> Result<Self, String> {
-        let find = |value: &OsStr| COMMANDS[1..].iter().copied().find(|(name, ..)| value == *name);
+        let find = |value: &OsStr| COMMANDS[1..].iter().copied().find(|(name, _)| value == *name);
         let command = all.first().and_then(|first| find(first));
         all.drain(..usize::from(command.is_some()));
-        let (command, max_values, options) = command.unwrap_or(COMMANDS[0]);
+        let (command, options) = command.unwrap_or(COMMANDS[0]);
         let rest = all.split_off(all.iter().position(|argument| argument == "--").unwrap_or(all.len()));
+        // Also when the other arguments cannot be understood.
+        JSON.store(all.iter().any(|argument| argument == "--json"), Ordering::Relaxed);
         let mut parser = lexopt::Parser::from_args(all);
         let mut it = Self { command, ..Self::default() };
         while let Some(argument) = parser.next().map_err(|_| "an option has a value that it does not take")? {
@@ -92,7 +93,7 @@ impl Arguments {
                 Short(letter) => format!("-{letter}"),
                 Long(long) => format!("--{long}"),
                 Value(value) => {
-                    if let (Some((name, ..)), "") = (find(&value), command) {
+                    if let (Some((name, _)), "") = (find(&value), command) {
                         return Err(format!("{name} comes first; for a file of that name use ./{name}"));
                     }
                     it.values.push(value);
@@ -130,7 +131,7 @@ impl Arguments {
                 "-q" | "--quiet" => QUIET.store(true, Ordering::Relaxed),
                 "-h" | "--help" => return Ok(Self { command: "--help", ..it }),
                 "-V" | "--version" => return Ok(Self { command: "--version", ..it }),
-                // `wants_json` has found it.
+                // `--json` was found before.
                 _ => {}
             }
         }
@@ -146,7 +147,6 @@ impl Arguments {
             ("verify", []) => "verify needs a file, or - for stdin",
             ("confirm", []) => "confirm needs a stored file or two share pair ids",
             ("confirm", [file]) if file == "-" => "confirm needs a stored file or two share pair ids",
-            (_, values) if values.len() > max_values => "there are too many arguments",
             _ => return Ok(it),
         };
         Err(mistake.into())
@@ -176,17 +176,12 @@ impl Arguments {
 fn value_of(option: &str, value: Option<&OsString>) -> Result<OsString, String> {
     let value = value.ok_or_else(|| format!("{option} needs a value"))?;
     let is_dash = value == "-" && is_in("-o --output", option.as_ref());
-    let is_option = COMMANDS.iter().any(|(.., options)| is_in(options, value)) || is_in(COMMON, value);
+    let is_option = COMMANDS.iter().any(|(_, options)| is_in(options, value)) || is_in(COMMON, value);
     if is_dash || is_option || value == "--" {
         let value = value.to_string_lossy();
         return Err(format!("{option} needs a value; for a file called {value} use ./{value}"));
     }
     Ok(value.clone())
-}
-
-/// Whether a line of JSON is wanted, also when the other arguments cannot be understood.
-pub(crate) fn wants_json(all: &[OsString]) -> bool {
-    all.iter().take_while(|argument| *argument != "--").any(|argument| argument == "--json")
 }
 
 /// A word for the shell; what a terminal would act on is not printed as it is.

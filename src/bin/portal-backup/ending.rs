@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use portal_backup::{Error, Outcome};
 use serde_json::{Map, Value, json};
 
-use crate::terminal::{JSON, QUIET, finish, print_in_time, say};
+use crate::terminal::{JSON, QUIET, finish, print, say};
 
 /// The facts of the line of JSON, in the order that is documented.
 const FACTS: [&str; 9] =
@@ -15,9 +15,8 @@ const FACTS: [&str; 9] =
 #[derive(Default)]
 pub(crate) struct Ending {
     pub(crate) code: u8,
+    /// With exit code 0, this is what the run was for: the exit code becomes 7 if nobody can read it.
     pub(crate) what: String,
-    /// What the run was for: the exit code is 7 if nobody can read it.
-    pub(crate) result: Option<String>,
     facts: Map<String, Value>,
 }
 
@@ -65,20 +64,19 @@ impl Ending {
 
     /// Tells how the run ends, to whoever listens; returns the exit code.
     pub(crate) fn tell(self) -> u8 {
-        if !self.what.is_empty() {
-            say(format_args!("portal-backup: {}", self.what));
-        }
-        let printed = JSON.load(Ordering::Relaxed).then(|| print_in_time(self.json()));
+        let printed = JSON.load(Ordering::Relaxed).then(|| print(self.json()));
         if let Some(Err(e)) = &printed {
             say(format_args!("portal-backup: what --json prints cannot be written: {e}"));
         }
         let is_printed = printed.map(|printed| printed.is_ok());
-        let is_quiet = QUIET.load(Ordering::Relaxed);
-        if let Some(result) = self.result.as_ref().filter(|_| !is_quiet || is_printed != Some(true)) {
-            say(format_args!("{result}"));
+        let is_result = self.code == 0 && !self.what.is_empty();
+        if self.code != 0 {
+            say(format_args!("portal-backup: {}", self.what));
+        } else if is_result && !(QUIET.load(Ordering::Relaxed) && is_printed == Some(true)) {
+            say(format_args!("{}", self.what));
         }
         let is_said = finish();
-        if self.result.is_some() && !is_printed.unwrap_or(is_said) { 7 } else { self.code }
+        if is_result && !is_printed.unwrap_or(is_said) { 7 } else { self.code }
     }
 
     fn json(&self) -> String {

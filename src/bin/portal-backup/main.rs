@@ -10,12 +10,11 @@ mod shell;
 mod signals;
 mod terminal;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 #[cfg(unix)]
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
@@ -28,7 +27,7 @@ use portal_backup::{
     StoredShares, wire,
 };
 use signals::Signals;
-use terminal::{JSON, say, shown, tell, ticking};
+use terminal::{say, shown, tell, ticking};
 
 /// Wipes what ureq, rustls and the standard library free without wiping it.
 #[global_allocator]
@@ -36,14 +35,12 @@ static ALLOCATOR: zeroizing_alloc::ZeroAlloc<std::alloc::System> =
     zeroizing_alloc::ZeroAlloc(std::alloc::System);
 
 fn main() -> ExitCode {
-    let all: Vec<OsString> = std::env::args_os().skip(1).collect();
-    JSON.store(arguments::wants_json(&all), Ordering::Relaxed);
-    ExitCode::from(run(all).unwrap_or_else(|failed| failed).tell())
+    ExitCode::from(run().unwrap_or_else(|failed| failed).tell())
 }
 
-fn run(all: Vec<OsString>) -> Result {
-    let arguments = Arguments::parse(all);
-    let arguments = &arguments.map_err(|what| Ending::new(2, format!("{what}; see portal-backup --help")))?;
+fn run() -> Result {
+    let usage = |what: String| Ending::new(2, what + "; see portal-backup --help");
+    let arguments = &Arguments::parse(std::env::args_os().skip(1).collect()).map_err(usage)?;
     match (arguments.command, &arguments.values[..]) {
         ("", [input]) => back_up(input, arguments, &Signals::watch()?),
         ("confirm", [file]) => {
@@ -59,9 +56,10 @@ fn run(all: Vec<OsString>) -> Result {
             confirm(&stored, None, arguments, &Signals::watch()?)
         }
         ("verify", [file]) => verify(file),
-        ("sandbox", _) => serve_sandbox(arguments.port),
+        ("sandbox", []) => serve_sandbox(arguments.port),
         ("--version", _) => print(concat!("portal-backup ", env!("CARGO_PKG_VERSION"))),
-        _ => print(arguments::HELP),
+        ("--help", _) => print(arguments::HELP),
+        _ => Err(usage("there are too many arguments".into())),
     }
 }
 
@@ -79,12 +77,11 @@ fn back_up(input: &OsStr, arguments: &Arguments, signals: &Signals) -> Result {
         Ending::new(7, what).stored(ids, file, false)
     };
     if arguments.no_confirm {
-        let mut ending = Ending::default().stored(ids, file, false);
-        ending.result = Some(match arguments.sandbox {
+        let what = match arguments.sandbox {
             true => "unconfirmed and the stand-in ends here".into(),
             false => format!("unconfirmed until you run\n  {command}"),
-        });
-        return Ok(ending);
+        };
+        return Ok(Ending::new(0, what).stored(ids, file, false));
     }
     signals.end_with(unconfirmed("Portal was not told."), || Ok(None))?;
     signals.end_with(unconfirmed("it is not known whether Portal was told."), || Ok(None))?;
@@ -193,7 +190,7 @@ fn verify(file: &OsStr) -> Result {
 fn serve_sandbox(port: u16) -> Result {
     let sandbox = start_sandbox(port)?;
     say(format_args!("A stand-in for both of Portal's services, until it is ended with Ctrl-C."));
-    print(&format!("PORTAL_SANDBOX_URL={}\nPORTAL_CLIENT_API_KEY={}", sandbox.url(), sandbox.api_key()))?;
+    print(format!("PORTAL_SANDBOX_URL={}\nPORTAL_CLIENT_API_KEY={}", sandbox.url(), sandbox.api_key()))?;
     loop {
         thread::park();
     }
@@ -227,7 +224,7 @@ fn client(arguments: &Arguments, sandbox: Option<&Sandbox>) -> Result<Client> {
     Ok(builder.build()?)
 }
 
-fn print(text: &str) -> Result {
-    terminal::print(text).map_err(|e| Ending::new(2, format!("stdout: {e}")))?;
+fn print(text: impl Into<String>) -> Result {
+    terminal::print(text.into()).map_err(|e| Ending::new(2, format!("stdout: {e}")))?;
     Ok(Ending::default())
 }

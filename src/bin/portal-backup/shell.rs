@@ -76,28 +76,25 @@ impl Shell {
     /// Starts the command; or only tries the shell, and where that is possible has it read the command.
     fn start(&self, is_trial: bool) -> Command {
         let (program, options) = self.shell;
+        // By its path: a name alone is looked for beside this program first, which may be a folder of downloads.
+        let by_path = if cfg!(windows) { std::env::var_os("ComSpec") } else { None };
+        let mut shell = Command::new(by_path.unwrap_or_else(|| program.into()));
+        shell.args(options).env_remove(API_KEY);
         #[cfg(not(windows))]
-        let shell = {
+        {
             // The terminal sends Ctrl-C and its own end to the command, too, which is to store the shares first.
             let mut command = OsString::from("trap '' INT HUP; ");
             command.push(&self.command);
-            let mut shell = Command::new(program);
-            shell.args(options).args(is_trial.then_some("-n")).arg("-c").arg(command);
-            shell
-        };
+            shell.args(is_trial.then_some("-n")).arg("-c").arg(command);
+        }
         #[cfg(windows)]
-        let shell = {
+        {
             // `/S` takes the outer quotes away and leaves all between them as it is; `/D` starts nothing else before.
             let mut line = OsString::from("/D /S /C \"");
             line.push(if is_trial { OsStr::new("exit") } else { &self.command });
             line.push("\"");
-            // By its path: a name alone is looked for beside this program first, which may be a folder of downloads.
-            let mut shell = Command::new(std::env::var_os("ComSpec").unwrap_or_else(|| program.into()));
-            std::os::windows::process::CommandExt::raw_arg(shell.args(options), line);
-            shell
-        };
-        let mut shell = shell;
-        shell.env_remove(API_KEY);
+            std::os::windows::process::CommandExt::raw_arg(&mut shell, line);
+        }
         shell
     }
 }

@@ -91,16 +91,11 @@ pub(crate) fn ticking<T>(word: &'static str, call: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Prints to stdout, and waits for a reader as long as it takes.
-pub(crate) fn print(text: &str) -> io::Result<()> {
-    let mut out = io::stdout();
-    writeln!(out, "{text}").and_then(|()| out.flush())
-}
-
 /// Prints to stdout, but does not wait for a reader for long.
-pub(crate) fn print_in_time(text: String) -> io::Result<()> {
+pub(crate) fn print(text: String) -> io::Result<()> {
     let (done, result) = mpsc::channel();
-    thread::Builder::new().spawn(move || done.send(print(&text)))?;
+    let write = move |mut out: io::Stdout| writeln!(out, "{text}").and_then(|()| out.flush());
+    thread::Builder::new().spawn(move || done.send(write(io::stdout())))?;
     result.recv_timeout(PATIENCE).unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
