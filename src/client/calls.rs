@@ -86,7 +86,7 @@ impl Client {
     /// - Connection or deadline after that: [`Error::Transport`] with [`Outcome::Unknown`]; call again, a lost pair of
     ///   shares stays unused.
     /// - Status 3xx or 4xx: [`Error::Refused`]; read its id and message.
-    /// - Status 5xx: [`Error::Failed`]; the service may have acted; call again.
+    /// - Status 5xx, or 408 once the whole request was sent: [`Error::Failed`]; the service may have acted; call again.
     /// - A success that is not understood, too long, or cut short: [`Error::Unreadable`]; keep its body, call again.
     /// - `ureq_proto` is logged at TRACE: [`Error::InvalidInput`]; see
     ///   [`ClientBuilder::allow_trace_logging`](crate::ClientBuilder::allow_trace_logging).
@@ -133,7 +133,8 @@ impl Client {
     ///   [`Outcome::NotSent`]; call again when the cause is gone.
     /// - Connection or deadline after that: [`Error::Transport`] with [`Outcome::Unknown`]; call again.
     /// - Status 3xx or 4xx: [`Error::Refused`]; read its id and message. If an earlier try may have arrived, its error.
-    /// - Status 5xx: [`Error::Failed`]; call again.
+    /// - Status 5xx, or 408 once the whole request was sent: [`Error::Failed`]; call again.
+    /// - Status 2xx with a body that is neither empty nor JSON without `error`: [`Error::Unreadable`]; call again.
     /// - `ureq_proto` is logged at TRACE: [`Error::InvalidInput`]; see
     ///   [`ClientBuilder::allow_trace_logging`](crate::ClientBuilder::allow_trace_logging).
     ///

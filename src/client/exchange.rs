@@ -117,12 +117,18 @@ pub(super) fn exchange(
     // some of it was not even asked for, the service cannot have the whole request.
     let is_sent = body.0.remaining() == 0;
     let unfinished = course.take_unfinished();
-    match received {
-        Ok(reply) => Ok(Reply { is_sent, ..reply }),
-        Err(e) => match unfinished.and_then(|unfinished| finish(unfinished, &e, call, course)) {
-            Some(reply) => Ok(Reply { is_sent, ..reply }),
-            None => Err(explain(&e, is_sent, call, redactor)),
-        },
+    let e = match received {
+        Ok(reply) => return Ok(Reply { is_sent, ..reply }),
+        Err(e) => e,
+    };
+    if !is_sent {
+        // An answer that tells why is here, or it does not come.
+        course.hurry(Instant::now() + PATIENCE);
+    }
+    let may_be_answered = is_sent || matches!(e, ureq::Error::Io(_));
+    match unfinished.filter(|_| may_be_answered).and_then(|it| finish(it, &e, call, course)) {
+        Some(reply) => Ok(Reply { is_sent, ..reply }),
+        None => Err(explain(&e, is_sent, call, redactor)),
     }
 }
 
@@ -315,6 +321,7 @@ fn explain(e: &ureq::Error, is_sent: bool, call: &Call<'_>, redactor: &Redactor<
             }
             None => Failure::of_io(e),
         },
+        ureq::Error::Protocol(_) if !is_sent => Failure::new("the head of the request is too long"),
         ureq::Error::Protocol(_) | ureq::Error::LargeResponseHeader(..) => {
             Failure::new("the answer is not HTTP")
         }

@@ -32,7 +32,7 @@ pub(super) trait Stream: Send + Sync {
     fn write_some(&mut self, bytes: &[u8], until: Instant) -> io::Result<usize>;
 
     /// Sends all of it to a server that says nothing meanwhile. An error means that its end was not sent.
-    fn write(&mut self, mut bytes: &[u8], until: Instant) -> io::Result<()> {
+    fn write_all(&mut self, mut bytes: &[u8], until: Instant) -> io::Result<()> {
         while !bytes.is_empty() {
             let len = self.write_some(bytes, until)?;
             bytes = bytes.get(len..).unwrap_or_default();

@@ -789,6 +789,14 @@ fn successes(t: &mut Table) {
         good(c)?;
         c.close_notify()
     });
+    // TLS 1.3 tickets wait unread meanwhile: they are no answer.
+    t.both("the request is read on after a pause", SUCCESS, |c| {
+        c.part_of_request(PART)?;
+        c.raw().pause(Duration::from_millis(2500))?;
+        c.request()?;
+        c.send(answer_of(200, &secrets::backup_response(0)))
+    })
+    .large();
     t.answer("created", SUCCESS, answer_of(201, &body));
     t.answer("without a length", SUCCESS, format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{body}"));
     t.tls("without a length, closed with notice", SUCCESS, |c| {
