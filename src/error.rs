@@ -5,7 +5,7 @@ use alloc::string::{String, ToString as _};
 use core::fmt;
 
 use crate::invalid_input::InvalidInput;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, debug_is_display};
 #[cfg(feature = "client")]
 use crate::store::StoreError;
 use crate::wire::{Failure, MpcErrorResponse, Unreadable};
@@ -42,7 +42,6 @@ impl Error {
     /// let error = ApiKey::new("").unwrap_err();
     /// assert_eq!(error.outcome(), Outcome::NotSent);
     /// ```
-    #[must_use]
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::InvalidInput(e) => e.outcome(),
@@ -67,7 +66,7 @@ impl Error {
             other => other.to_string(),
         };
         match &mut self {
-            Self::Transport(e) => e.then(&later),
+            Self::Transport(e) => e.what = alloc::format!("{}; then: {later}", e.what),
             Self::Failed(e) => e.then(&later),
             _ => {}
         }
@@ -95,19 +94,15 @@ impl fmt::Display for Error {
     }
 }
 
-impl fmt::Debug for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
+debug_is_display!(Error);
 
 impl core::error::Error for Error {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match self {
-            #[cfg(feature = "client")]
-            Self::Store(e) => core::error::Error::source(e),
-            _ => None,
+        #[cfg(feature = "client")]
+        if let Self::Store(e) = self {
+            return core::error::Error::source(e);
         }
+        None
     }
 }
 
@@ -155,15 +150,8 @@ impl TransportError {
     }
 
     /// Whether the service can have acted: [`Outcome::NotSent`] or [`Outcome::Unknown`].
-    #[must_use]
     pub const fn outcome(&self) -> Outcome {
         self.outcome
-    }
-
-    /// Adds what a later try of the same call ended with.
-    pub(crate) fn then(&mut self, later: &str) {
-        self.what.push_str("; then: ");
-        self.what.push_str(later);
     }
 
     /// Whether the same call may well pass a moment later.
@@ -175,20 +163,13 @@ impl TransportError {
 #[cfg(feature = "client")]
 impl fmt::Display for TransportError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sent = match self.outcome {
-            Outcome::NotSent => "the request was not sent; ",
-            _ => "",
-        };
+        let sent = if self.outcome == Outcome::NotSent { "the request was not sent; " } else { "" };
         write!(f, "{}; {sent}{}", self.what, self.advice)
     }
 }
 
 #[cfg(feature = "client")]
-impl fmt::Debug for TransportError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
+debug_is_display!(TransportError);
 
 #[cfg(feature = "client")]
 impl core::error::Error for TransportError {}

@@ -4,7 +4,7 @@ use alloc::borrow::Cow;
 use alloc::string::String;
 use core::fmt;
 
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, debug_is_display};
 #[cfg(feature = "client")]
 use crate::redact::printable;
 
@@ -35,14 +35,12 @@ impl InvalidInput {
     }
 
     /// Always [`Outcome::NotSent`].
-    #[must_use]
     pub const fn outcome(&self) -> Outcome {
         Outcome::NotSent
     }
 
     /// Line and column of the mistake in the text that was parsed, both from 1, the column in bytes; `None` for a
     /// mistake without a place.
-    #[must_use]
     pub const fn position(&self) -> Option<(usize, usize)> {
         self.position
     }
@@ -61,10 +59,6 @@ impl fmt::Display for InvalidInput {
     }
 }
 
-impl fmt::Debug for InvalidInput {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
+debug_is_display!(InvalidInput);
 
 impl core::error::Error for InvalidInput {}

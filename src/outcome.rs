@@ -1,4 +1,4 @@
-//! Whether the service can have acted.
+//! What every error tells: whether the service can have acted, and one line for people.
 
 use serde::ser::{Serialize, Serializer};
 
@@ -27,3 +27,15 @@ impl Serialize for Outcome {
         serializer.serialize_unit_variant("Outcome", *self as u32, name)
     }
 }
+
+/// `Debug` of an error is the line of `Display`: that is what a `main` prints that returns `Box<dyn Error>`.
+macro_rules! debug_is_display {
+    ($type:ty) => {
+        impl core::fmt::Debug for $type {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                core::fmt::Display::fmt(self, f)
+            }
+        }
+    };
+}
+pub(crate) use debug_is_display;

@@ -21,19 +21,16 @@ impl SecretBytes {
     }
 
     /// The bytes themselves.
-    #[must_use]
     pub fn expose(&self) -> &[u8] {
         &self.0
     }
 
     /// How many bytes there are; this is not secret.
-    #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
     /// Whether there are none.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -167,7 +164,6 @@ impl ApiKey {
     }
 
     /// The key, for the header of your own transport: `Authorization: Bearer KEY`.
-    #[must_use]
     pub fn expose(&self) -> &str {
         self.0.expose()
     }

@@ -79,7 +79,7 @@ fn what_goes_in_and_comes_out_has_these_signatures() {
     let _: fn(&'static Path) -> Result<FileSlot, StoreError> = FileSlot::reserve;
     let _: fn(String) -> Result<FileSlot, StoreError> = FileSlot::reserve;
     let _: fn(&'static Path) -> Result<(BackupShares, StoredShares), StoreError> = FileSlot::load;
-    let _: fn(&FileSlot) -> &[PathBuf] = FileSlot::left_behind;
+    let _: fn(&'static Path) -> Vec<PathBuf> = FileSlot::left_behind;
     let _: fn(&FileSlot) -> &Path = FileSlot::hidden_path;
     let _: fn(FileSlot, &BackupShares) -> Result<StoredShares, StoreError> = FileSlot::store;
     let _: fn(FileSlot, &[u8]) -> Result<(), StoreError> = FileSlot::store_bytes;

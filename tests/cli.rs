@@ -234,7 +234,7 @@ fn unclear_answers_exit_5_and_leave_no_file_that_blocks_the_next_run() {
 #[test]
 fn unreadable_success_is_kept_beside_the_output() {
     let scene = Scene::new();
-    for (i, body) in [&b"not what is documented"[..], b"\xff\xfe", b""].into_iter().enumerate() {
+    for (i, body) in [&b"not what is documented"[..], b"\xff\xfe"].into_iter().enumerate() {
         scene.sandbox.fail_next(Fault::Body(body.to_vec()));
         scene.back_up(&["-o", "x.json", GENERATE]).exits(5).says("kept in");
         let kept =
@@ -251,6 +251,22 @@ fn unreadable_success_is_kept_beside_the_output() {
     assert_eq!(fs::read(scene.path("portal-backup.unreadable")).unwrap(), b"{}");
     assert!(scene.sandbox.confirmed().is_empty());
     assert!(!scene.path("x.json").exists());
+}
+
+#[test]
+fn nothing_is_kept_in_an_empty_file_or_given_to_the_command() {
+    let scene = Scene::new();
+    for to in [["-o", "x.json"], ["--store-with", "cat > got"]] {
+        scene.sandbox.fail_next(Fault::Body(Vec::new()));
+        let ran = scene.back_up(&[&to[..], &["--json", GENERATE]].concat()).exits(5);
+        assert!(
+            ran.stderr.contains("Nothing of it arrived") && !ran.stderr.contains("kept in"),
+            "{}",
+            ran.stderr
+        );
+        assert_eq!(ran.stdout, "{\"exit\":5,\"outcome\":\"unknown\",\"status\":200}\n");
+        assert_eq!(scene.names(), [""; 0]);
+    }
 }
 
 #[test]

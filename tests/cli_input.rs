@@ -77,7 +77,14 @@ fn other_encodings_are_refused_by_their_name() {
 #[test]
 fn a_key_with_something_around_it_is_refused_and_not_shown() {
     let scene = Scene::new();
-    for key in ["Bearer MARKER-KEY", "export PORTAL_CLIENT_API_KEY=MARKER-KEY", " MARKER-KEY"] {
+    let keys = [
+        "Bearer MARKER-KEY",
+        "export PORTAL_CLIENT_API_KEY=MARKER-KEY",
+        " MARKER-KEY",
+        "'MARKER-KEY'",
+        "\"MARKER-KEY\"",
+    ];
+    for key in keys {
         for ending in ["", "\n", "\r\n"] {
             fs::write(scene.path("key"), format!("{key}{ending}")).unwrap();
             let ran = scene.back_up(&["-o", "x.json", "--api-key-file", "key", GENERATE]).exits(2);

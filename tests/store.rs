@@ -109,13 +109,23 @@ fn the_bytes_are_stored_as_they_came_and_for_their_owner_alone() {
 #[test]
 fn any_bytes_can_be_kept() {
     let folder = folder();
-    for len in [0, 1, 16_383, 16_384, 16_385, 32_768, 100_000] {
+    for len in [1, 16_383, 16_384, 16_385, 32_768, 100_000] {
         let bytes: Vec<u8> = (0..len).map(|i| (i % 251) as u8).collect();
         let path = folder.path().join(format!("{len} é\u{1f}"));
         FileSlot::reserve(&path).unwrap().store_bytes(&bytes).unwrap();
         assert_eq!(fs::read(&path).unwrap(), bytes);
         assert_private(&path);
     }
+}
+
+#[test]
+fn nothing_is_kept_in_an_empty_file() {
+    let folder = folder();
+    let path = folder.path().join("backup.json");
+    let e = FileSlot::reserve(&path).unwrap().store_bytes(b"").unwrap_err();
+    assert!(e.to_string().contains("there is nothing to keep"), "{e}");
+    assert_eq!(e.outcome(), Outcome::Unknown);
+    assert!(names(folder.path()).is_empty());
 }
 
 #[test]
@@ -319,7 +329,7 @@ fn what_holds_nothing_is_removed_and_what_holds_something_is_named() {
     fs::create_dir(&rehearsal).unwrap();
     fs::write(rehearsal.join("backup.json"), "").unwrap();
     let slot = FileSlot::reserve(&path).unwrap();
-    assert_eq!(slot.left_behind(), [hidden(2)]);
+    assert_eq!(FileSlot::left_behind(&path), [hidden(2)]);
     let mut expected = [&of_another, &running, &hidden(2), slot.hidden_path()].map(|path| path.to_path_buf());
     expected.sort();
     let found: Vec<_> = names(folder.path()).into_iter().map(|name| folder.path().join(name)).collect();

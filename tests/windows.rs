@@ -8,6 +8,7 @@ use std::io::Read as _;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::windows::ffi::OsStringExt as _;
 use std::os::windows::fs::OpenOptionsExt as _;
+use std::os::windows::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::{fs, thread};
@@ -341,4 +342,38 @@ fn the_shell_is_not_looked_for_beside_the_program() {
     let (code, text) = ended(&output);
     assert_eq!(code, Some(6), "{text}");
     assert!(text.contains("exit code: 5"), "{text}");
+}
+
+#[test]
+fn the_command_for_later_works_in_cmd_whatever_the_key_file_is_called() {
+    let folder = folder();
+    let service = portal_backup::Sandbox::start().unwrap();
+    for name in ["key.txt", "a key & more.txt", "it's (100%) ^ ä.txt"] {
+        let key = folder.path().join(name);
+        fs::write(&key, service.api_key()).unwrap();
+        let output = program(folder.path())
+            .args([
+                "--base-url",
+                service.url(),
+                "--client-api-url",
+                service.url(),
+                "--no-confirm",
+                "-o",
+                "backup.json",
+            ])
+            .arg("--api-key-file")
+            .args([key.as_os_str(), "generate.json".as_ref()])
+            .output()
+            .unwrap();
+        let (code, text) = ended(&output);
+        assert_eq!(code, Some(0), "{text}");
+        let line =
+            text.lines().map(str::trim).find(|line| line.starts_with("portal-backup confirm")).unwrap();
+        let mut shell = Command::new("cmd.exe");
+        shell.raw_arg(format!(r#"/D /S /C "{line}""#)).current_dir(folder.path());
+        shell.env("PATH", Path::new(env!("CARGO_BIN_EXE_portal-backup")).parent().unwrap());
+        let (code, text) = ended(&shell.output().unwrap());
+        assert_eq!(code, Some(0), "{line}: {text}");
+        fs::remove_file(folder.path().join("backup.json")).unwrap();
+    }
 }

@@ -134,7 +134,7 @@ impl Route {
         if proxy.is_tls() {
             stream = self.tls(proxy.host(), stream, until)?;
         }
-        stream.write_all(proxy.connect_request(host, port, &self.user_agent).expose(), until)?;
+        stream.write(proxy.connect_request(host, port, &self.user_agent).expose(), until)?;
         let mut received = Buffer::with_capacity(0);
         let len = loop {
             if stream.read(&mut received, until)? == 0 {

@@ -32,7 +32,7 @@ pub(super) trait Stream: Send + Sync {
     fn write_some(&mut self, bytes: &[u8], until: Instant) -> io::Result<usize>;
 
     /// Sends all of it to a server that says nothing meanwhile. An error means that its end was not sent.
-    fn write_all(&mut self, mut bytes: &[u8], until: Instant) -> io::Result<()> {
+    fn write(&mut self, mut bytes: &[u8], until: Instant) -> io::Result<()> {
         while !bytes.is_empty() {
             let len = self.write_some(bytes, until)?;
             bytes = bytes.get(len..).unwrap_or_default();
@@ -220,7 +220,10 @@ impl Tls {
                     while let Some(record) = traffic.next_record() {
                         let record = record.map_err(invalid)?;
                         // Nobody asked for what arrives before a request.
-                        let Wish::Read(into) = &mut wish else { return Err(ErrorKind::InvalidData.into()) };
+                        let Wish::Read(into) = &mut wish else {
+                            *has_ended = true;
+                            return Err(ErrorKind::InvalidData.into());
+                        };
                         into.append(record.payload);
                         received += record.payload.len();
                         discard += record.discard;

@@ -1,8 +1,8 @@
 //! What can go wrong with the file for the shares.
 
 use alloc::boxed::Box;
+use alloc::string::String;
 use core::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::outcome::Outcome;
@@ -12,53 +12,33 @@ use crate::redact::printable;
 pub struct StoreError(Box<Failure>);
 
 struct Failure {
+    path: PathBuf,
     step: &'static str,
     cause: Option<Cause>,
-    path: PathBuf,
     outcome: Outcome,
-    advice: &'static str,
-    /// A name under which the shares are still there, though they are not stored.
-    left: Option<PathBuf>,
+    advice: String,
 }
 
 type Cause = Box<dyn core::error::Error + Send + Sync>;
 
+/// A step that failed, and why.
+pub(super) type Failed = (&'static str, Option<Cause>);
+
 pub(super) const EXISTS: &str = "exists already, and nothing is replaced";
 
-/// A step that failed, and why.
-pub(super) type Failed = (&'static str, io::Error);
+/// For `map_err`: this step failed, and the error is why.
+pub(super) fn failed<E: Into<Cause>>(step: &'static str) -> impl FnOnce(E) -> Failed {
+    move |cause| (step, Some(cause.into()))
+}
 
 impl StoreError {
-    pub(super) fn not_reserved(path: &Path, step: &'static str, cause: Option<io::Error>) -> Self {
-        let cause = cause.map(Cause::from);
-        let advice = "nothing was sent; choose another path or fix the folder";
-        Self(Box::new(Failure {
-            step,
-            cause,
-            path: path.into(),
-            outcome: Outcome::NotSent,
-            advice,
-            left: None,
-        }))
-    }
-
-    pub(super) fn not_loaded(path: &Path, step: &'static str, cause: impl Into<Cause>) -> Self {
-        let cause = Some(cause.into());
-        let advice = "nothing was sent; take another copy of the shares";
-        Self(Box::new(Failure {
-            step,
-            cause,
-            path: path.into(),
-            outcome: Outcome::NotSent,
-            advice,
-            left: None,
-        }))
-    }
-
-    pub(super) fn not_stored(path: PathBuf, (step, cause): Failed, left: Option<PathBuf>) -> Self {
-        let cause = Some(cause.into());
-        let advice = "the shares are not stored there; store them elsewhere, or run the backup again";
-        Self(Box::new(Failure { step, cause, path, outcome: Outcome::Unknown, advice, left }))
+    pub(super) fn new(
+        (step, cause): Failed,
+        path: &Path,
+        outcome: Outcome,
+        advice: impl Into<String>,
+    ) -> Self {
+        Self(Box::new(Failure { path: path.into(), step, cause, outcome, advice: advice.into() }))
     }
 
     /// Where the shares were to go, or to be loaded from.
@@ -81,16 +61,16 @@ impl StoreError {
     }
 }
 
+pub(super) fn shown(path: &Path) -> String {
+    printable(&path.to_string_lossy(), 4096)
+}
+
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Failure { step, cause, path, advice, left, .. } = &*self.0;
-        let shown = |path: &Path| printable(&path.to_string_lossy(), 4096);
+        let Failure { path, step, cause, advice, .. } = &*self.0;
         write!(f, "{}: {step}", shown(path))?;
         if let Some(cause) = cause {
             write!(f, " ({cause})")?;
-        }
-        if let Some(left) = left {
-            write!(f, "; {} holds the shares and can neither be removed nor emptied", shown(left))?;
         }
         write!(f, "; {advice}")
     }

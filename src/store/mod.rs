@@ -5,18 +5,19 @@ mod folder;
 mod hidden;
 
 use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
-use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _};
+use std::io::{self, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
 pub use error::StoreError;
-use error::{EXISTS, Failed};
-use folder::{Folder, read_back, split};
-use hidden::{Hidden, Left, first_slot};
+use error::{EXISTS, Failed, failed, shown};
+use folder::{Folder, publish, read, read_back, rehearse_publish, split};
+use hidden::Left;
 
-use crate::secret::SecretBytes;
+use crate::outcome::Outcome;
 use crate::windows_names::forbidden_on_windows;
 use crate::wire::backup::{BackupShares, MAX_GENERATE_RESPONSE};
 use crate::wire::confirm::StoredShares;
@@ -27,8 +28,8 @@ use crate::wire::confirm::StoredShares;
 /// The content goes to a hidden file beside the target, `.portal-backup-….tmp`. Only when it is written, synchronized
 /// with the disk and read back does it get the target's name, by a hard link, which cannot replace anything. Dropping
 /// the slot removes the hidden file. A program that is killed may leave one behind, which blocks nothing: the next
-/// [`reserve`](Self::reserve) of the same path removes it if it is empty, and else names it in
-/// [`left_behind`](Self::left_behind).
+/// [`reserve`](Self::reserve) of the same path removes it if it is empty, and else
+/// [`left_behind`](Self::left_behind) names it.
 ///
 /// ```
 /// use portal_backup::{BackupShares, FileSlot};
@@ -50,12 +51,9 @@ use crate::wire::confirm::StoredShares;
 #[must_use = "dropping a slot gives its place back"]
 pub struct FileSlot {
     target: PathBuf,
-    name: OsString,
     folder: Folder,
-    hidden: Hidden,
-    hidden_path: PathBuf,
-    left: Left,
-    is_published: bool,
+    hidden: PathBuf,
+    file: File,
 }
 
 impl FileSlot {
@@ -68,34 +66,29 @@ impl FileSlot {
     ///   not writable, the disk is full, or a step fails: [`StoreError`] with
     ///   [`Outcome::NotSent`](crate::Outcome::NotSent); choose another path or fix the folder.
     pub fn reserve(path: impl AsRef<Path>) -> Result<Self, StoreError> {
-        first_slot();
         let target = path.as_ref();
-        let fail = |step, cause| StoreError::not_reserved(target, step, Some(cause));
-        let (name, folder) =
-            split(target).ok_or_else(|| StoreError::not_reserved(target, "names no file", None))?;
-        if let Some(why) = if cfg!(windows) { forbidden_on_windows(name) } else { None } {
-            return Err(StoreError::not_reserved(target, why, None));
-        }
-        let folder = Folder::open(folder).map_err(|e| fail("its folder cannot be opened", e))?;
-        let left = Left::sweep(&folder, name);
-        match folder.at(name).symlink_metadata() {
-            Ok(found) if left.may_replace(&found) => {
-                fs::remove_file(folder.at(name)).map_err(|e| {
-                    fail("still is an empty file of an earlier run, which cannot be removed", e)
-                })?;
+        let reserve = || {
+            let (folder, name) = split(target).ok_or(("names no file", None))?;
+            if let Some(why) = if cfg!(windows) { forbidden_on_windows(name) } else { None } {
+                return Err((why, None));
             }
-            Ok(_) => return Err(StoreError::not_reserved(target, EXISTS, None)),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            Err(e) => return Err(fail("it cannot be looked for", e)),
-        }
-        let hidden =
-            Hidden::create(&folder, name).map_err(|e| fail("no file can be created next to it", e))?;
-        let (target, name, hidden_path) = (target.into(), name.into(), folder.shown(&hidden.name));
-        let mut slot = Self { target, name, folder, hidden, hidden_path, left, is_published: false };
-        match slot.hidden.rehearse(&slot.folder, &slot.name) {
-            Ok(()) => Ok(slot),
-            Err((step, cause)) => Err(StoreError::not_reserved(&slot.target, step, Some(cause))),
-        }
+            let folder = Folder::open(folder).map_err(failed("its folder cannot be opened"))?;
+            let left = Left::sweep(&folder, target);
+            match folder.at(name).symlink_metadata() {
+                Ok(found) if left.may_replace(&found) => fs::remove_file(folder.at(name))
+                    .map_err(failed("still is an empty file of an earlier run, which cannot be removed"))?,
+                Ok(_) => return Err((EXISTS, None)),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(failed("it cannot be looked for")(e)),
+            }
+            let created = hidden::create(&folder, target);
+            let (hidden, file) = created.map_err(failed("no file can be created next to it"))?;
+            let mut slot = Self { target: target.into(), folder, hidden, file };
+            slot.rehearse()?;
+            Ok(slot)
+        };
+        let advice = "nothing was sent; choose another path or fix the folder";
+        reserve().map_err(|failed| StoreError::new(failed, target, Outcome::NotSent, advice))
     }
 
     /// Takes up shares that were stored before, to confirm them: read, checked, and synchronized once more with their
@@ -108,32 +101,38 @@ impl FileSlot {
     ///   again.
     pub fn load(path: impl AsRef<Path>) -> Result<(BackupShares, StoredShares), StoreError> {
         let path = path.as_ref();
-        let unread = |e: io::Error| StoreError::not_loaded(path, "it cannot be read", e);
-        // Opening a named pipe would wait for its other end.
-        if !path.metadata().map_err(unread)?.is_file() {
-            return Err(StoreError::not_loaded(path, "it cannot be read", "it is no file"));
-        }
-        // Windows synchronizes only what is open for writing.
-        let mut file = OpenOptions::new().read(true).write(cfg!(windows)).open(path).map_err(unread)?;
-        let text = read(&mut file).map_err(unread)?;
-        let damaged = |e| StoreError::not_loaded(path, "it does not hold two shares", e);
-        let shares = BackupShares::parse(text.into_vec()).map_err(damaged)?;
-        let stored = StoredShares::from_share_pair_ids(shares.share_pair_ids()).map_err(damaged)?;
-        let synced = file.sync_all().and_then(|()| {
+        let open = || {
+            // Opening a named pipe would wait for its other end.
+            if !path.metadata()?.is_file() {
+                return Err(io::Error::other("it is no file"));
+            }
+            // Windows synchronizes only what is open for writing.
+            let file = OpenOptions::new().read(true).write(cfg!(windows)).open(path)?;
+            Ok((read(&file, MAX_GENERATE_RESPONSE)?, file))
+        };
+        let synchronize = |file: File| {
+            file.sync_all()?;
             // The name that a link leads to, as that is where the shares are.
             let path = path.canonicalize()?;
-            let Some((name, folder)) = split(&path) else { return Ok(()) };
+            let Some((folder, _)) = split(&path) else { return Ok(()) };
             let folder = Folder::open(folder)?;
-            Left::sweep(&folder, name);
+            Left::sweep(&folder, &path);
             folder.sync()
-        });
-        match synced {
-            // What cannot be written to has nothing to synchronize.
-            Err(e) if e.kind() != io::ErrorKind::ReadOnlyFilesystem => {
-                Err(StoreError::not_loaded(path, "it cannot be synchronized", e))
-            }
-            _ => Ok((shares, stored)),
-        }
+        };
+        let load = || {
+            let (text, file) = open().map_err(failed("it cannot be read"))?;
+            let parsed = BackupShares::parse(text.into_vec());
+            let shares = parsed.map_err(failed("it does not hold two shares"))?;
+            let stored = shares.store(|_| match synchronize(file) {
+                // What cannot be written to has nothing to synchronize.
+                Err(e) if e.kind() == io::ErrorKind::ReadOnlyFilesystem => Ok(()),
+                synchronized => synchronized,
+            });
+            let stored = stored.map_err(failed("it cannot be synchronized"))?;
+            Ok((shares, stored))
+        };
+        let advice = "nothing was sent; take another copy of the shares";
+        load().map_err(|failed| StoreError::new(failed, path, Outcome::NotSent, advice))
     }
 
     /// The hidden files of earlier runs for this path that hold something, shares most likely, and whose process is
@@ -141,15 +140,17 @@ impl FileSlot {
     ///
     /// They are never removed from here: delete them once a later backup is confirmed.
     #[must_use]
-    pub fn left_behind(&self) -> &[PathBuf] {
-        &self.left.holding
+    pub fn left_behind(path: impl AsRef<Path>) -> Vec<PathBuf> {
+        let path = path.as_ref();
+        let folder = split(path).and_then(|(folder, _)| Folder::open(folder).ok());
+        folder.map(|folder| Left::sweep(&folder, path).holding).unwrap_or_default()
     }
 
     /// The hidden file of this slot. If it is still there after [`store`](Self::store), it could not be removed and is a
     /// second name of the stored file.
     #[must_use]
     pub fn hidden_path(&self) -> &Path {
-        &self.hidden_path
+        &self.hidden
     }
 
     /// Stores the shares: written, synchronized, read back and compared, published, and the folder synchronized.
@@ -160,71 +161,87 @@ impl FileSlot {
     ///   [`Outcome::Unknown`](crate::Outcome::Unknown); nothing partial has the target's name, and the shares are still
     ///   in `shares`: store them elsewhere, or run the backup again.
     pub fn store(self, shares: &BackupShares) -> Result<StoredShares, StoreError> {
-        shares.store(|json| self.write(json.as_bytes()))
+        shares.store(|json| self.store_bytes(json.as_bytes()))
     }
 
     /// Keeps any bytes with the same care: the body of an [`Unreadable`](crate::Unreadable) success.
     ///
     /// # Errors
     ///
+    /// - There are no bytes: as for [`store`](Self::store); an empty file keeps nothing.
     /// - As for [`store`](Self::store); the bytes are still the caller's: keep them elsewhere.
-    pub fn store_bytes(self, bytes: &[u8]) -> Result<(), StoreError> {
-        self.write(bytes)
-    }
-
-    fn write(mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        let mut written = self.publish(bytes);
-        if matches!(&written, Err((_, e)) if e.kind() == io::ErrorKind::NotFound) && !self.is_published {
+    pub fn store_bytes(mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        let is_not_found = |(_, cause): &Failed| {
+            let e = cause.as_ref().and_then(|cause| cause.downcast_ref::<io::Error>());
+            e.is_some_and(|e| e.kind() == io::ErrorKind::NotFound)
+        };
+        let mut published = self.publish(bytes);
+        if published.as_ref().is_err_and(is_not_found) {
             // Somebody has removed the hidden file, perhaps a run on another machine that took it for left behind.
-            if self.replace_hidden().is_ok() {
-                written = self.publish(bytes);
+            let emptied = self.file.set_len(0).and_then(|()| hidden::create(&self.folder, &self.target));
+            if let Ok(created) = emptied {
+                (self.hidden, self.file) = created;
+                published = self.publish(bytes);
             }
         }
-        written.and_then(|()| self.check(bytes)).map_err(|failed| {
-            let left = self.take_back();
-            StoreError::not_stored(self.target.clone(), failed, left)
-        })
+        published.map_err(|failed| self.take_back(failed, &[&self.hidden]))?;
+        self.check(bytes).map_err(|failed| self.take_back(failed, &[&self.hidden, &self.target]))
+    }
+
+    /// Tries each step of storing while there is nothing to lose, and leaves the hidden file empty.
+    fn rehearse(&mut self) -> Result<(), Failed> {
+        // More than four answers of usual size.
+        static BLANK: [u8; 64 << 10] = [0; 64 << 10];
+        self.fill(&BLANK)?;
+        let emptied = self.file.set_len(0).and_then(|()| self.file.rewind());
+        emptied.map_err(failed("it cannot be emptied"))?;
+        let rehearsal = self.folder.at(&self.hidden).with_extension("tmp.d");
+        rehearse_publish(&rehearsal, &self.hidden, &self.target)
+            .map_err(failed("no file can be given its name"))?;
+        self.folder.sync().map_err(failed("its folder cannot be synchronized"))
+    }
+
+    /// Writes, synchronizes and reads back.
+    fn fill(&mut self, bytes: &[u8]) -> Result<(), Failed> {
+        self.file.write_all(bytes).map_err(failed("it cannot be written"))?;
+        self.file.sync_all().map_err(failed("it cannot be synchronized"))?;
+        read_back(&self.folder.at(&self.hidden), bytes).map_err(failed("it cannot be read back"))
     }
 
     fn publish(&mut self, bytes: &[u8]) -> Result<(), Failed> {
-        self.hidden.write(&self.folder, bytes)?;
-        let named = self.hidden.publish(&self.folder, &self.name);
-        named.map_err(|e| ("it cannot be given its name", e))?;
-        self.is_published = true;
-        Ok(())
-    }
-
-    fn replace_hidden(&mut self) -> io::Result<()> {
-        let emptied = self.hidden.file.set_len(0);
-        self.hidden = Hidden::create(&self.folder, &self.name)?;
-        self.hidden_path = self.folder.shown(&self.hidden.name);
-        self.folder.sync().and(emptied)
+        if bytes.is_empty() {
+            return Err(failed("it would be empty")("there is nothing to keep"));
+        }
+        self.fill(bytes)?;
+        let named = publish(&self.folder.at(&self.hidden), &self.folder.at(&self.target));
+        named.map_err(failed("it cannot be given its name"))
     }
 
     fn check(&self, bytes: &[u8]) -> Result<(), Failed> {
-        self.folder.sync().map_err(|e| ("its folder cannot be synchronized", e))?;
+        self.folder.sync().map_err(failed("its folder cannot be synchronized"))?;
         // By the caller's path, which leads elsewhere if a folder on it was renamed.
-        read_back(&self.target, bytes).map_err(|e| ("it cannot be found again", e))
+        read_back(&self.target, bytes).map_err(failed("it cannot be found again"))
     }
 
-    /// Removes what was written, or else empties it; returns a name under which it still is.
-    fn take_back(&mut self) -> Option<PathBuf> {
-        let mut left = None;
-        if self.hidden.remove(&self.folder).is_err() {
-            left = Some(self.hidden_path.clone());
+    /// Empties the file and removes its names.
+    fn take_back(&self, failed: Failed, names: &[&PathBuf]) -> StoreError {
+        let is_emptied = self.file.set_len(0).and_then(|()| self.file.sync_all()).is_ok();
+        let mut advice = String::new();
+        for name in names {
+            let path = self.folder.at(name);
+            if fs::remove_file(&path).is_err() && path.symlink_metadata().is_ok() && !is_emptied {
+                advice = format!("{} holds the shares and can neither be removed nor emptied; ", shown(name));
+            }
         }
-        if self.is_published && fs::remove_file(self.folder.at(&self.name)).is_err() {
-            left = Some(self.target.clone());
-        }
-        self.hidden.is_renamed = true;
-        left.filter(|_| self.hidden.file.set_len(0).and_then(|()| self.hidden.file.sync_all()).is_err())
+        advice += "the shares are not stored there; store them elsewhere, or run the backup again";
+        StoreError::new(failed, &self.target, Outcome::Unknown, advice)
     }
 }
 
 impl Drop for FileSlot {
     fn drop(&mut self) {
         // What cannot be removed is empty, or a second name of what is stored.
-        let _ = self.hidden.remove(&self.folder);
+        let _ = fs::remove_file(self.folder.at(&self.hidden));
     }
 }
 
@@ -232,15 +249,4 @@ impl fmt::Debug for FileSlot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FileSlot").field("target", &self.target).finish_non_exhaustive()
     }
-}
-
-/// Reads all of a file into a buffer that is wiped and never grown, which would leave copies behind.
-fn read(file: &mut File) -> io::Result<SecretBytes> {
-    let len = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
-    if len > MAX_GENERATE_RESPONSE {
-        return Err(io::Error::other(format!("it is longer than {} MiB", MAX_GENERATE_RESPONSE >> 20)));
-    }
-    let mut text = SecretBytes::zeroed(len);
-    file.read_exact(text.expose_mut())?;
-    Ok(text)
 }

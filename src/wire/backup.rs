@@ -132,25 +132,21 @@ impl BackupShares {
     }
 
     /// The share on secp256k1.
-    #[must_use]
     pub fn secp256k1(&self) -> MpcShare<'_> {
         self.views()[0]
     }
 
     /// The share on ed25519.
-    #[must_use]
     pub fn ed25519(&self) -> MpcShare<'_> {
         self.views()[1]
     }
 
     /// Both share pair ids, secp256k1 first; they are not secret.
-    #[must_use]
     pub fn share_pair_ids(&self) -> [&str; 2] {
         self.views().map(|share| share.id())
     }
 
     /// The service's answer, to the byte: what to store, and what `recover` takes as its `backupResponse`.
-    #[must_use]
     pub fn expose_json(&self) -> &str {
         self.json.expose()
     }
@@ -212,7 +208,7 @@ impl fmt::Debug for BackupShares {
 pub fn request<'t>(generate: &GenerateResponse<'t>) -> Request<'t> {
     // Shares need no escapes as a rule, which `parse` has seen: only what is around them is looked at again.
     let [head, first, middle, second, tail] = generate.shares.cut(generate.text);
-    Request::new("POST", PATH, r#"{"generateResponse":""#, [(head, first), (middle, second), (tail, r#""}"#)])
+    Request::new("POST", PATH, [r#"{"generateResponse":""#, head, first, middle, second, tail, r#""}"#])
 }
 
 /// Reads the answer: HTTP status, the value of `Retry-After` if there is one, and the body, which is taken over
@@ -240,9 +236,7 @@ pub(crate) fn respond(
     BackupShares::from_json(body).map_err(|(json, mistake)| {
         let what = match mistake {
             Some(mistake) if mistake.is_told() => {
-                let said = Said::by_json(json.expose(), redactor);
-                let said = said.or_else(|| Said::by_page(json.expose(), redactor)).unwrap_or_default();
-                format!("{mistake}{said}")
+                format!("{mistake}{}", Said::found_in(json.expose(), redactor).unwrap_or_default())
             }
             Some(mistake) => mistake.to_string(),
             None => not_text(json.expose()).into(),

@@ -1,6 +1,5 @@
 //! `PATCH /api/v3/clients/me/backup-share-pairs` of the Client API: the shares are stored.
 
-use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -11,7 +10,7 @@ use serde::ser::{Serialize, SerializeStruct as _, Serializer};
 
 use super::error_body::{Said, not_text, without_bom};
 use super::failure::{Failure, Unreadable, is_success};
-use super::json::{first, walk, which};
+use super::json::{walk, which};
 use super::request::Request;
 use crate::invalid_input::InvalidInput;
 use crate::redact::Redactor;
@@ -65,7 +64,6 @@ impl StoredShares {
     }
 
     /// Both share pair ids, secp256k1 first; they are not secret.
-    #[must_use]
     pub fn share_pair_ids(&self) -> [&str; 2] {
         self.ids.each_ref().map(String::as_str)
     }
@@ -120,7 +118,7 @@ impl<'de> Visitor<'de> for Ids {
 pub fn request(share_pair_ids: [&str; 2]) -> Request<'_> {
     let [first, second] = share_pair_ids;
     let before = r#"{"status":"STORED_CLIENT_BACKUP_SHARE","backupSharePairIds":[""#;
-    Request::new("PATCH", PATH, before, [(first, r#"",""#), (second, r#""]}"#), ("", "")])
+    Request::new("PATCH", PATH, [before, first, r#"",""#, second, r#""]}"#, "", ""])
 }
 
 /// Reads the answer: HTTP status, the value of `Retry-After` if there is one, and the body.
@@ -146,33 +144,23 @@ pub(crate) fn respond(
     if !is_success(status) {
         return Err(Failure::of(status, retry_after, &body, redactor));
     }
+    let said = || Said::found_in(body.expose(), redactor);
     let what = match core::str::from_utf8(body.expose()).map(|text| has_error(without_bom(text))) {
         Ok(Some(false)) => return Ok(()),
-        Ok(Some(true)) => {
-            let said = Said::by_json(body.expose(), redactor).unwrap_or_default();
-            format!("it is an error{said}").into()
-        }
-        Ok(None) => match Said::by_page(body.expose(), redactor) {
-            Some(said) => format!("it is a web page{said}").into(),
-            None => "it is not JSON".into(),
-        },
-        Err(_) => Cow::Borrowed(not_text(body.expose())),
+        Ok(Some(true)) => format!("it is an error{}", said().unwrap_or_default()),
+        Ok(None) => said().map_or("it is not JSON".into(), |said| format!("it is a web page{said}")),
+        Err(_) => not_text(body.expose()).into(),
     };
     Err(Failure::Unreadable(Unreadable::of_confirm(status, what, body)))
 }
 
 /// Whether the body of a success tells an error all the same; `None` when it is not JSON.
 fn has_error(text: &str) -> Option<bool> {
-    match first(text) {
-        _ if text.trim().is_empty() => Some(false),
-        Some(b'{') => {
-            let mut has_error = false;
-            let is_json = walk(text, &mut |name, value| {
-                let says_nothing = ["null", "false", "\"\"", "[]", "{}"].contains(&value);
-                has_error |= which(name, &["error", "errors"]).is_some() && !says_nothing;
-            });
-            is_json.then_some(has_error)
-        }
-        _ => serde_json::from_str::<IgnoredAny>(text).is_ok().then_some(false),
-    }
+    let mut has_error = false;
+    walk(text, &mut |name, value| {
+        let says_nothing = ["null", "false", "\"\"", "[]", "{}"].contains(&value);
+        has_error |= which(name, &["error", "errors"]).is_some() && !says_nothing;
+    });
+    let is_json = text.trim().is_empty() || serde_json::from_str::<IgnoredAny>(text).is_ok();
+    is_json.then_some(has_error)
 }

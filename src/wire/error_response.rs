@@ -8,7 +8,7 @@ use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
 use super::error_body::Said;
 use super::retry_after;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, debug_is_display};
 use crate::redact::Redactor;
 
 /// Longest body that is looked at, in bytes: documented errors have less than a hundred.
@@ -45,39 +45,38 @@ pub struct MpcErrorResponse {
 impl MpcErrorResponse {
     /// Whether the service can have acted: [`Outcome::Refused`] for 3xx and 4xx, except 408; else
     /// [`Outcome::Unknown`].
-    #[must_use]
     pub const fn outcome(&self) -> Outcome {
         if matches!(self.status, 300..=407 | 409..=499) { Outcome::Refused } else { Outcome::Unknown }
     }
 
     /// The HTTP status.
-    #[must_use]
     pub const fn status(&self) -> u16 {
         self.status
     }
 
     /// The service's error id, if it sent one: at most 64 characters, and an ellipsis if it was longer.
-    #[must_use]
     pub fn id(&self) -> Option<&str> {
         self.said.id.as_deref()
     }
 
     /// The service's message, or of another body the title of the web page or the text: at most 300 characters, and an
     /// ellipsis if it was longer.
-    #[must_use]
     pub fn message(&self) -> Option<&str> {
         self.said.message.as_deref()
     }
 
     /// How long to wait before the next try, if the service said so (RFC 9110, section 10.2.3): in seconds, or as a date,
     /// which is read with feature `client` only, since without `std` there is no clock.
-    #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after.map(|seconds| Duration::from_secs(seconds.into()))
     }
 
     pub(crate) fn read(status: u16, retry_after: Option<&str>, body: &[u8], redactor: &Redactor<'_>) -> Self {
-        let retry_after = retry_after.and_then(|value| retry_after::seconds(value, now()));
+        #[cfg(feature = "client")]
+        let now = std::time::SystemTime::UNIX_EPOCH.elapsed().ok().map(|since| since.as_secs());
+        #[cfg(not(feature = "client"))]
+        let now = None;
+        let retry_after = retry_after.and_then(|value| retry_after::seconds(value, now));
         let said = Said::by(&body[..body.len().min(MAX_ERROR_BODY)], redactor);
         Self { status, said, retry_after, then: None }
     }
@@ -102,15 +101,6 @@ impl MpcErrorResponse {
     }
 }
 
-/// Seconds since 1970, where there is a clock.
-fn now() -> Option<u64> {
-    #[cfg(feature = "client")]
-    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().ok().map(|since| since.as_secs());
-    #[cfg(not(feature = "client"))]
-    let now = None;
-    now
-}
-
 impl Serialize for MpcErrorResponse {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { status, said: Said { id, message }, retry_after, .. } = self;
@@ -123,11 +113,7 @@ impl Serialize for MpcErrorResponse {
     }
 }
 
-impl fmt::Debug for MpcErrorResponse {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
+debug_is_display!(MpcErrorResponse);
 
 impl fmt::Display for MpcErrorResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,11 +1,11 @@
-//! What comes back instead of a success that is understood.
+//! What comes back instead of a success that can be read.
 
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 use core::fmt;
 
 use super::error_response::MpcErrorResponse;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, debug_is_display};
 use crate::redact::Redactor;
 use crate::secret::SecretBytes;
 
@@ -38,12 +38,8 @@ impl Failure {
     }
 
     /// Whether the service can have acted.
-    #[must_use]
     pub const fn outcome(&self) -> Outcome {
-        match self {
-            Self::Refused(_) => Outcome::Refused,
-            Self::Failed(_) | Self::Unreadable(_) => Outcome::Unknown,
-        }
+        if matches!(self, Self::Refused(_)) { Outcome::Refused } else { Outcome::Unknown }
     }
 }
 
@@ -57,11 +53,7 @@ impl fmt::Display for Failure {
     }
 }
 
-impl fmt::Debug for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
+debug_is_display!(Failure);
 
 impl core::error::Error for Failure {}
 
@@ -93,19 +85,16 @@ impl Unreadable {
     }
 
     /// Always [`Outcome::Unknown`]: the service acted, but what it made is not in hand.
-    #[must_use]
     pub const fn outcome(&self) -> Outcome {
         Outcome::Unknown
     }
 
     /// The HTTP status, 200 to 299.
-    #[must_use]
     pub const fn status(&self) -> u16 {
         self.status
     }
 
     /// Every byte of the body that arrived.
-    #[must_use]
     pub fn expose_body(&self) -> &[u8] {
         self.body.expose()
     }
@@ -117,22 +106,17 @@ impl Unreadable {
     }
 }
 
-impl fmt::Debug for Unreadable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
+debug_is_display!(Unreadable);
 
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { status, what, is_confirm, body } = self;
-        let len = body.len();
-        write!(f, "the answer (status {status}, {len} bytes) could not be read: {what}; ")?;
-        f.write_str(if *is_confirm {
-            "the shares may be confirmed or not, and the call may be repeated"
-        } else {
-            "shares may have been made: keep the body of this error, and the call may be repeated"
-        })
+        let Self { status, what, body, .. } = self;
+        let advice = match self.is_confirm {
+            true => "the shares may be confirmed or not",
+            false => "shares may have been made: keep the body of this error",
+        };
+        write!(f, "the answer (status {status}, {} bytes) could not be read: {what}; ", body.len())?;
+        write!(f, "{advice}, and the call may be repeated")
     }
 }
 

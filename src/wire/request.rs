@@ -18,40 +18,30 @@ pub struct Request<'t> {
 }
 
 impl<'t> Request<'t> {
-    /// The body is made of `before` and then, in turn, of a text that is escaped and one that is not.
-    pub(super) fn new(
-        method: &'static str,
-        path: &'static str,
-        before: &'static str,
-        texts: [(&'t str, &'t str); 3],
-    ) -> Self {
-        let mut remaining = before.len();
-        let mut part = |part, len| {
-            remaining += len;
+    /// Of the texts, every second is escaped.
+    pub(super) fn new(method: &'static str, path: &'static str, texts: [&'t str; 7]) -> Self {
+        let mut is_escaped = true;
+        let mut remaining = 0;
+        let parts = texts.map(|text| {
+            is_escaped = !is_escaped;
+            let part = Part::new(text, is_escaped);
+            remaining += part.len();
             part
-        };
-        let [a, b, c] = texts.map(|(escaped, plain)| {
-            let (escaped, len) = Part::escaped(escaped);
-            [part(escaped, len), part(Part::plain(plain), plain.len())]
         });
-        let ([a, b], [c, d], [e, f]) = (a, b, c);
-        Self { method, path, body: Body { parts: [Part::plain(before), a, b, c, d, e, f], remaining } }
+        Self { method, path, body: Body { parts, remaining } }
     }
 
     /// The HTTP method.
-    #[must_use]
     pub const fn method(&self) -> &'static str {
         self.method
     }
 
     /// The path, from its first slash.
-    #[must_use]
     pub const fn path(&self) -> &'static str {
         self.path
     }
 
     /// The length of the JSON body in bytes, for `Content-Length`.
-    #[must_use]
     pub const fn body_len(&self) -> usize {
         self.body.remaining
     }
@@ -59,13 +49,11 @@ impl<'t> Request<'t> {
     /// The JSON body, made as it is read; that of a backup holds the wallet's signing shares.
     ///
     /// Each call begins at the start.
-    #[must_use]
     pub fn body(&self) -> Body<'t> {
         self.body.clone()
     }
 
     /// The whole body in a buffer that is wiped, for a transport that wants a slice.
-    #[must_use]
     pub fn to_bytes(&self) -> SecretBytes {
         let mut bytes = SecretBytes::zeroed(self.body_len());
         self.body().read(bytes.expose_mut());
@@ -112,7 +100,6 @@ impl Body<'_> {
     }
 
     /// How many bytes are still to be read.
-    #[must_use]
     pub const fn remaining(&self) -> usize {
         self.remaining
     }

@@ -1,11 +1,14 @@
-//! The command line's arguments.
+//! The command line's arguments: those of this run, and those of the command that confirms later.
 
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use lexopt::ValueExt as _;
 use lexopt::prelude::{Long, Short, Value};
+
+use crate::terminal::QUIET;
 
 /// The environment variable with the client API key.
 pub(crate) const API_KEY: &str = "PORTAL_CLIENT_API_KEY";
@@ -35,29 +38,24 @@ exit: 0 done, 2 wrong input, 3 not sent, 4 refused, 5 unclear: run again,
 
 example: portal-backup -o backup.json --api-key-file key.txt generate.json";
 
-/// What is to be done instead of a backup, named by the first argument.
-const COMMANDS: [&str; 3] = ["confirm", "verify", "sandbox"];
-
-const OPTIONS: [&str; 18] = [
-    "-o",
-    "--output",
-    "--store-with",
-    "--no-confirm",
-    "--sandbox",
-    "--port",
-    "--api-key-file",
-    "--base-url",
-    "--client-api-url",
-    "--ca-cert",
-    "--timeout",
-    "--json",
-    "-q",
-    "--quiet",
-    "-h",
-    "--help",
-    "-V",
-    "--version",
+/// The commands, each with its options; the one without a name is the backup.
+const COMMANDS: [(&str, &str); 4] = [
+    (
+        "",
+        "-o --output --store-with --no-confirm --sandbox --base-url --api-key-file --client-api-url --ca-cert \
+         --timeout --json -q --quiet",
+    ),
+    ("confirm", "--api-key-file --client-api-url --ca-cert --timeout --json -q --quiet"),
+    ("verify", ""),
+    ("sandbox", "--port"),
 ];
+
+/// The options of every command.
+const COMMON: &str = "-h --help -V --version";
+
+fn is_in(options: &str, option: &OsStr) -> bool {
+    options.split_whitespace().any(|known| option == known)
+}
 
 /// What is to be done.
 pub(crate) enum Command {
@@ -89,8 +87,6 @@ pub(crate) struct Call {
     pub(crate) client_api_url: Option<String>,
     pub(crate) ca_cert: Option<PathBuf>,
     pub(crate) timeout: Option<Duration>,
-    pub(crate) json: bool,
-    pub(crate) quiet: bool,
 }
 
 impl Command {
@@ -98,14 +94,14 @@ impl Command {
     ///
     /// A value is never quoted in an error: it may be a secret in the wrong place.
     pub(crate) fn parse(mut all: Vec<OsString>) -> Result<Self, String> {
-        let name = COMMANDS.into_iter().find(|name| all.first().is_some_and(|first| first == name));
-        if name.is_some() {
+        let find = |value: &OsStr| COMMANDS.into_iter().find(|(name, _)| value == *name && !name.is_empty());
+        let (name, options) = all.first().and_then(|first| find(first)).unwrap_or(COMMANDS[0]);
+        if !name.is_empty() {
             all.remove(0);
         }
         let after_options = all.iter().position(|argument| argument == "--").unwrap_or(all.len());
         let (count, mut arguments) = (all.len(), lexopt::Parser::from_args(all));
-        let mut values = Vec::new();
-        let mut call = Call::default();
+        let (mut values, mut call) = (Vec::new(), Call::default());
         let (mut output, mut store_with, mut port) = (None, None, None);
         let (mut no_confirm, mut sandbox) = (false, false);
         while let Some(argument) =
@@ -116,9 +112,9 @@ impl Command {
                 Long(long) => format!("--{long}"),
                 Value(value) => {
                     let left = arguments.try_raw_args().map_or(0, |rest| rest.as_slice().len());
-                    let is_option_possible = count - left <= after_options;
-                    let command = COMMANDS.into_iter().find(|command| value == *command);
-                    if let (None, true, Some(command)) = (name, is_option_possible, command) {
+                    if let (true, "", Some((command, _))) =
+                        (count - left <= after_options, name, find(&value))
+                    {
                         return Err(format!(
                             "{command} comes first; for a file of that name use ./{command}"
                         ));
@@ -127,8 +123,12 @@ impl Command {
                     continue;
                 }
             };
-            if !is_allowed(name, &option) {
-                return Err(unknown(&option));
+            if !is_in(options, option.as_ref()) && !is_in(COMMON, option.as_ref()) {
+                // Names that are not ours may hold anything.
+                let is_plain =
+                    option.len() < 40 && option.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+                let unknown = || "there is an unknown option".into();
+                return Err(if is_plain { format!("{option} is not an option here") } else { unknown() });
             }
             let mut value = || value_of(&option, arguments.value().ok());
             match option.as_str() {
@@ -138,21 +138,21 @@ impl Command {
                 "--sandbox" => sandbox = true,
                 "--port" => port = Some(value()?.parse().map_err(|_| "--port needs a port number")?),
                 "--api-key-file" => call.api_key_file = Some(value()?.into()),
-                "--base-url" => call.base_url = Some(text(value()?, "--base-url")?),
-                "--client-api-url" => call.client_api_url = Some(text(value()?, "--client-api-url")?),
+                "--base-url" => call.base_url = Some(text(value()?, &option)?),
+                "--client-api-url" => call.client_api_url = Some(text(value()?, &option)?),
                 "--ca-cert" => call.ca_cert = Some(value()?.into()),
                 "--timeout" => call.timeout = Some(seconds(value()?)?),
-                "--json" => call.json = true,
-                "-q" | "--quiet" => call.quiet = true,
+                "-q" | "--quiet" => QUIET.store(true, Ordering::Relaxed),
                 "-h" | "--help" => return Ok(Self::Help),
                 "-V" | "--version" => return Ok(Self::Version),
-                _ => return Err(unknown(&option)),
+                // `wants_json` has found it.
+                _ => {}
             }
         }
         let mut values = values.into_iter();
         let mut value = || values.next();
         let command = match name {
-            None => {
+            "" => {
                 let input = value().ok_or("a generate response is needed: a file, or - for stdin")?;
                 let to = match (output, store_with) {
                     (Some(file), None) => Destination::File(file),
@@ -164,7 +164,7 @@ impl Command {
                 }
                 Self::Backup { input, to, confirm: !no_confirm, sandbox, call }
             }
-            Some("confirm") => {
+            "confirm" => {
                 let what = match (value(), value()) {
                     (Some(file), None) if file != "-" => Stored::File(file.into()),
                     (Some(first), Some(second)) => {
@@ -174,47 +174,28 @@ impl Command {
                 };
                 Self::Confirm { what, call }
             }
-            Some("sandbox") => Self::Sandbox { port: port.unwrap_or_default() },
-            Some(_) => Self::Verify { file: value().ok_or("verify needs a file, or - for stdin")? },
+            "sandbox" => Self::Sandbox { port: port.unwrap_or_default() },
+            _ => Self::Verify { file: value().ok_or("verify needs a file, or - for stdin")? },
         };
-        match value() {
-            None => Ok(command),
-            Some(_) => Err("there are too many arguments".into()),
-        }
-    }
-}
-
-fn is_allowed(command: Option<&str>, option: &str) -> bool {
-    match (command, option) {
-        (_, "-h" | "--help" | "-V" | "--version") => true,
-        (None, option) => option != "--port",
-        (Some("confirm"), "--api-key-file" | "--client-api-url" | "--ca-cert") => true,
-        (Some("confirm"), "--timeout" | "--json" | "-q" | "--quiet") => true,
-        (Some("sandbox"), option) => option == "--port",
-        _ => false,
+        if value().is_none() { Ok(command) } else { Err("there are too many arguments".into()) }
     }
 }
 
 /// What follows an option; another option is no value, it is the value that was forgotten.
 fn value_of(option: &str, value: Option<OsString>) -> Result<OsString, String> {
     let value = value.ok_or_else(|| format!("{option} needs a value"))?;
-    let known = OPTIONS.into_iter().chain(["-", "--"]).find(|known| value == *known);
-    match known {
-        Some("-") | None if option != "-o" && option != "--output" => Ok(value),
-        None => Ok(value),
-        Some(known) => Err(format!("{option} needs a value; for a file called {known} use ./{known}")),
+    let is_dash = value == "-" && is_in("-o --output", option.as_ref());
+    let is_option = COMMANDS.iter().any(|(_, options)| is_in(options, &value)) || is_in(COMMON, &value);
+    if is_dash || is_option || value == "--" {
+        let value = value.to_string_lossy();
+        return Err(format!("{option} needs a value; for a file called {value} use ./{value}"));
     }
+    Ok(value)
 }
 
-/// Whether a line of JSON is wanted, though the arguments could not be understood.
+/// Whether a line of JSON is wanted, also when the other arguments cannot be understood.
 pub(crate) fn wants_json(all: &[OsString]) -> bool {
-    all.iter().take_while(|argument| *argument != "--").any(|argument| argument == OsStr::new("--json"))
-}
-
-fn unknown(option: &str) -> String {
-    // Names that are not ours may hold anything.
-    let is_plain = option.len() < 40 && option.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    if is_plain { format!("{option} is not an option here") } else { "there is an unknown option".into() }
+    all.iter().take_while(|argument| *argument != "--").any(|argument| argument == "--json")
 }
 
 fn text(value: OsString, what: &str) -> Result<String, String> {
@@ -222,8 +203,51 @@ fn text(value: OsString, what: &str) -> Result<String, String> {
 }
 
 fn seconds(value: OsString) -> Result<Duration, String> {
-    let seconds = text(value, "--timeout")?.parse::<f64>().ok();
-    seconds
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .ok_or_else(|| "--timeout needs a number of seconds".into())
+    let seconds = text(value, "--timeout")?.parse().ok().map(Duration::try_from_secs_f64);
+    seconds.and_then(Result::ok).ok_or_else(|| "--timeout needs a number of seconds".into())
+}
+
+impl Call {
+    /// The command that confirms later what is in a file, or else what has these ids, as it is pasted into a shell.
+    pub(crate) fn confirm_command(&self, ids: [&str; 2], file: Option<&Path>) -> String {
+        let mut words = vec!["portal-backup confirm".to_string()];
+        let options = [
+            ("--api-key-file", self.api_key_file.as_deref().map(Path::as_os_str)),
+            ("--client-api-url", self.client_api_url.as_ref().map(OsStr::new)),
+            ("--ca-cert", self.ca_cert.as_deref().map(Path::as_os_str)),
+        ];
+        for (name, value) in options {
+            words.extend(value.map(|value| format!("{name} {}", quoted(value))));
+        }
+        let stored = file.map_or(ids.map(OsStr::new).to_vec(), |file| vec![file.as_os_str()]);
+        if stored.iter().any(|word| word.as_encoded_bytes().starts_with(b"-")) {
+            words.push("--".into());
+        }
+        words.extend(stored.into_iter().map(quoted));
+        words.join(" ")
+    }
+}
+
+/// A word for the shell; what a terminal would act on is not printed as it is.
+fn quoted(word: &OsStr) -> String {
+    let bytes = word.as_encoded_bytes();
+    let is_plain =
+        |b: &u8| b.is_ascii_alphanumeric() || b"_-./:@%+=".contains(b) || (cfg!(windows) && *b == b'\\');
+    match word.to_str() {
+        Some(word) if bytes.iter().all(is_plain) && !word.is_empty() => word.into(),
+        // No name of a file holds a quote there.
+        Some(word) if cfg!(windows) => format!("\"{word}\""),
+        Some(word) if bytes.iter().all(|b| matches!(b, b' '..=b'~')) => {
+            format!("'{}'", word.replace('\'', r"'\''"))
+        }
+        // Of bash, zsh, ksh and POSIX.1-2024.
+        _ => {
+            let escaped = |&b: &u8| match b {
+                b'\'' | b'\\' => format!("\\{}", char::from(b)),
+                b' '..=b'~' => char::from(b).into(),
+                _ => format!("\\{b:03o}"),
+            };
+            format!("$'{}'", bytes.iter().map(escaped).collect::<String>())
+        }
+    }
 }

@@ -1,127 +1,115 @@
 //! Ctrl-C, SIGTERM and SIGHUP: a run is ended with its files in order, and never between an answer and its storage.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-use std::{io, process, thread};
+use std::{io, process};
 
 use portal_backup::Outcome;
-use signal_hook::{consts, flag};
 
 use crate::destination::Place;
 use crate::ending::{Ending, Result};
-use crate::terminal::say;
+use crate::terminal::tell;
 
 /// A run that signals can end.
-pub(crate) struct Signals {
-    /// `None` while something has to be brought to its end first.
-    waiting: Mutex<Option<Waiting>>,
-    /// The number of the last signal; 0 for none.
-    caught: Arc<AtomicUsize>,
-}
+#[derive(Clone)]
+pub(crate) struct Signals(Arc<Mutex<State>>);
 
-struct Waiting {
-    /// Given back when the run is ended.
+struct State {
+    /// How a signal ends the run, with exit code 0 for 128 and the signal; `None` while a signal has to wait.
+    ending: Option<Ending>,
+    /// What is given back then.
     place: Option<Place>,
-    /// How it ends then; an exit code of 0 stands for 128 and the signal.
-    ending: Ending,
+    /// The signal that waits.
+    waiting: Option<&'static str>,
 }
 
 impl Signals {
     /// Watches for signals, at first while nothing is sent.
-    pub(crate) fn watch(json: bool, quiet: bool) -> Result<Arc<Self>> {
-        let what = "nothing was sent".into();
-        let ending = Ending { what, outcome: Some(Outcome::NotSent), ..Ending::default() };
-        let waiting = Mutex::new(Some(Waiting { place: None, ending }));
-        let signals = Arc::new(Self { waiting, caught: Arc::default() });
+    pub(crate) fn watch(json: bool) -> Result<Self> {
+        let ending = Ending::new(0, "nothing was sent").outcome(Outcome::NotSent);
+        let state = State { ending: Some(ending), place: None, waiting: None };
+        let signals = Self(Arc::new(Mutex::new(state)));
         let watched = signals.clone();
-        let watch = move || {
-            let mut is_said = false;
-            loop {
-                thread::sleep(Duration::from_millis(50));
-                watched.look(json, quiet, &mut is_said);
-            }
-        };
-        let start = || {
-            thread::Builder::new().spawn(watch)?;
-            let ignored = ignored();
-            for &(signal, _) in SIGNALS.iter().filter(|(signal, _)| ignored >> (signal - 1) & 1 == 0) {
-                flag::register_usize(signal, signals.caught.clone(), signal.unsigned_abs() as usize)?;
-            }
-            io::Result::Ok(())
-        };
-        start().map_err(|e| Ending::new(2, format!("signals cannot be watched: {e}; nothing was sent")))?;
+        let started = call_on_signals(move |signal, name| watched.come(signal, name, json));
+        started.map_err(|e| Ending::new(2, format!("signals cannot be watched: {e}; nothing was sent")))?;
         Ok(signals)
     }
 
     /// From here on, a signal ends the run like this.
-    pub(crate) fn wait(&self, ending: Ending) {
-        *self.waiting() = Some(Waiting { place: None, ending });
+    pub(crate) fn end_with(&self, ending: Ending) {
+        self.state().ending = Some(ending);
     }
 
     /// The same with a place; no signal comes in while that is made.
-    pub(crate) fn wait_with(&self, make: impl FnOnce() -> Result<Place>, ending: Ending) -> Result<()> {
-        let mut waiting = self.waiting();
-        *waiting = Some(Waiting { place: Some(make()?), ending });
+    pub(crate) fn end_and_give_back(
+        &self,
+        make: impl FnOnce() -> Result<Place>,
+        ending: Ending,
+    ) -> Result<()> {
+        let mut state = self.state();
+        state.place = Some(make()?);
+        state.ending = Some(ending);
         Ok(())
     }
 
     /// From here on, a signal has to wait; returns the place.
-    pub(crate) fn finish(&self) -> Option<Place> {
-        self.waiting().take()?.place
+    pub(crate) fn hold_back(&self) -> Option<Place> {
+        let mut state = self.state();
+        state.ending = None;
+        state.place.take()
     }
 
-    /// The name of the signal that came last.
-    pub(crate) fn caught(&self) -> Option<&'static str> {
-        self.find().map(|(_, name)| name)
+    /// The name of the signal that has to wait.
+    pub(crate) fn waiting(&self) -> Option<&'static str> {
+        self.state().waiting
     }
 
-    fn find(&self) -> Option<(i32, &'static str)> {
-        let caught = self.caught.load(Ordering::SeqCst);
-        SIGNALS.into_iter().find(|(signal, _)| signal.unsigned_abs() as usize == caught)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Option<Waiting>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Ends the run if there was a signal, or says once that it has to wait.
-    fn look(&self, json: bool, quiet: bool, is_said: &mut bool) {
-        let Some((signal, name)) = self.find() else { return };
+    fn come(&self, signal: u8, name: &'static str, json: bool) {
         // Held until the process ends, so that the run does not go on meanwhile.
-        let mut waiting = self.waiting();
-        let Some(Waiting { place, mut ending }) = waiting.take() else {
-            if !quiet && !core::mem::replace(is_said, true) {
-                say(format_args!("{name} has to wait until the shares are stored"));
+        let mut state = self.state();
+        let Some(mut ending) = state.ending.take() else {
+            if state.waiting.replace(name).is_none() {
+                tell(format_args!("{name} has to wait until the shares are stored"));
             }
             return;
         };
-        drop(place);
+        drop(state.place.take());
         ending.what = format!("ended by {name}; {}", ending.what);
         if ending.code == 0 {
-            ending.code = 128 + u8::try_from(signal).unwrap_or_default();
+            ending.code = 128 + signal;
         }
-        process::exit(ending.tell(json, quiet).into());
+        process::exit(ending.tell(json).into());
     }
 }
 
+/// Calls this for each signal, in a thread of its own.
 #[cfg(unix)]
-const SIGNALS: [(i32, &str); 3] =
-    [(consts::SIGINT, "SIGINT"), (consts::SIGTERM, "SIGTERM"), (consts::SIGHUP, "SIGHUP")];
-#[cfg(not(unix))]
-const SIGNALS: [(i32, &str); 2] = [(consts::SIGINT, "Ctrl-C"), (consts::SIGTERM, "SIGTERM")];
-
-/// The signals that whoever started this program has it ignore, such as `nohup`: a bit for each.
-fn ignored() -> u64 {
+fn call_on_signals(call: impl Fn(u8, &'static str) + Send + 'static) -> io::Result<()> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+    // What whoever started this program has it ignore, such as `nohup`: a bit for each.
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let bits = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    bits.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or_default()
+    let ignored = bits.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or_default();
+    let ending = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0);
+    // Writing more than a limit on the size of files allows is to be an error and no death.
+    let mut signals = signal_hook::iterator::Signals::new(ending.chain([SIGXFSZ]))?;
+    std::thread::Builder::new().spawn(move || {
+        for signal in signals.forever() {
+            match signal {
+                SIGINT => call(2, "SIGINT"),
+                SIGTERM => call(15, "SIGTERM"),
+                SIGHUP => call(1, "SIGHUP"),
+                _ => {}
+            }
+        }
+    })?;
+    Ok(())
 }
 
-/// Writing more than a limit on the size of files allows is to be an error and no death.
-pub(crate) fn survive_file_limit() {
-    #[cfg(unix)]
-    {
-        let _ = flag::register(consts::SIGXFSZ, Arc::<std::sync::atomic::AtomicBool>::default());
-    }
+#[cfg(not(unix))]
+fn call_on_signals(call: impl Fn(u8, &'static str) + Send + 'static) -> io::Result<()> {
+    ctrlc::set_handler(move || call(2, "Ctrl-C")).map_err(io::Error::other)
 }

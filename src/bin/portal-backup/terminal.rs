@@ -1,12 +1,13 @@
 //! What is said on standard error and printed on standard output.
 //!
-//! Threads of their own write both, since a full pipe or a terminal that is held with Ctrl-S takes nothing for as long as
-//! it likes, and no step of a run may wait for that.
+//! Threads write both: a full pipe, or a terminal that is held with Ctrl-S, takes nothing for as long as it likes, and no
+//! step of a run may wait for that.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SendError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,9 +15,12 @@ use std::time::{Duration, Instant};
 /// How long the end of a run waits for a reader.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// Whether only errors are to be said.
+pub(crate) static QUIET: AtomicBool = AtomicBool::new(false);
+
 enum Said {
     Line(String),
-    /// Seconds are to tick after this word; the empty word ends that.
+    /// From here to the next message, the seconds are shown after this word.
     Ticks(&'static str),
     /// All was said: was it written?
     End(Sender<bool>),
@@ -37,8 +41,11 @@ fn write(said: &Receiver<Said>) {
             _ => said.recv_timeout(Duration::from_secs(1)),
         };
         if !word.is_empty() {
-            // Over what is ticking there: not every terminal can erase a line.
+            // Over the seconds: not every terminal can erase a line.
             let _ = write!(io::stderr(), "\r{:40}\r", "");
+        }
+        if !matches!(next, Err(RecvTimeoutError::Timeout)) {
+            word = "";
         }
         match next {
             // In one piece, since a command may write there as well.
@@ -54,10 +61,17 @@ fn write(said: &Receiver<Said>) {
     }
 }
 
-/// A line on stderr.
+/// Says on stderr what must be read.
 pub(crate) fn say(line: fmt::Arguments<'_>) {
     if let Err(SendError(Said::Line(line))) = STDERR.send(Said::Line(line.to_string())) {
         let _ = writeln!(io::stderr(), "{line}");
+    }
+}
+
+/// Says on stderr what has been done.
+pub(crate) fn tell(line: fmt::Arguments<'_>) {
+    if !QUIET.load(Ordering::Relaxed) {
+        say(line);
     }
 }
 
@@ -68,52 +82,15 @@ pub(crate) fn finish() -> bool {
     !is_asked || answer.recv_timeout(PATIENCE).unwrap_or_default()
 }
 
-/// Says what went wrong: as it is to a file, and in lines of a terminal's width to a terminal.
-pub(crate) fn complain(what: &str) {
-    let is_terminal = io::stderr().is_terminal();
-    for line in what.lines() {
-        // An indented line is a command to be copied.
-        if is_terminal && !line.starts_with(' ') {
-            wrap(line, 80).iter().for_each(|line| say(format_args!("{line}")));
-        } else {
-            say(format_args!("{line}"));
-        }
-    }
-}
-
-fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        let line = lines.last().map_or(0, |line| line.chars().count());
-        if line > 0 && line + 1 + word.chars().count() > width {
-            lines.push(format!("  {word}"));
-        } else if let Some(last) = lines.last_mut() {
-            if line > 0 {
-                last.push(' ');
-            }
-            last.push_str(word);
-        }
-    }
-    lines
-}
-
-/// Shows on a terminal for how many seconds a call has been under way, until it is dropped.
-pub(crate) struct Ticker(());
-
-impl Ticker {
-    pub(crate) fn start(what: &'static str, quiet: bool) -> Option<Self> {
-        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        if quiet || is_dumb || !io::stderr().is_terminal() {
-            return None;
-        }
-        STDERR.send(Said::Ticks(what)).ok().map(|()| Self(()))
-    }
-}
-
-impl Drop for Ticker {
-    fn drop(&mut self) {
-        let _ = STDERR.send(Said::Ticks(""));
-    }
+/// Shows on a terminal for how many seconds a call has been under way.
+pub(crate) fn ticking<T>(word: &'static str, call: impl FnOnce() -> T) -> T {
+    let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    let ticks = io::stderr().is_terminal() && !is_dumb && !QUIET.load(Ordering::Relaxed);
+    let word = if ticks { word } else { "" };
+    let _ = STDERR.send(Said::Ticks(word));
+    let result = call();
+    let _ = STDERR.send(Said::Ticks(""));
+    result
 }
 
 /// Prints to stdout, and waits for a reader as long as it takes.
@@ -123,7 +100,7 @@ pub(crate) fn print(text: &str) -> io::Result<()> {
 }
 
 /// Prints to stdout, but does not wait for a reader for long.
-pub(crate) fn print_impatiently(text: String) -> io::Result<()> {
+pub(crate) fn print_in_time(text: String) -> io::Result<()> {
     let (done, result) = mpsc::channel();
     thread::Builder::new().spawn(move || done.send(print(&text)))?;
     result.recv_timeout(PATIENCE).unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
@@ -131,12 +108,9 @@ pub(crate) fn print_impatiently(text: String) -> io::Result<()> {
 
 /// A path as the user wrote it, with what a terminal would act on escaped.
 pub(crate) fn shown(path: &Path) -> String {
-    let mut shown = String::new();
-    for c in path.to_string_lossy().chars() {
-        match c {
-            '\\' | '\'' | '"' => shown.push(c),
-            _ => _ = write!(shown, "{}", c.escape_debug()),
-        }
-    }
-    shown
+    let escape = |c| match c {
+        '\\' | '\'' | '"' => String::from(c),
+        _ => c.escape_debug().to_string(),
+    };
+    path.to_string_lossy().chars().map(escape).collect()
 }
