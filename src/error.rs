@@ -12,9 +12,8 @@ use crate::wire::{Failure, MpcErrorResponse, Unreadable};
 
 /// Every way in which a call can fail.
 ///
-/// [`outcome`](Self::outcome) tells what a program needs to decide what to do next; `Display` tells a person, in one
-/// line, what failed, whether anything was sent, and what to do. Nothing in here holds the key or a share, except the
-/// body that [`Unreadable`] keeps on purpose and never prints.
+/// `Display` says in one line what failed, whether anything was sent, and what to do. Nothing in here holds the key or a
+/// share, except the body that [`Unreadable`] keeps and never prints.
 #[non_exhaustive]
 pub enum Error {
     /// The key, the generate response or the configuration is wrong; nothing was sent.
@@ -34,14 +33,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the service can have acted.
-    ///
-    /// ```
-    /// use portal_backup::{ApiKey, Outcome};
-    ///
-    /// let error = ApiKey::new("").unwrap_err();
-    /// assert_eq!(error.outcome(), Outcome::NotSent);
-    /// ```
+    /// Whether the service can have acted, by which a program decides what to do next.
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::InvalidInput(e) => e.outcome(),
@@ -127,44 +119,31 @@ impl From<Failure> for Error {
 /// Its text comes from the operating system and the TLS library, bounded and escaped.
 #[cfg(feature = "client")]
 pub struct TransportError {
-    what: String,
-    advice: &'static str,
-    outcome: Outcome,
-    repeatable: bool,
+    pub(crate) what: String,
+    /// What to do when the request was not sent.
+    pub(crate) advice: &'static str,
+    /// Whether the service has the whole request.
+    pub(crate) is_sent: bool,
+    /// Whether the same call may well pass a moment later.
+    pub(crate) is_repeatable: bool,
 }
 
 #[cfg(feature = "client")]
 impl TransportError {
-    pub(crate) fn not_sent(what: String, advice: &'static str) -> Self {
-        Self { what, advice, outcome: Outcome::NotSent, repeatable: false }
-    }
-
-    pub(crate) fn unknown(what: String) -> Self {
-        let advice = "the service may have acted, and the call may be repeated";
-        Self { what, advice, outcome: Outcome::Unknown, repeatable: false }
-    }
-
-    pub(crate) fn repeatable(mut self) -> Self {
-        self.repeatable = true;
-        self
-    }
-
     /// Whether the service can have acted: [`Outcome::NotSent`] or [`Outcome::Unknown`].
     pub const fn outcome(&self) -> Outcome {
-        self.outcome
-    }
-
-    /// Whether the same call may well pass a moment later.
-    pub(crate) fn is_repeatable(&self) -> bool {
-        self.repeatable
+        if self.is_sent { Outcome::Unknown } else { Outcome::NotSent }
     }
 }
 
 #[cfg(feature = "client")]
 impl fmt::Display for TransportError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sent = if self.outcome == Outcome::NotSent { "the request was not sent; " } else { "" };
-        write!(f, "{}; {sent}{}", self.what, self.advice)
+        let Self { what, advice, .. } = self;
+        match self.is_sent {
+            true => write!(f, "{what}; the service may have acted, and the call may be repeated"),
+            false => write!(f, "{what}; the request was not sent; {advice}"),
+        }
     }
 }
 

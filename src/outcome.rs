@@ -19,12 +19,11 @@ pub enum Outcome {
 
 impl Serialize for Outcome {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let name = match self {
+        serializer.serialize_str(match self {
             Self::NotSent => "notSent",
             Self::Refused => "refused",
             Self::Unknown => "unknown",
-        };
-        serializer.serialize_unit_variant("Outcome", *self as u32, name)
+        })
     }
 }
 

@@ -182,7 +182,7 @@ impl Client {
             // 0.1 s, 0.2 s, 0.4 s, … to 6.4 s.
             let backoff = Duration::from_millis(100 << (attempt - 1).min(6));
             let pause = match &error {
-                Error::Transport(e) if e.is_repeatable() => Some(backoff),
+                Error::Transport(e) if e.is_repeatable => Some(backoff),
                 Error::Transport(_) if task.is_idempotent && error.outcome() == Outcome::Unknown => {
                     Some(backoff)
                 }

@@ -17,7 +17,6 @@ use super::connect::{Cause, Connect, NoLookup, Route, Unconnected};
 use super::connection::{Course, Unfinished};
 use super::dial::DialError;
 use crate::error::TransportError;
-use crate::outcome::Outcome;
 use crate::redact::Redactor;
 use crate::secret::SecretBytes;
 use crate::wire;
@@ -330,14 +329,8 @@ fn explain(e: &ureq::Error, is_sent: bool, call: &Call<'_>, redactor: &Redactor<
     };
     let mut what = who;
     redactor.push_printable(&failure.what, 200, &mut what);
-    let outcome = if is_sent { Outcome::Unknown } else { Outcome::NotSent };
-    match outcome {
-        Outcome::NotSent if failure.is_repeatable => {
-            TransportError::not_sent(what, failure.advice).repeatable()
-        }
-        Outcome::NotSent => TransportError::not_sent(what, failure.advice),
-        _ => TransportError::unknown(what),
-    }
+    let is_repeatable = failure.is_repeatable && !is_sent;
+    TransportError { what, advice: failure.advice, is_sent, is_repeatable }
 }
 
 /// What failed, what to do about it, and whether the same call may well pass a moment later.

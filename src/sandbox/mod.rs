@@ -18,10 +18,8 @@ use self::service::{Answer, Service};
 
 /// A stand-in for both of Portal's services, over plain HTTP on a loopback port.
 ///
-/// It answers `POST /v1/generate`, `POST /v1/backup` and the two calls that tell which shares are stored (signing shares
-/// after `generate`, backup shares after `backup`) as they are documented, with made-up shares of real size and new ids
-/// each time, and fails on demand. It is something that a client is pointed at, never a mode of the client. Dropping it
-/// closes every connection.
+/// It answers `generate`, `backup` and the calls that tell that their shares are stored as they are documented, with
+/// made-up shares of real size and new ids each time, and fails on demand. Dropping it closes every connection.
 ///
 /// ```
 /// use portal_backup::{ApiKey, Client, GenerateResponse, Sandbox};

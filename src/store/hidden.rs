@@ -8,6 +8,8 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 use std::fs::{self, File};
 use std::io;
+#[cfg(unix)]
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -27,65 +29,44 @@ pub(super) fn create(folder: &Folder, target: &Path) -> io::Result<(PathBuf, Fil
     }
 }
 
-/// What earlier runs for the same target left behind.
-#[derive(Default)]
-pub(super) struct Left {
-    /// Hidden files that hold something and whose process is gone.
-    pub(super) holding: Vec<PathBuf>,
-    /// Whether a process that runs holds something: it may be about to give its file the name.
-    is_publishing: bool,
-}
-
-impl Left {
-    /// Removes what holds nothing, and finds what does.
-    pub(super) fn sweep(folder: &Folder, target: &Path) -> Self {
-        let mut left = Self::default();
-        let stored = folder.at(target).symlink_metadata().ok();
-        let prefix = prefix(target);
-        for entry in fs::read_dir(folder.at("")).into_iter().flatten().flatten() {
-            let (name, path) = (entry.file_name(), entry.path());
-            let Some(rest) = name.as_encoded_bytes().strip_prefix(prefix.as_bytes()) else { continue };
-            let Ok(found) = entry.metadata() else { continue };
-            if is_running(rest, &path, &found) {
-                left.is_publishing |= found.is_file() && found.len() > 0;
-            } else if found.is_dir() {
-                // Of a rehearsal, whose files are empty.
-                let names = [path.file_stem(), target.file_name()];
-                names.into_iter().flatten().for_each(|name| _ = fs::remove_file(path.join(name)));
-                let _ = fs::remove_dir(path);
-            } else if stored.as_ref().is_some_and(|stored| is_same(&found, stored)) || is_blank(&path) {
+/// Removes what earlier runs for this target left behind, except hidden files that hold something: these it returns.
+pub(super) fn sweep(folder: &Folder, target: &Path) -> Vec<PathBuf> {
+    #[cfg(unix)]
+    let file_number = |found: &fs::Metadata| Some((found.dev(), found.ino()));
+    #[cfg(not(unix))]
+    let file_number = |_: &fs::Metadata| None::<u64>;
+    let stored = folder.at(target).symlink_metadata().ok();
+    let number = stored.as_ref().and_then(file_number);
+    let prefix = prefix(target);
+    let (mut left, mut is_publishing) = (Vec::new(), false);
+    for entry in fs::read_dir(folder.at("")).into_iter().flatten().flatten() {
+        let (name, path) = (entry.file_name(), entry.path());
+        let Some(rest) = name.as_encoded_bytes().strip_prefix(prefix.as_bytes()) else { continue };
+        let Ok(found) = entry.metadata() else { continue };
+        if is_running(rest, &path, &found) {
+            is_publishing |= found.is_file() && found.len() > 0;
+        } else if found.is_dir() {
+            // Of a rehearsal, whose files are empty.
+            let names = [path.file_stem(), target.file_name()];
+            names.into_iter().flatten().for_each(|name| _ = fs::remove_file(path.join(name)));
+            let _ = fs::remove_dir(path);
+        } else if found.is_file() {
+            // A second name of what is stored; or nothing, or the zeroes of a rehearsal or of a power cut.
+            let text = File::open(&path).and_then(|file| read(&file, MAX_GENERATE_RESPONSE));
+            let is_blank = text.is_ok_and(|text| text.expose().iter().all(|byte| *byte == 0));
+            if is_blank || number.is_some() && number == file_number(&found) {
                 let _ = fs::remove_file(path);
-            } else if found.is_file() {
-                left.holding.push(target.with_file_name(name));
+            } else {
+                left.push(target.with_file_name(name));
             }
         }
-        left
     }
-
-    /// Whether this is nothing but the empty file with which a process that was killed took the name.
-    pub(super) fn may_replace(&self, found: &fs::Metadata) -> bool {
-        found.is_file() && found.len() == 0 && !self.holding.is_empty() && !self.is_publishing
+    // Without hard links, a process that was killed may have taken the name with an empty file, see `publish`.
+    let is_empty = stored.is_some_and(|found| found.is_file() && found.len() == 0);
+    if is_empty && !left.is_empty() && !is_publishing {
+        let _ = fs::remove_file(folder.at(target));
     }
-}
-
-/// Whether a file holds nothing, or nothing but zeroes: those of a rehearsal, or of a power cut before the content was
-/// there.
-fn is_blank(path: &Path) -> bool {
-    let is_file = path.symlink_metadata().is_ok_and(|found| found.is_file());
-    let text = || read(&File::open(path)?, MAX_GENERATE_RESPONSE);
-    is_file && text().is_ok_and(|text| text.expose().iter().all(|byte| *byte == 0))
-}
-
-/// Whether both are names of one file: the run was killed before it could remove the hidden one.
-#[cfg(unix)]
-fn is_same(hidden: &fs::Metadata, target: &fs::Metadata) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    (target.dev(), target.ino()) == (hidden.dev(), hidden.ino())
-}
-
-#[cfg(not(unix))]
-fn is_same(_: &fs::Metadata, _: &fs::Metadata) -> bool {
-    false
+    left
 }
 
 /// What the names of all hidden files of a target begin with. The hash is FNV-1a, so that every version finds them.

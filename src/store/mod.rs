@@ -15,7 +15,6 @@ use std::path::{Path, PathBuf};
 pub use error::StoreError;
 use error::{EXISTS, Failed, failed, shown};
 use folder::{Folder, publish, read, read_back, rehearse_publish, split};
-use hidden::Left;
 
 use crate::outcome::Outcome;
 use crate::windows_names::forbidden_on_windows;
@@ -73,10 +72,8 @@ impl FileSlot {
                 return Err((why, None));
             }
             let folder = Folder::open(folder).map_err(failed("its folder cannot be opened"))?;
-            let left = Left::sweep(&folder, target);
+            hidden::sweep(&folder, target);
             match folder.at(name).symlink_metadata() {
-                Ok(found) if left.may_replace(&found) => fs::remove_file(folder.at(name))
-                    .map_err(failed("still is an empty file of an earlier run, which cannot be removed"))?,
                 Ok(_) => return Err((EXISTS, None)),
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(e) => return Err(failed("it cannot be looked for")(e)),
@@ -116,7 +113,7 @@ impl FileSlot {
             let path = path.canonicalize()?;
             let Some((folder, _)) = split(&path) else { return Ok(()) };
             let folder = Folder::open(folder)?;
-            Left::sweep(&folder, &path);
+            hidden::sweep(&folder, &path);
             folder.sync()
         };
         let load = || {
@@ -143,7 +140,7 @@ impl FileSlot {
     pub fn left_behind(path: impl AsRef<Path>) -> Vec<PathBuf> {
         let path = path.as_ref();
         let folder = split(path).and_then(|(folder, _)| Folder::open(folder).ok());
-        folder.map(|folder| Left::sweep(&folder, path).holding).unwrap_or_default()
+        folder.map(|folder| hidden::sweep(&folder, path)).unwrap_or_default()
     }
 
     /// The hidden file of this slot. If it is still there after [`store`](Self::store), it could not be removed and is a
@@ -168,18 +165,13 @@ impl FileSlot {
     ///
     /// # Errors
     ///
-    /// - There are no bytes: as for [`store`](Self::store); an empty file keeps nothing.
-    /// - As for [`store`](Self::store); the bytes are still the caller's: keep them elsewhere.
+    /// - There are no bytes, or as for [`store`](Self::store); the bytes are still the caller's: keep them elsewhere.
     pub fn store_bytes(mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        let is_not_found = |(_, cause): &Failed| {
-            let e = cause.as_ref().and_then(|cause| cause.downcast_ref::<io::Error>());
-            e.is_some_and(|e| e.kind() == io::ErrorKind::NotFound)
-        };
         let mut published = self.publish(bytes);
-        if published.as_ref().is_err_and(is_not_found) {
+        if published.is_err() && self.folder.at(&self.hidden).symlink_metadata().is_err() {
             // Somebody has removed the hidden file, perhaps a run on another machine that took it for left behind.
-            let emptied = self.file.set_len(0).and_then(|()| hidden::create(&self.folder, &self.target));
-            if let Ok(created) = emptied {
+            let create = |()| hidden::create(&self.folder, &self.target);
+            if let Ok(created) = self.file.set_len(0).and_then(create) {
                 (self.hidden, self.file) = created;
                 published = self.publish(bytes);
             }

@@ -23,27 +23,16 @@ pub(crate) const PATH: &str = "/api/v3/clients/me/backup-share-pairs";
 
 /// The proof that two backup shares are stored: all that `confirm` takes.
 ///
-/// Made by [`BackupShares::store`](crate::BackupShares::store) and `FileSlot::store` once the shares are stored.
-///
-/// It holds no secret. For a job queue that keeps it between storing and confirming it implements serde's traits, in
-/// this form, which is stable; reading it back checks what [`from_share_pair_ids`](Self::from_share_pair_ids) checks:
-///
-/// ```
-/// # let stored = portal_backup::StoredShares::from_share_pair_ids(["clu32l6c8008", "clu32l931008"])?;
-/// let text = serde_json::to_string(&stored)?;
-/// assert_eq!(text, r#"{"backupSharePairIds":["clu32l6c8008","clu32l931008"]}"#);
-/// assert_eq!(serde_json::from_str::<portal_backup::StoredShares>(&text)?, stored);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
+/// Made by [`BackupShares::store`](crate::BackupShares::store) and `FileSlot::store` once the shares are stored. It holds
+/// no secret: for a job queue serde writes it as `{"backupSharePairIds":["clu32l6c8008","clu32l931008"]}`, which is
+/// stable, and checks the ids when it reads it back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredShares {
     ids: [String; 2],
 }
 
 impl StoredShares {
-    /// Takes up in another process, or later, a confirmation whose shares were stored before.
-    ///
-    /// Only for ids whose shares were seen in storage: from the confirmation on, the wallet is recovered from them.
+    /// Resumes a confirmation in another process; only for ids whose shares were seen in storage.
     ///
     /// # Errors
     ///
@@ -123,8 +112,8 @@ pub fn request(share_pair_ids: [&str; 2]) -> Request<'_> {
 
 /// Reads the answer: HTTP status, the value of `Retry-After` if there is one, and the body.
 ///
-/// A 2xx confirms when its body is empty, as the service sends it, or JSON without an `error`: an object that has neither
-/// `error` nor `errors`, or `null`, `false` or nothing in them.
+/// A 2xx confirms when its body is empty, as the service sends it, or JSON without an `error` or `errors` that says
+/// something.
 ///
 /// # Errors
 ///
@@ -149,7 +138,7 @@ pub(crate) fn respond(
         Ok(Some(false)) => return Ok(()),
         Ok(Some(true)) => format!("it is an error{}", said().unwrap_or_default()),
         Ok(None) => said().map_or("it is not JSON".into(), |said| format!("it is a web page{said}")),
-        Err(_) => not_text(body.expose()).into(),
+        Err(_) => format!("it {}", not_text(body.expose())),
     };
     Err(Failure::Unreadable(Unreadable::of_confirm(status, what, body)))
 }

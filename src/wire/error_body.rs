@@ -7,7 +7,7 @@ use core::fmt;
 
 use memchr::memchr;
 
-use super::json::{Unescaped, first, inside, unescape, walk, which};
+use super::json::{Unescaped, inside, unescape, walk, which};
 use crate::redact::Redactor;
 use crate::secret::SecretString;
 
@@ -33,7 +33,7 @@ impl Said {
     }
 
     pub(super) fn compressed() -> Self {
-        Self { id: None, message: Some(COMPRESSED.into()) }
+        Self { id: None, message: Some(alloc::format!("it {COMPRESSED}").into()) }
     }
 
     /// `None` when the body is neither a JSON object that says something nor a web page with a title.
@@ -83,11 +83,10 @@ fn members(object: &str) -> Option<[Option<&str>; 9]> {
     const NAMES: [&str; 9] =
         ["id", "code", "errorCode", "message", "error_description", "detail", "title", "error", "errors"];
     let mut found = [None; 9];
-    let is_object = first(object) == Some(b'{')
-        && walk(object, &mut |name, value| {
-            which(name, &NAMES).into_iter().for_each(|at| found[at] = Some(value));
-        });
-    is_object.then_some(found)
+    let is_json = walk(object, &mut |name, value| {
+        which(name, &NAMES).into_iter().for_each(|at| found[at] = Some(value));
+    });
+    is_json.then_some(found)
 }
 
 fn first_of(list: &str) -> Option<&str> {
@@ -101,7 +100,7 @@ fn text_of(value: &str) -> Option<Unescaped<'_>> {
     if let Some(inside) = inside(value) {
         return unescape(inside);
     }
-    if first(value) != Some(b'[') {
+    if !value.starts_with('[') {
         return None;
     }
     // Quotes and commas take as much room as what is put between the texts.
@@ -121,10 +120,10 @@ pub(super) fn without_bom(text: &str) -> &str {
 
 /// What a body is that is not UTF-8.
 pub(super) fn not_text(body: &[u8]) -> &'static str {
-    if is_compressed(body) { COMPRESSED } else { "it is not UTF-8" }
+    if is_compressed(body) { COMPRESSED } else { "is not UTF-8" }
 }
 
-const COMPRESSED: &str = "it is compressed, which was not asked for";
+const COMPRESSED: &str = "is compressed, which was not asked for";
 
 /// Whether it begins as gzip, zstd or zlib do, and no text does.
 fn is_compressed(body: &[u8]) -> bool {

@@ -17,7 +17,7 @@ use crate::secret::SecretString;
 pub(super) fn walk<'t>(text: &'t str, each: &mut dyn FnMut(&'t str, &'t str)) -> bool {
     let mut json = serde_json::Deserializer::from_str(text);
     // Only what begins rightly is handed over.
-    let walked = match first(text) {
+    let walked = match trim_start(text).bytes().next() {
         Some(b'{') => json.deserialize_map(Walk(each)),
         Some(b'[') => json.deserialize_seq(Walk(each)),
         _ => return false,
@@ -52,11 +52,6 @@ impl<'t> Visitor<'t> for Walk<'_, 't> {
 pub(super) fn trim_start(text: &str) -> &str {
     let space = text.bytes().take_while(|b| matches!(b, b' ' | b'\t' | b'\r' | b'\n')).count();
     &text[space..]
-}
-
-/// The first byte that is no white space.
-pub(super) fn first(text: &str) -> Option<u8> {
-    trim_start(text).bytes().next()
 }
 
 /// What a string, as it is written, has between its quotes; `None` when it is another value.

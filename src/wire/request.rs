@@ -8,9 +8,7 @@ use crate::secret::SecretBytes;
 /// The media type of both requests.
 pub const CONTENT_TYPE: &str = "application/json";
 
-/// An HTTP request without its host and headers.
-///
-/// It borrows the caller's text and holds no copy of it.
+/// An HTTP request without its host and headers; it borrows the caller's text.
 pub struct Request<'t> {
     method: &'static str,
     path: &'static str,
@@ -46,9 +44,7 @@ impl<'t> Request<'t> {
         self.body.remaining
     }
 
-    /// The JSON body, made as it is read; that of a backup holds the wallet's signing shares.
-    ///
-    /// Each call begins at the start.
+    /// The JSON body, from its start; that of a backup holds the wallet's signing shares.
     pub fn body(&self) -> Body<'t> {
         self.body.clone()
     }
@@ -77,16 +73,6 @@ pub struct Body<'t> {
 impl Body<'_> {
     /// Fills the buffer, which may have any size, from its start, and returns how many bytes it wrote: fewer than there
     /// is room for only at the end, 0 when all was read.
-    ///
-    /// ```
-    /// # use portal_backup::wire;
-    /// let mut body = wire::confirm::request(["a", "b"]).body();
-    /// let (mut sent, mut buffer) = (Vec::new(), [0; 16]);
-    /// while let n @ 1.. = body.read(&mut buffer) {
-    ///     sent.extend_from_slice(&buffer[..n]);
-    /// }
-    /// assert_eq!(sent, br#"{"status":"STORED_CLIENT_BACKUP_SHARE","backupSharePairIds":["a","b"]}"#);
-    /// ```
     pub fn read(&mut self, buffer: &mut [u8]) -> usize {
         let mut len = 0;
         for part in &mut self.parts {

@@ -1,14 +1,17 @@
 //! `MpcShareResponse`: the object of two shares, as `generate` and `backup` answer it.
 
+use alloc::format;
 use core::fmt;
 use core::ops::Range;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::error_body::not_text;
 use super::json::{has_escape, inside, line_and_column, range_of, trim_start, unescape_to, which};
 use super::lookalike::{CURVES, ERROR, PAGE, lookalike};
 use super::mpc_share::MpcShare;
+use crate::invalid_input::InvalidInput;
 use crate::secret::SecretString;
 
 const FIELDS: [&str; 2] = ["share", "id"];
@@ -62,7 +65,7 @@ impl SharePair {
         let (Text::Plain(place) | Text::Escaped(place, _)) = second;
         let position = line_and_column(text, place.start);
         let (path, what) = ([Some(CURVES[1]), Some(FIELDS[1])], "is the same as SECP256K1.id");
-        Err(Mistake { path, what, advice: "", position })
+        Err(Mistake { path, what, advice: "", position: Some(position) })
     }
 
     /// Cuts the text at its shares: the second and the fourth part are shares, and hold nothing that JSON escapes.
@@ -76,18 +79,23 @@ impl SharePair {
             .map(|range| text.get(range).unwrap_or_default())
     }
 
+    pub(super) fn debug(&self, name: &str, text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [secp256k1, ed25519] = self.views(text);
+        f.debug_struct(name).field(CURVES[0], &secp256k1).field(CURVES[1], &ed25519).finish()
+    }
+
     pub(super) fn views<'a>(&'a self, text: &'a str) -> [MpcShare<'a>; 2] {
         self.0.each_ref().map(|[share, id]| MpcShare { share: share.of(text), id: id.of(text) })
     }
 }
 
-/// Why a text does not hold two shares, and where: line and column.
+/// Why a text does not hold two shares, and where, if that has a line and column.
 pub(super) struct Mistake {
     path: Path,
     what: &'static str,
     /// What to do about it, where that is known.
-    pub(super) advice: &'static str,
-    pub(super) position: (usize, usize),
+    advice: &'static str,
+    position: Option<(usize, usize)>,
 }
 
 /// The member that is read, from the outside in.
@@ -96,6 +104,15 @@ type Path = [Option<&'static str>; 2];
 const MISSING: &str = "is missing";
 
 impl Mistake {
+    pub(super) fn not_text(body: &[u8]) -> Self {
+        Self { path: [None; 2], what: not_text(body), advice: "", position: None }
+    }
+
+    pub(super) fn in_input(&self, name: &str) -> InvalidInput {
+        let separator = if self.advice.is_empty() { "" } else { ": " };
+        InvalidInput::new(format!("{name}: {self}{separator}{}", self.advice)).at(self.position)
+    }
+
     /// Says what else a text is, unless it holds a curve.
     fn or_lookalike(self, text: &str) -> Self {
         let has_none = self.path == [None; 2] || self.path == [Some(CURVES[0]), None] && self.what == MISSING;
@@ -133,7 +150,7 @@ struct Reader<'t> {
 impl<'t> Reader<'t> {
     fn mistake_at<E: Error>(&mut self, part: &str, what: &'static str) -> E {
         let position = line_and_column(self.text, range_of(part, self.text).start);
-        self.mistake = Some(Mistake { path: self.path, what, advice: "", position });
+        self.mistake = Some(Mistake { path: self.path, what, advice: "", position: Some(position) });
         E::custom("")
     }
 
@@ -143,7 +160,7 @@ impl<'t> Reader<'t> {
             true => ("ends too early", line_and_column(self.text, self.text.len())),
             false => (what, (e.line(), e.column().max(1))),
         };
-        self.mistake.take().unwrap_or(Mistake { path: self.path, what, advice: "", position })
+        self.mistake.take().unwrap_or(Mistake { path: self.path, what, advice: "", position: Some(position) })
     }
 
     /// Checks the type of a value before serde_json reads it, since its error would quote the value.

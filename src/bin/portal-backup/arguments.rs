@@ -8,7 +8,7 @@ use std::time::Duration;
 use lexopt::ValueExt as _;
 use lexopt::prelude::{Long, Short, Value};
 
-use crate::terminal::QUIET;
+use crate::terminal::{JSON, QUIET};
 
 /// The environment variable with the client API key.
 pub(crate) const API_KEY: &str = "PORTAL_CLIENT_API_KEY";
@@ -38,7 +38,7 @@ exit: 0 done, 2 wrong input, 3 not sent, 4 refused, 5 unclear: run again,
 
 example: portal-backup -o backup.json --api-key-file key.txt generate.json";
 
-/// The commands, each with its options; the one without a name is the backup.
+/// The commands, each with the options that it takes; the one without a name is the backup.
 const COMMANDS: [(&str, &str); 4] = [
     (
         "",
@@ -57,31 +57,16 @@ fn is_in(options: &str, option: &OsStr) -> bool {
     options.split_whitespace().any(|known| option == known)
 }
 
-/// What is to be done.
-pub(crate) enum Command {
-    Backup { input: OsString, to: Destination, confirm: bool, sandbox: bool, call: Call },
-    Confirm { what: Stored, call: Call },
-    Verify { file: OsString },
-    Sandbox { port: u16 },
-    Help,
-    Version,
-}
-
-/// Where the shares go.
-pub(crate) enum Destination {
-    File(PathBuf),
-    Shell(OsString),
-}
-
-/// What is stored and to be confirmed.
-pub(crate) enum Stored {
-    File(PathBuf),
-    Ids([String; 2]),
-}
-
-/// What both calls need.
 #[derive(Default)]
-pub(crate) struct Call {
+pub(crate) struct Arguments {
+    /// `--help` and `--version` count as well.
+    pub(crate) command: &'static str,
+    pub(crate) values: Vec<OsString>,
+    pub(crate) output: Option<PathBuf>,
+    pub(crate) store_with: Option<OsString>,
+    pub(crate) no_confirm: bool,
+    pub(crate) sandbox: bool,
+    pub(crate) port: u16,
     pub(crate) api_key_file: Option<PathBuf>,
     pub(crate) base_url: Option<String>,
     pub(crate) client_api_url: Option<String>,
@@ -89,125 +74,84 @@ pub(crate) struct Call {
     pub(crate) timeout: Option<Duration>,
 }
 
-impl Command {
+impl Arguments {
     /// Reads the arguments, without the name of the program; the error is a line for the user.
     ///
     /// A value is never quoted in an error: it may be a secret in the wrong place.
     pub(crate) fn parse(mut all: Vec<OsString>) -> Result<Self, String> {
-        let find = |value: &OsStr| COMMANDS.into_iter().find(|(name, _)| value == *name && !name.is_empty());
-        let (name, options) = all.first().and_then(|first| find(first)).unwrap_or(COMMANDS[0]);
-        if !name.is_empty() {
-            all.remove(0);
-        }
-        let after_options = all.iter().position(|argument| argument == "--").unwrap_or(all.len());
-        let (count, mut arguments) = (all.len(), lexopt::Parser::from_args(all));
-        let (mut values, mut call) = (Vec::new(), Call::default());
-        let (mut output, mut store_with, mut port) = (None, None, None);
-        let (mut no_confirm, mut sandbox) = (false, false);
-        while let Some(argument) =
-            arguments.next().map_err(|_| "an option has a value that it does not take")?
-        {
+        let find = |value: &OsStr| COMMANDS[1..].iter().copied().find(|(name, _)| value == *name);
+        let command = all.first().and_then(|first| find(first));
+        all.drain(..usize::from(command.is_some()));
+        let (command, options) = command.unwrap_or(COMMANDS[0]);
+        let rest = all.split_off(all.iter().position(|argument| argument == "--").unwrap_or(all.len()));
+        // Also when the other arguments cannot be understood.
+        JSON.store(all.iter().any(|argument| argument == "--json"), Ordering::Relaxed);
+        let mut parser = lexopt::Parser::from_args(all);
+        let mut it = Self { command, ..Self::default() };
+        while let Some(argument) = parser.next().map_err(|_| "an option has a value that it does not take")? {
             let option = match argument {
                 Short(letter) => format!("-{letter}"),
                 Long(long) => format!("--{long}"),
                 Value(value) => {
-                    let left = arguments.try_raw_args().map_or(0, |rest| rest.as_slice().len());
-                    if let (true, "", Some((command, _))) =
-                        (count - left <= after_options, name, find(&value))
-                    {
-                        return Err(format!(
-                            "{command} comes first; for a file of that name use ./{command}"
-                        ));
+                    if let (Some((name, _)), "") = (find(&value), command) {
+                        return Err(format!("{name} comes first; for a file of that name use ./{name}"));
                     }
-                    values.push(value);
+                    it.values.push(value);
                     continue;
                 }
             };
             if !is_in(options, option.as_ref()) && !is_in(COMMON, option.as_ref()) {
                 // Names that are not ours may hold anything.
-                let is_plain =
+                let is_word =
                     option.len() < 40 && option.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-                let unknown = || "there is an unknown option".into();
-                return Err(if is_plain { format!("{option} is not an option here") } else { unknown() });
+                return Err(if is_word {
+                    option + " is not an option here"
+                } else {
+                    "there is an unknown option".into()
+                });
             }
-            let mut value = || value_of(&option, arguments.value().ok());
+            let mut value = || value_of(&option, parser.value().ok().as_ref().or(rest.first()));
+            let text = |value: OsString| value.into_string().map_err(|_| format!("{option} is not UTF-8"));
             match option.as_str() {
-                "-o" | "--output" => output = Some(PathBuf::from(value()?)),
-                "--store-with" => store_with = Some(value()?),
-                "--no-confirm" => no_confirm = true,
-                "--sandbox" => sandbox = true,
-                "--port" => port = Some(value()?.parse().map_err(|_| "--port needs a port number")?),
-                "--api-key-file" => call.api_key_file = Some(value()?.into()),
-                "--base-url" => call.base_url = Some(text(value()?, &option)?),
-                "--client-api-url" => call.client_api_url = Some(text(value()?, &option)?),
-                "--ca-cert" => call.ca_cert = Some(value()?.into()),
-                "--timeout" => call.timeout = Some(seconds(value()?)?),
+                "-o" | "--output" => it.output = Some(value()?.into()),
+                "--store-with" => it.store_with = Some(value()?),
+                "--no-confirm" => it.no_confirm = true,
+                "--sandbox" => it.sandbox = true,
+                "--port" => it.port = value()?.parse().map_err(|_| "--port needs a port number")?,
+                "--api-key-file" => it.api_key_file = Some(value()?.into()),
+                "--base-url" => it.base_url = Some(text(value()?)?),
+                "--client-api-url" => it.client_api_url = Some(text(value()?)?),
+                "--ca-cert" => it.ca_cert = Some(value()?.into()),
+                "--timeout" => {
+                    let seconds = text(value()?)?.parse().ok().map(Duration::try_from_secs_f64);
+                    let timeout =
+                        seconds.and_then(Result::ok).ok_or("--timeout needs a number of seconds")?;
+                    it.timeout = Some(timeout);
+                }
                 "-q" | "--quiet" => QUIET.store(true, Ordering::Relaxed),
-                "-h" | "--help" => return Ok(Self::Help),
-                "-V" | "--version" => return Ok(Self::Version),
-                // `wants_json` has found it.
+                "-h" | "--help" => return Ok(Self { command: "--help", ..it }),
+                "-V" | "--version" => return Ok(Self { command: "--version", ..it }),
+                // `--json` was found before.
                 _ => {}
             }
         }
-        let mut values = values.into_iter();
-        let mut value = || values.next();
-        let command = match name {
-            "" => {
-                let input = value().ok_or("a generate response is needed: a file, or - for stdin")?;
-                let to = match (output, store_with) {
-                    (Some(file), None) => Destination::File(file),
-                    (None, Some(command)) => Destination::Shell(command),
-                    _ => return Err("exactly one of --output and --store-with is needed".into()),
-                };
-                if sandbox && (call.base_url.is_some() || call.client_api_url.is_some()) {
-                    return Err("--sandbox cannot be combined with --base-url or --client-api-url".into());
-                }
-                Self::Backup { input, to, confirm: !no_confirm, sandbox, call }
+        it.values.extend(rest.into_iter().skip(1));
+        let mistake = match (command, &it.values[..]) {
+            ("", []) => "a generate response is needed: a file, or - for stdin",
+            ("", _) if it.output.is_some() == it.store_with.is_some() => {
+                "exactly one of --output and --store-with is needed"
             }
-            "confirm" => {
-                let what = match (value(), value()) {
-                    (Some(file), None) if file != "-" => Stored::File(file.into()),
-                    (Some(first), Some(second)) => {
-                        Stored::Ids([text(first, "an id")?, text(second, "an id")?])
-                    }
-                    _ => return Err("confirm needs a stored file or two share pair ids".into()),
-                };
-                Self::Confirm { what, call }
+            _ if it.sandbox && (it.base_url.is_some() || it.client_api_url.is_some()) => {
+                "--sandbox cannot be combined with --base-url or --client-api-url"
             }
-            "sandbox" => Self::Sandbox { port: port.unwrap_or_default() },
-            _ => Self::Verify { file: value().ok_or("verify needs a file, or - for stdin")? },
+            ("verify", []) => "verify needs a file, or - for stdin",
+            ("confirm", []) => "confirm needs a stored file or two share pair ids",
+            ("confirm", [file]) if file == "-" => "confirm needs a stored file or two share pair ids",
+            _ => return Ok(it),
         };
-        if value().is_none() { Ok(command) } else { Err("there are too many arguments".into()) }
+        Err(mistake.into())
     }
-}
 
-/// What follows an option; another option is no value, it is the value that was forgotten.
-fn value_of(option: &str, value: Option<OsString>) -> Result<OsString, String> {
-    let value = value.ok_or_else(|| format!("{option} needs a value"))?;
-    let is_dash = value == "-" && is_in("-o --output", option.as_ref());
-    let is_option = COMMANDS.iter().any(|(_, options)| is_in(options, &value)) || is_in(COMMON, &value);
-    if is_dash || is_option || value == "--" {
-        let value = value.to_string_lossy();
-        return Err(format!("{option} needs a value; for a file called {value} use ./{value}"));
-    }
-    Ok(value)
-}
-
-/// Whether a line of JSON is wanted, also when the other arguments cannot be understood.
-pub(crate) fn wants_json(all: &[OsString]) -> bool {
-    all.iter().take_while(|argument| *argument != "--").any(|argument| argument == "--json")
-}
-
-fn text(value: OsString, what: &str) -> Result<String, String> {
-    value.into_string().map_err(|_| format!("{what} is not UTF-8"))
-}
-
-fn seconds(value: OsString) -> Result<Duration, String> {
-    let seconds = text(value, "--timeout")?.parse().ok().map(Duration::try_from_secs_f64);
-    seconds.and_then(Result::ok).ok_or_else(|| "--timeout needs a number of seconds".into())
-}
-
-impl Call {
     /// The command that confirms later what is in a file, or else what has these ids, as it is pasted into a shell.
     pub(crate) fn confirm_command(&self, ids: [&str; 2], file: Option<&Path>) -> String {
         let mut words = vec!["portal-backup confirm".to_string()];
@@ -226,6 +170,18 @@ impl Call {
         words.extend(stored.into_iter().map(quoted));
         words.join(" ")
     }
+}
+
+/// What follows an option; another option is no value, it is the value that was forgotten.
+fn value_of(option: &str, value: Option<&OsString>) -> Result<OsString, String> {
+    let value = value.ok_or_else(|| format!("{option} needs a value"))?;
+    let is_dash = value == "-" && is_in("-o --output", option.as_ref());
+    let is_option = COMMANDS.iter().any(|(_, options)| is_in(options, value)) || is_in(COMMON, value);
+    if is_dash || is_option || value == "--" {
+        let value = value.to_string_lossy();
+        return Err(format!("{option} needs a value; for a file called {value} use ./{value}"));
+    }
+    Ok(value.clone())
 }
 
 /// A word for the shell; what a terminal would act on is not printed as it is.

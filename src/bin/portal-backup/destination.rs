@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use portal_backup::{BackupShares, Error, FileSlot, Outcome, StoredShares, Unreadable};
 
-use crate::arguments::{Call, Destination};
+use crate::arguments::Arguments;
 use crate::ending::Ending;
 use crate::shell::Shell;
 use crate::terminal::{say, shown};
@@ -19,14 +19,12 @@ pub(crate) enum Place {
 }
 
 impl Place {
-    pub(crate) fn make_sure_of(to: &Destination) -> crate::ending::Result<Self> {
-        match to {
-            Destination::File(path) => Ok(Self::Slot(FileSlot::reserve(path)?)),
-            Destination::Shell(command) => {
-                let shell = Shell::find(command);
-                shell.map(Self::Shell).map_err(|why| Ending::new(2, format!("{why}; nothing was sent")))
-            }
+    pub(crate) fn make_sure_of(arguments: &Arguments) -> crate::ending::Result<Self> {
+        if let Some(file) = &arguments.output {
+            return Ok(Self::Slot(FileSlot::reserve(file)?));
         }
+        let shell = Shell::find(arguments.store_with.as_deref().unwrap_or_default());
+        shell.map(Self::Shell).map_err(|why| Ending::new(2, format!("{why}; nothing was sent")))
     }
 
     /// Stores the shares; the error says why they are not stored.
@@ -46,25 +44,25 @@ impl Place {
 
 /// Keeps shares that are not stored where they should be. A command may be an encryption, whose input is to be on no
 /// disk: nothing takes its place.
-pub(crate) fn keep_shares(shares: &BackupShares, why: &str, file: Option<&Path>, call: &Call) -> Ending {
+pub(crate) fn keep_shares(shares: &BackupShares, why: &str, arguments: &Arguments) -> Ending {
     let ids = shares.share_pair_ids();
-    let kept = match file {
-        Some(_) => keep(shares.expose_json().as_bytes(), ".unconfirmed", file),
+    let kept = match arguments.output.as_deref() {
+        file @ Some(_) => keep(shares.expose_json().as_bytes(), ".unconfirmed", file),
         None => Err("\nNothing is written in its place.".into()),
     };
-    let ending = match kept {
+    let (advice, kept) = match kept {
         Ok(path) => {
-            let (shown, command) = (shown(&path), call.confirm_command(ids, Some(&path)));
-            let advice = "Move them to where they are to stay and confirm them, or run again.";
-            let what = format!("{why}\nThe shares are kept in {shown}, not confirmed. {advice}\n  {command}");
-            Ending::new(6, what).kept(&path)
+            let advice = "not confirmed. Move them to where they are to stay and confirm them, or run again.";
+            let (shown, command) = (shown(&path), arguments.confirm_command(ids, Some(&path)));
+            (format!("\nThe shares are kept in {shown}, {advice}\n  {command}"), Some(path))
         }
-        Err(more) => {
+        Err(reasons) => {
             let advice = "which does no harm: they are not confirmed. Fix that, and run again.";
-            Ending::new(6, format!("{why}{more}\nThe shares are lost, {advice}"))
+            (format!("{reasons}\nThe shares are lost, {advice}"), None)
         }
     };
-    ending.outcome(Outcome::Unknown).stored(ids, None, false)
+    let ending = Ending::new(6, format!("{why}{advice}")).outcome(Outcome::Unknown);
+    ending.stored(ids, None, false).kept(kept.as_deref())
 }
 
 /// Keeps an answer that was not understood, since it may hold shares: it goes to the command, or else into a file.
@@ -87,7 +85,7 @@ pub(crate) fn keep_unreadable(unreadable: Unreadable, place: &Place, file: Optio
     };
     let mut ending = Ending::from(Error::Unreadable(unreadable));
     ending.what += &format!("{became}; nothing was confirmed.");
-    kept.iter().fold(ending, |ending, path| ending.kept(path))
+    ending.kept(kept.as_deref())
 }
 
 /// Keeps what may be shares in a file of its own: beside the output, with this behind its name, or else wherever it can
@@ -104,14 +102,15 @@ fn keep(bytes: &[u8], suffix: &str, file: Option<&Path>) -> Result<PathBuf> {
     names.dedup();
     let mut why = String::new();
     for name in names {
-        let mut path = name.clone();
-        for number in 2.. {
+        let numbered = (2..1000).map(|number| {
+            let mut path = name.clone();
+            path.as_mut_os_string().push(format!(".{number}"));
+            path
+        });
+        for path in [name.clone()].into_iter().chain(numbered) {
             match FileSlot::reserve(&path).and_then(|slot| slot.store_bytes(bytes)) {
                 Ok(()) => return Ok(path),
-                Err(e) if e.already_exists() && number < 1000 => {
-                    path = name.clone();
-                    path.as_mut_os_string().push(format!(".{number}"));
-                }
+                Err(e) if e.already_exists() => {}
                 Err(e) => {
                     let reason = e.source().map_or_else(|| e.to_string(), ToString::to_string);
                     why += &format!("\nIt cannot be kept in {}: {reason}.", shown(&name));

@@ -1,11 +1,12 @@
 //! How a run ends: its exit code, what a person reads on stderr, and what a program reads on stdout with `--json`.
 
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use portal_backup::{Error, Outcome};
 use serde_json::{Map, Value, json};
 
-use crate::terminal::{QUIET, finish, print_in_time, say};
+use crate::terminal::{JSON, QUIET, finish, print, say};
 
 /// The facts of the line of JSON, in the order that is documented.
 const FACTS: [&str; 9] =
@@ -14,13 +15,12 @@ const FACTS: [&str; 9] =
 #[derive(Default)]
 pub(crate) struct Ending {
     pub(crate) code: u8,
+    /// With exit code 0, this is what the run was for: the exit code becomes 7 if nobody can read it.
     pub(crate) what: String,
-    /// What the run was for: the exit code is 7 if nobody can read it.
-    pub(crate) result: Option<String>,
     facts: Map<String, Value>,
 }
 
-pub(crate) type Result<T = Ending> = core::result::Result<T, Ending>;
+pub(crate) type Result<T = Ending, E = Ending> = core::result::Result<T, E>;
 
 impl Ending {
     pub(crate) fn new(code: u8, what: impl Into<String>) -> Self {
@@ -34,14 +34,13 @@ impl Ending {
 
     /// The shares are stored, in this file or elsewhere.
     pub(crate) fn stored(self, ids: [&str; 2], file: Option<&Path>, is_confirmed: bool) -> Self {
-        let ending = self.with("sharePairIds", json!(ids));
-        let ending = ending.with("confirmed", is_confirmed.into());
-        file.into_iter().fold(ending, |ending, file| ending.with("file", path(file)))
+        let ending = self.with("sharePairIds", json!(ids)).with("confirmed", json!(is_confirmed));
+        ending.with("file", file.map(path))
     }
 
     /// Shares or an answer are in this file, which is not the one that was asked for.
-    pub(crate) fn kept(self, file: &Path) -> Self {
-        self.with("kept", path(file))
+    pub(crate) fn kept(self, file: Option<&Path>) -> Self {
+        self.with("kept", file.map(path))
     }
 
     /// Adds the facts that an error knows.
@@ -52,33 +51,32 @@ impl Ending {
                     self.facts.extend(facts);
                 }
             }
-            Error::Unreadable(unreadable) => self = self.with("status", unreadable.status().into()),
+            Error::Unreadable(unreadable) => self = self.with("status", json!(unreadable.status())),
             _ => {}
         }
         self.outcome(error.outcome())
     }
 
-    fn with(mut self, name: &str, value: Value) -> Self {
-        self.facts.insert(name.into(), value);
+    fn with(mut self, name: &str, value: impl Into<Option<Value>>) -> Self {
+        self.facts.extend(value.into().map(|value| (name.into(), value)));
         self
     }
 
     /// Tells how the run ends, to whoever listens; returns the exit code.
-    pub(crate) fn tell(self, json: bool) -> u8 {
-        if !self.what.is_empty() {
-            say(format_args!("portal-backup: {}", self.what));
-        }
-        let printed = json.then(|| print_in_time(self.json()));
+    pub(crate) fn tell(self) -> u8 {
+        let printed = JSON.load(Ordering::Relaxed).then(|| print(self.json()));
         if let Some(Err(e)) = &printed {
             say(format_args!("portal-backup: what --json prints cannot be written: {e}"));
         }
         let is_printed = printed.map(|printed| printed.is_ok());
-        let is_quiet = QUIET.load(std::sync::atomic::Ordering::Relaxed);
-        if let Some(result) = self.result.as_ref().filter(|_| !is_quiet || is_printed != Some(true)) {
-            say(format_args!("{result}"));
+        let is_result = self.code == 0 && !self.what.is_empty();
+        if self.code != 0 {
+            say(format_args!("portal-backup: {}", self.what));
+        } else if is_result && !(QUIET.load(Ordering::Relaxed) && is_printed == Some(true)) {
+            say(format_args!("{}", self.what));
         }
         let is_said = finish();
-        if self.result.is_some() && !is_printed.unwrap_or(is_said) { 7 } else { self.code }
+        if is_result && !is_printed.unwrap_or(is_said) { 7 } else { self.code }
     }
 
     fn json(&self) -> String {

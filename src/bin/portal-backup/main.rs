@@ -10,19 +10,21 @@ mod shell;
 mod signals;
 mod terminal;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
+#[cfg(unix)]
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use arguments::{API_KEY, Call, Command, Destination, Stored};
+use arguments::{API_KEY, Arguments};
 use destination::{Place, keep_shares, keep_unreadable};
 use ending::{Ending, Result};
 use input::{read_file, read_json, read_key, text_of};
 use portal_backup::{
     ApiKey, BackupShares, Client, Error, FileSlot, GenerateResponse, Outcome, Sandbox, SecretBytes,
-    StoredShares,
+    StoredShares, wire,
 };
 use signals::Signals;
 use terminal::{say, shown, tell, ticking};
@@ -33,90 +35,82 @@ static ALLOCATOR: zeroizing_alloc::ZeroAlloc<std::alloc::System> =
     zeroizing_alloc::ZeroAlloc(std::alloc::System);
 
 fn main() -> ExitCode {
-    let all: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let json = arguments::wants_json(&all);
-    ExitCode::from(run(all, json).unwrap_or_else(|failed| failed).tell(json))
+    ExitCode::from(run().unwrap_or_else(|failed| failed).tell())
 }
 
-fn run(all: Vec<OsString>, json: bool) -> Result {
-    let command = Command::parse(all);
-    match command.map_err(|what| Ending::new(2, format!("{what}; see portal-backup --help")))? {
-        Command::Help => print(arguments::HELP),
-        Command::Version => print(concat!("portal-backup ", env!("CARGO_PKG_VERSION"))),
-        Command::Sandbox { port } => serve_sandbox(port),
-        Command::Verify { file } => verify(&file),
-        Command::Confirm { what, call } => confirm(&what, &call, &Signals::watch(json)?),
-        Command::Backup { input, to, confirm, sandbox, call } => {
-            back_up(&input, &to, confirm, sandbox, &call, &Signals::watch(json)?)
+fn run() -> Result {
+    let usage = |what: String| Ending::new(2, what + "; see portal-backup --help");
+    let arguments = &Arguments::parse(std::env::args_os().skip(1).collect()).map_err(usage)?;
+    match (arguments.command, &arguments.values[..]) {
+        ("", [input]) => back_up(input, arguments, &Signals::watch()?),
+        ("confirm", [file]) => {
+            let usage = "confirm takes a stored file, or two share pair ids";
+            let loaded = FileSlot::load(file).map_err(|e| Ending::new(2, format!("{e}; {usage}")));
+            confirm(&loaded?.1, Some(file.as_ref()), arguments, &Signals::watch()?)
         }
+        ("confirm", [first, second]) => {
+            let [Some(first), Some(second)] = [first, second].map(|id| id.to_str()) else {
+                return Err(Ending::new(2, "an id is not UTF-8"));
+            };
+            let stored = StoredShares::from_share_pair_ids([first, second])?;
+            confirm(&stored, None, arguments, &Signals::watch()?)
+        }
+        ("verify", [file]) => verify(file),
+        ("sandbox", []) => serve_sandbox(arguments.port),
+        ("--version", _) => print(concat!("portal-backup ", env!("CARGO_PKG_VERSION"))),
+        ("--help", _) => print(arguments::HELP),
+        _ => Err(usage("there are too many arguments".into())),
     }
 }
 
-fn back_up(
-    input: &OsStr,
-    to: &Destination,
-    wants_confirm: bool,
-    in_sandbox: bool,
-    call: &Call,
-    signals: &Signals,
-) -> Result {
+fn back_up(input: &OsStr, arguments: &Arguments, signals: &Signals) -> Result {
     let text = read_json("generate response", input)?;
-    let sandbox = if in_sandbox { Some(start_sandbox(0)?) } else { None };
-    let client = client(call, sandbox.as_ref())?;
-    let file = match to {
-        Destination::File(path) => Some(path.as_path()),
-        Destination::Shell(_) => None,
-    };
-    let stored = make_and_store(text, to, file, &client, call, signals)?;
+    let sandbox = if arguments.sandbox { Some(start_sandbox(0)?) } else { None };
+    let client = client(arguments, sandbox.as_ref())?;
+    let stored = make_and_store(text, &client, arguments, signals)?;
 
+    let file = arguments.output.as_deref();
     let ids = stored.share_pair_ids();
-    let command = call.confirm_command(ids, file);
+    let command = arguments.confirm_command(ids, file);
     let unconfirmed = |why: &str| {
         let what = format!("{why}\nThe shares are stored, but not confirmed. Do that with\n  {command}");
         Ending::new(7, what).stored(ids, file, false)
     };
-    if !wants_confirm {
-        let mut ending = Ending::default().stored(ids, file, false);
-        ending.result = Some(match in_sandbox {
+    if arguments.no_confirm {
+        let what = match arguments.sandbox {
             true => "unconfirmed and the stand-in ends here".into(),
             false => format!("unconfirmed until you run\n  {command}"),
-        });
-        return Ok(ending);
+        };
+        return Ok(Ending::new(0, what).stored(ids, file, false));
     }
-    if let Some(signal) = signals.waiting() {
-        return Err(unconfirmed(&format!("ended by {signal}; Portal was not told.")));
-    }
-    signals.end_with(unconfirmed("it is not known whether Portal was told."));
-    let confirmed = call_confirm(&client, &stored);
-    signals.hold_back();
-    confirmed.map_err(|e| unconfirmed(&e.to_string()).because(&e))?;
-    Ok(Ending::default().stored(ids, file, true))
+    signals.end_with(unconfirmed("Portal was not told."), || Ok(None))?;
+    signals.end_with(unconfirmed("it is not known whether Portal was told."), || Ok(None))?;
+    let confirmed = call_confirm(&client, &stored, file, signals);
+    confirmed.map_err(|e| unconfirmed(&e.to_string()).because(&e))
 }
 
 /// All that sees a share, so that none is left when the confirmation waits for its answer.
 fn make_and_store(
     text: SecretBytes,
-    to: &Destination,
-    file: Option<&Path>,
     client: &Client,
-    call: &Call,
+    arguments: &Arguments,
     signals: &Signals,
 ) -> Result<StoredShares> {
     let text = text_of("generate response", &text)?;
     let generate = GenerateResponse::parse(text)?;
+    let file = arguments.output.as_deref();
     let make_place = || {
         file.map(FileSlot::left_behind).into_iter().flatten().for_each(|path| tell_left_behind(&path));
-        Place::make_sure_of(to).map_err(|mut failed| {
-            failed.what += &file.and_then(|file| advice_on_backup_at(file, text, call)).unwrap_or_default();
+        Place::make_sure_of(arguments).map(Some).map_err(|mut failed| {
+            let advice = file.and_then(|file| advice_on_backup_at(file, text, arguments));
+            failed.what += &advice.unwrap_or_default();
             failed
         })
     };
     let interrupted = "the service may have acted: run again, which makes a new pair of shares";
-    signals.end_and_give_back(make_place, Ending::new(0, interrupted).outcome(Outcome::Unknown))?;
+    signals.end_with(Ending::new(0, interrupted).outcome(Outcome::Unknown), make_place)?;
 
-    let started = Instant::now();
     let shares = ticking("backing up", || client.backup(&generate));
-    let seconds = started.elapsed().as_secs_f64();
     // A signal that came first has ended the run by now.
     let Some(place) = signals.hold_back() else { return Err(Ending::new(5, "ended by a signal")) };
     let shares = match shares {
@@ -126,10 +120,8 @@ fn make_and_store(
     };
     let stored = place.store(&shares);
     let [first, second] = shares.share_pair_ids().map(str::escape_debug);
-    let kilobytes = shares.expose_json().len() as f64 / 1000.0;
     tell(format_args!("backed up   {first} and {second}"));
-    tell(format_args!("            {kilobytes:.1} KB in {seconds:.1} s"));
-    let stored = stored.map_err(|why| keep_shares(&shares, &why, file, call))?;
+    let stored = stored.map_err(|why| keep_shares(&shares, &why, arguments))?;
     let place = file.map_or_else(|| "by the command, which exited with 0".into(), shown);
     tell(format_args!("stored      {place}"));
     Ok(stored)
@@ -151,40 +143,31 @@ fn tell_left_behind(path: &Path) {
 /// What to do when the output exists and is a backup: most likely that of a run that ended before it could confirm.
 ///
 /// A generate response has the same form; at least that which was to be backed up is not taken for one.
-fn advice_on_backup_at(path: &Path, generate: &str, call: &Call) -> Option<String> {
+fn advice_on_backup_at(path: &Path, generate: &str, arguments: &Arguments) -> Option<String> {
     let (shares, _) = FileSlot::load(path).ok().filter(|(shares, _)| shares.expose_json() != generate)?;
-    let command = call.confirm_command(shares.share_pair_ids(), Some(path));
+    let command = arguments.confirm_command(shares.share_pair_ids(), Some(path));
     Some(format!("\nIt holds a backup. If that is not confirmed yet, do it with\n  {command}"))
 }
 
-fn confirm(what: &Stored, call: &Call, signals: &Signals) -> Result {
-    let client = client(call, None)?;
-    let (stored, file) = match what {
-        Stored::Ids([first, second]) => (StoredShares::from_share_pair_ids([first, second])?, None),
-        Stored::File(file) => {
-            let loaded = FileSlot::load(file).map_err(|e| {
-                let mut failed = Ending::from(e);
-                if file.symlink_metadata().is_err() {
-                    failed.what += "; confirm takes a stored file, or two share pair ids";
-                }
-                failed
-            });
-            (loaded?.1, Some(file.as_path()))
-        }
-    };
-    let ids = stored.share_pair_ids();
+fn confirm(stored: &StoredShares, file: Option<&Path>, arguments: &Arguments, signals: &Signals) -> Result {
+    let client = client(arguments, None)?;
     let interrupted = Ending::new(0, "it is not known whether Portal was told: run it again");
-    signals.end_with(interrupted.outcome(Outcome::Unknown).stored(ids, file, false));
-    let confirmed = call_confirm(&client, &stored);
-    signals.hold_back();
-    confirmed?;
-    Ok(Ending::default().stored(ids, file, true))
+    let interrupted = interrupted.outcome(Outcome::Unknown).stored(stored.share_pair_ids(), file, false);
+    signals.end_with(interrupted, || Ok(None))?;
+    Ok(call_confirm(&client, stored, file, signals)?)
 }
 
-fn call_confirm(client: &Client, stored: &StoredShares) -> core::result::Result<(), Error> {
-    ticking("confirming", || client.confirm(stored))?;
+fn call_confirm(
+    client: &Client,
+    stored: &StoredShares,
+    file: Option<&Path>,
+    signals: &Signals,
+) -> Result<Ending, Error> {
+    let confirmed = ticking("confirming", || client.confirm(stored));
+    signals.hold_back();
+    confirmed?;
     tell(format_args!("confirmed   the wallet can be recovered from these shares"));
-    Ok(())
+    Ok(Ending::default().stored(stored.share_pair_ids(), file, true))
 }
 
 fn verify(file: &OsStr) -> Result {
@@ -197,12 +180,8 @@ fn verify(file: &OsStr) -> Result {
         say(format_args!("{curve:<11} {id}, {len} characters"));
     }
     #[cfg(unix)]
-    if let Some(meta) =
-        Some(file).filter(|file| *file != "-").and_then(|file| Path::new(file).metadata().ok())
-    {
-        if std::os::unix::fs::PermissionsExt::mode(&meta.permissions()) & 0o077 != 0 {
-            say(format_args!("warning     others can read this file: chmod 600"));
-        }
+    if file != "-" && Path::new(file).metadata().is_ok_and(|found| found.permissions().mode() & 0o077 != 0) {
+        say(format_args!("warning     others can read this file: chmod 600"));
     }
     say(format_args!("whole       both shares are there"));
     Ok(Ending::default())
@@ -211,7 +190,7 @@ fn verify(file: &OsStr) -> Result {
 fn serve_sandbox(port: u16) -> Result {
     let sandbox = start_sandbox(port)?;
     say(format_args!("A stand-in for both of Portal's services, until it is ended with Ctrl-C."));
-    print(&format!("PORTAL_SANDBOX_URL={}\nPORTAL_CLIENT_API_KEY={}", sandbox.url(), sandbox.api_key()))?;
+    print(format!("PORTAL_SANDBOX_URL={}\nPORTAL_CLIENT_API_KEY={}", sandbox.url(), sandbox.api_key()))?;
     loop {
         thread::park();
     }
@@ -222,31 +201,30 @@ fn start_sandbox(port: u16) -> Result<Sandbox> {
 }
 
 /// The client that the options ask for.
-fn client(call: &Call, sandbox: Option<&Sandbox>) -> Result<Client> {
-    let key = match (sandbox, &call.api_key_file) {
+fn client(arguments: &Arguments, sandbox: Option<&Sandbox>) -> Result<Client> {
+    let key = match (sandbox, &arguments.api_key_file) {
         (Some(sandbox), _) => ApiKey::new(sandbox.api_key())?,
         (None, Some(file)) => read_key(file)?,
         (None, None) => ApiKey::from_env(API_KEY)?,
     };
-    // One call to each host: a connection that is kept keeps the last bytes that TLS decrypted.
-    let mut builder = Client::builder(key).proxy_from_env(true).keep_alive(Duration::ZERO);
-    if let Some(url) = sandbox.map(Sandbox::url).or(call.base_url.as_deref()) {
-        builder = builder.base_url(url);
-    }
-    if let Some(url) = sandbox.map(Sandbox::url).or(call.client_api_url.as_deref()) {
-        builder = builder.client_api_url(url);
-    }
-    if let Some(file) = &call.ca_cert {
+    let or_own = |url, own| sandbox.map(Sandbox::url).or(url).unwrap_or(own).to_string();
+    let mut builder = Client::builder(key)
+        .base_url(or_own(arguments.base_url.as_deref(), wire::backup::BASE_URL))
+        .client_api_url(or_own(arguments.client_api_url.as_deref(), wire::confirm::BASE_URL))
+        .proxy_from_env(true)
+        // One call to each host: a connection that is kept keeps the last bytes that TLS decrypted.
+        .keep_alive(Duration::ZERO);
+    if let Some(file) = &arguments.ca_cert {
         let pem = read_file("--ca-cert", file, 4 << 20)?;
         builder = builder.root_certs_pem(text_of("--ca-cert", &pem)?);
     }
-    if let Some(timeout) = call.timeout {
+    if let Some(timeout) = arguments.timeout {
         builder = builder.timeout(timeout);
     }
     Ok(builder.build()?)
 }
 
-fn print(text: &str) -> Result {
-    terminal::print(text).map_err(|e| Ending::new(2, format!("stdout: {e}")))?;
+fn print(text: impl Into<String>) -> Result {
+    terminal::print(text.into()).map_err(|e| Ending::new(2, format!("stdout: {e}")))?;
     Ok(Ending::default())
 }

@@ -1,10 +1,6 @@
 //! A shell command that gets the shares on its standard input.
 
 use std::ffi::{OsStr, OsString};
-#[cfg(any(target_os = "linux", windows))]
-use std::fs::File;
-#[cfg(target_os = "linux")]
-use std::io::Read as _;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{ChildStdin, Command, Stdio};
@@ -77,46 +73,50 @@ impl Shell {
         }
     }
 
-    /// Starts the command, or has the shell read it and run nothing.
-    #[cfg(not(windows))]
-    fn start(&self, is_check: bool) -> Command {
+    /// Starts the command; or only tries the shell, and where that is possible has it read the command.
+    fn start(&self, is_trial: bool) -> Command {
         let (program, options) = self.shell;
-        // The terminal sends Ctrl-C and its own end to the command, too, which is to store the shares first.
-        let mut command = OsString::from("trap '' INT HUP; ");
-        command.push(&self.command);
-        let mut shell = Command::new(program);
-        shell.args(options).args(is_check.then_some("-n")).arg("-c").arg(command).env_remove(API_KEY);
-        shell
-    }
-
-    /// Starts the command, or to try the shell an empty one: it has no way to check a command.
-    #[cfg(windows)]
-    fn start(&self, is_check: bool) -> Command {
-        use std::os::windows::process::CommandExt as _;
-        // `/S` takes the outer quotes away and leaves all between them as it is; `/D` starts nothing else before.
-        let mut line = OsString::from("/D /S /C \"");
-        line.push(if is_check { OsStr::new("exit") } else { &self.command });
-        line.push("\"");
         // By its path: a name alone is looked for beside this program first, which may be a folder of downloads.
-        let program = std::env::var_os("ComSpec").unwrap_or_else(|| self.shell.0.into());
-        let mut shell = Command::new(program);
-        shell.raw_arg(line).env_remove(API_KEY);
+        let by_path = if cfg!(windows) { std::env::var_os("ComSpec") } else { None };
+        let mut shell = Command::new(by_path.unwrap_or_else(|| program.into()));
+        shell.args(options).env_remove(API_KEY);
+        #[cfg(not(windows))]
+        {
+            // The terminal sends Ctrl-C and its own end to the command, too, which is to store the shares first.
+            let mut command = OsString::from("trap '' INT HUP; ");
+            command.push(&self.command);
+            shell.args(is_trial.then_some("-n")).arg("-c").arg(command);
+        }
+        #[cfg(windows)]
+        {
+            // `/S` takes the outer quotes away and leaves all between them as it is; `/D` starts nothing else before.
+            let mut line = OsString::from("/D /S /C \"");
+            line.push(if is_trial { OsStr::new("exit") } else { &self.command });
+            line.push("\"");
+            std::os::windows::process::CommandExt::raw_arg(&mut shell, line);
+        }
         shell
     }
 }
 
 /// Whether the command reads all that was written, which may be in the pipe still; to be asked when it has ended.
 fn reading_of(stdin: ChildStdin) -> impl FnOnce() -> bool {
-    // Opened after the writing: whoever holds a reading end is never told that there is no other.
     #[cfg(target_os = "linux")]
-    let mut pipe = File::open(format!("{OPEN_FILES}/{}", std::os::fd::AsRawFd::as_raw_fd(&stdin)));
-    #[cfg(target_os = "linux")]
-    return move || pipe.as_mut().is_ok_and(|pipe| matches!(pipe.read(&mut [0]), Ok(0)));
-    // This waits until all is read, and fails when nobody is left to read it.
+    {
+        use std::io::Read as _;
+        // Opened after the writing: whoever holds a reading end is never told that there is no other.
+        let pipe = std::fs::File::open(format!("{OPEN_FILES}/{}", std::os::fd::AsRawFd::as_raw_fd(&stdin)));
+        move || pipe.is_ok_and(|mut pipe| matches!(pipe.read(&mut [0]), Ok(0)))
+    }
     #[cfg(windows)]
-    let flushed = File::from(std::os::windows::io::OwnedHandle::from(stdin)).sync_all();
-    #[cfg(windows)]
-    return move || flushed.is_ok();
+    {
+        // This waits until all is read, and fails when nobody is left to read it.
+        let flushed = std::fs::File::from(std::os::windows::io::OwnedHandle::from(stdin)).sync_all();
+        move || flushed.is_ok()
+    }
     #[cfg(not(any(target_os = "linux", windows)))]
-    return || true;
+    {
+        drop(stdin);
+        || true
+    }
 }

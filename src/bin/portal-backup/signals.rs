@@ -18,36 +18,39 @@ struct State {
     ending: Option<Ending>,
     /// What is given back then.
     place: Option<Place>,
-    /// The signal that waits.
-    waiting: Option<&'static str>,
+    /// The last signal, if one came: its number and its name.
+    signal: Option<(u8, &'static str)>,
 }
 
 impl Signals {
     /// Watches for signals, at first while nothing is sent.
-    pub(crate) fn watch(json: bool) -> Result<Self> {
+    pub(crate) fn watch() -> Result<Self> {
         let ending = Ending::new(0, "nothing was sent").outcome(Outcome::NotSent);
-        let state = State { ending: Some(ending), place: None, waiting: None };
+        let state = State { ending: Some(ending), place: None, signal: None };
         let signals = Self(Arc::new(Mutex::new(state)));
         let watched = signals.clone();
-        let started = call_on_signals(move |signal, name| watched.come(signal, name, json));
+        let started = call_on_signals(move |number, name| {
+            let mut state = watched.state();
+            if state.signal.replace((number, name)).is_none() && state.ending.is_none() {
+                tell(format_args!("{name} has to wait until the shares are stored"));
+            }
+            state.end_if_due();
+        });
         started.map_err(|e| Ending::new(2, format!("signals cannot be watched: {e}; nothing was sent")))?;
         Ok(signals)
     }
 
-    /// From here on, a signal ends the run like this.
-    pub(crate) fn end_with(&self, ending: Ending) {
-        self.state().ending = Some(ending);
-    }
-
-    /// The same with a place; no signal comes in while that is made.
-    pub(crate) fn end_and_give_back(
+    /// From here on, a signal ends the run like this, one that had to wait at once. It gives back the place; none comes in
+    /// while that is made.
+    pub(crate) fn end_with(
         &self,
-        make: impl FnOnce() -> Result<Place>,
         ending: Ending,
+        make: impl FnOnce() -> Result<Option<Place>>,
     ) -> Result<()> {
         let mut state = self.state();
-        state.place = Some(make()?);
+        state.place = make()?;
         state.ending = Some(ending);
+        state.end_if_due();
         Ok(())
     }
 
@@ -58,30 +61,22 @@ impl Signals {
         state.place.take()
     }
 
-    /// The name of the signal that has to wait.
-    pub(crate) fn waiting(&self) -> Option<&'static str> {
-        self.state().waiting
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn come(&self, signal: u8, name: &'static str, json: bool) {
-        // Held until the process ends, so that the run does not go on meanwhile.
-        let mut state = self.state();
-        let Some(mut ending) = state.ending.take() else {
-            if state.waiting.replace(name).is_none() {
-                tell(format_args!("{name} has to wait until the shares are stored"));
-            }
-            return;
-        };
-        drop(state.place.take());
+impl State {
+    /// The lock is held until the process ends, so that the run does not go on meanwhile.
+    fn end_if_due(&mut self) {
+        let Some((number, name)) = self.signal else { return };
+        let Some(mut ending) = self.ending.take() else { return };
+        drop(self.place.take());
         ending.what = format!("ended by {name}; {}", ending.what);
         if ending.code == 0 {
-            ending.code = 128 + signal;
+            ending.code = 128 + number;
         }
-        process::exit(ending.tell(json).into());
+        process::exit(ending.tell().into());
     }
 }
 

@@ -15,12 +15,13 @@ use std::time::{Duration, Instant};
 /// How long the end of a run waits for a reader.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Whether only errors are to be said.
+/// Whether only errors are to be said, and whether a line of JSON is to be printed.
 pub(crate) static QUIET: AtomicBool = AtomicBool::new(false);
+pub(crate) static JSON: AtomicBool = AtomicBool::new(false);
 
 enum Said {
     Line(String),
-    /// From here to the next message, the seconds are shown after this word.
+    /// From here to the next line, the seconds are shown after this word.
     Ticks(&'static str),
     /// All was said: was it written?
     End(Sender<bool>),
@@ -36,20 +37,17 @@ static STDERR: LazyLock<Sender<Said>> = LazyLock::new(|| {
 fn write(said: &Receiver<Said>) {
     let (mut is_written, mut word, mut since) = (true, "", Instant::now());
     loop {
-        let next = match word {
-            "" => said.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            _ => said.recv_timeout(Duration::from_secs(1)),
-        };
+        let next = said.recv_timeout(Duration::from_secs(1));
         if !word.is_empty() {
             // Over the seconds: not every terminal can erase a line.
             let _ = write!(io::stderr(), "\r{:40}\r", "");
         }
-        if !matches!(next, Err(RecvTimeoutError::Timeout)) {
-            word = "";
-        }
         match next {
-            // In one piece, since a command may write there as well.
-            Ok(Said::Line(line)) => is_written &= io::stderr().write_all((line + "\n").as_bytes()).is_ok(),
+            Ok(Said::Line(line)) => {
+                // In one piece, since a command may write there as well.
+                is_written &= io::stderr().write_all((line + "\n").as_bytes()).is_ok();
+                word = "";
+            }
             Ok(Said::Ticks(next)) => (word, since) = (next, Instant::now()),
             Ok(Said::End(asked)) => _ = asked.send(is_written),
             Err(RecvTimeoutError::Timeout) => {}
@@ -93,16 +91,11 @@ pub(crate) fn ticking<T>(word: &'static str, call: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Prints to stdout, and waits for a reader as long as it takes.
-pub(crate) fn print(text: &str) -> io::Result<()> {
-    let mut out = io::stdout();
-    writeln!(out, "{text}").and_then(|()| out.flush())
-}
-
 /// Prints to stdout, but does not wait for a reader for long.
-pub(crate) fn print_in_time(text: String) -> io::Result<()> {
+pub(crate) fn print(text: String) -> io::Result<()> {
     let (done, result) = mpsc::channel();
-    thread::Builder::new().spawn(move || done.send(print(&text)))?;
+    let write = move |mut out: io::Stdout| writeln!(out, "{text}").and_then(|()| out.flush());
+    thread::Builder::new().spawn(move || done.send(write(io::stdout())))?;
     result.recv_timeout(PATIENCE).unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
