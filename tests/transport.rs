@@ -799,6 +799,17 @@ fn a_status_is_not_held_up_by_a_body_that_never_ends() {
 }
 
 #[test]
+fn an_answer_of_little_but_chunk_sizes_is_said_to_be_one() {
+    let server = Server::start(None, |c| {
+        c.request()?;
+        c.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+        c.endless("1\r\nx\r\n".repeat(100).as_bytes())
+    });
+    let e = backup(&util::builder(&server.url()).max_response_bytes(64 << 10).build().unwrap()).unwrap_err();
+    assert!(e.to_string().contains("too much came around its chunks after"), "{e}");
+}
+
+#[test]
 fn what_a_confirmation_ended_with_is_told_beside_what_may_have_happened_before() {
     for (first, expected) in [
         ("HTTP/1.1 500 \r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}", "status 500; then: "),

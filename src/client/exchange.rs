@@ -247,6 +247,7 @@ fn finish(unfinished: Unfinished, e: &ureq::Error, call: &Call<'_>, course: &Cou
             }
         };
         if received.filled().len() > max.saturating_add(AROUND_THE_BODY) {
+            end = "too much came around its chunks";
             break answer?;
         }
         match stream.read(&mut received, until) {

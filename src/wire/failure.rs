@@ -215,9 +215,10 @@ debug_is_display!(Unreadable);
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { status, what, body, .. } = self;
-        let advice = match self.is_confirm {
-            true => "the shares may be confirmed or not",
-            false => "shares may have been made: keep the body of this error",
+        let advice = match (self.is_confirm, body.is_empty()) {
+            (true, _) => "the shares may be confirmed or not",
+            (false, true) => "shares may have been made",
+            (false, false) => "shares may have been made: keep the body of this error",
         };
         write!(f, "the answer (status {status}, {} bytes) could not be read: {what}; ", body.len())?;
         write!(f, "{advice}, and the call may be repeated")
