@@ -63,7 +63,7 @@ impl FileSlot {
     ///
     /// - Something has that name already (a dangling link included), the path names no file, the folder is missing or
     ///   not writable, the disk is full, or a step fails: [`StoreError`] with
-    ///   [`Outcome::NotSent`](crate::Outcome::NotSent); choose another path or fix the folder.
+    ///   [`Outcome::NotSent`]; choose another path or fix the folder.
     pub fn reserve(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let target = path.as_ref();
         let reserve = || {
@@ -94,7 +94,7 @@ impl FileSlot {
     /// # Errors
     ///
     /// - There is no such file, it cannot be read or synchronized, or it does not hold two whole shares with different
-    ///   ids: [`StoreError`] with [`Outcome::NotSent`](crate::Outcome::NotSent); take another copy, or run the backup
+    ///   ids: [`StoreError`] with [`Outcome::NotSent`]; take another copy, or run the backup
     ///   again.
     pub fn load(path: impl AsRef<Path>) -> Result<(BackupShares, StoredShares), StoreError> {
         let path = path.as_ref();
@@ -155,7 +155,7 @@ impl FileSlot {
     /// # Errors
     ///
     /// - The disk is full or broken, the folder is gone, or something took the name meanwhile: [`StoreError`] with
-    ///   [`Outcome::Unknown`](crate::Outcome::Unknown); nothing partial has the target's name, and the shares are still
+    ///   [`Outcome::Unknown`]; nothing partial has the target's name, and the shares are still
     ///   in `shares`: store them elsewhere, or run the backup again.
     pub fn store(self, shares: &BackupShares) -> Result<StoredShares, StoreError> {
         shares.store(|json| self.store_bytes(json.as_bytes()))
