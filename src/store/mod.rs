@@ -62,8 +62,8 @@ impl FileSlot {
     /// # Errors
     ///
     /// - Something has that name already (a dangling link included), the path names no file, the folder is missing or
-    ///   not writable, the disk is full, or a step fails: [`StoreError`] with
-    ///   [`Outcome::NotSent`](crate::Outcome::NotSent); choose another path or fix the folder.
+    ///   not writable, the disk is full, or a step fails: [`StoreError`] with [`Outcome::NotSent`]; choose another path or
+    ///   fix the folder.
     pub fn reserve(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let target = path.as_ref();
         let reserve = || {
@@ -94,8 +94,7 @@ impl FileSlot {
     /// # Errors
     ///
     /// - There is no such file, it cannot be read or synchronized, or it does not hold two whole shares with different
-    ///   ids: [`StoreError`] with [`Outcome::NotSent`](crate::Outcome::NotSent); take another copy, or run the backup
-    ///   again.
+    ///   ids: [`StoreError`] with [`Outcome::NotSent`]; take another copy, or run the backup again.
     pub fn load(path: impl AsRef<Path>) -> Result<(BackupShares, StoredShares), StoreError> {
         let path = path.as_ref();
         let open = || {
@@ -155,8 +154,8 @@ impl FileSlot {
     /// # Errors
     ///
     /// - The disk is full or broken, the folder is gone, or something took the name meanwhile: [`StoreError`] with
-    ///   [`Outcome::Unknown`](crate::Outcome::Unknown); nothing partial has the target's name, and the shares are still
-    ///   in `shares`: store them elsewhere, or run the backup again.
+    ///   [`Outcome::Unknown`]; nothing partial has the target's name, and the shares are still in `shares`: store them
+    ///   elsewhere, or run the backup again.
     pub fn store(self, shares: &BackupShares) -> Result<StoredShares, StoreError> {
         shares.store(|json| self.store_bytes(json.as_bytes()))
     }
@@ -215,15 +214,13 @@ impl FileSlot {
         read_back(&self.target, bytes).map_err(failed("it cannot be found again"))
     }
 
-    /// Empties the file and removes its names.
+    /// Removes the names of what is not stored; if one stays, empties the file.
     fn take_back(&self, failed: Failed, names: &[&PathBuf]) -> StoreError {
-        let is_emptied = self.file.set_len(0).and_then(|()| self.file.sync_all()).is_ok();
+        let stays = names.iter().filter(|name| fs::remove_file(self.folder.at(name)).is_err()).last();
+        let cannot_be_emptied = |_: &_| self.file.set_len(0).and_then(|()| self.file.sync_all()).is_err();
         let mut advice = String::new();
-        for name in names {
-            let path = self.folder.at(name);
-            if fs::remove_file(&path).is_err() && path.symlink_metadata().is_ok() && !is_emptied {
-                advice = format!("{} holds the shares and can neither be removed nor emptied; ", shown(name));
-            }
+        if let Some(name) = stays.filter(cannot_be_emptied) {
+            advice = format!("{} holds the shares and can neither be removed nor emptied; ", shown(name));
         }
         advice += "the shares are not stored there; store them elsewhere, or run the backup again";
         StoreError::new(failed, &self.target, Outcome::Unknown, advice)
