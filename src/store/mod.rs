@@ -216,7 +216,8 @@ impl FileSlot {
 
     /// Removes the names of what is not stored; if one stays, empties the file.
     fn take_back(&self, failed: Failed, names: &[&PathBuf]) -> StoreError {
-        let stays = names.iter().filter(|name| fs::remove_file(self.folder.at(name)).is_err()).last();
+        let stay = |name: &&&PathBuf| fs::remove_file(self.folder.at(name)).is_err();
+        let stays = names.iter().filter(stay).fold(None, |_, name| Some(name));
         let cannot_be_emptied = |_: &_| self.file.set_len(0).and_then(|()| self.file.sync_all()).is_err();
         let mut advice = String::new();
         if let Some(name) = stays.filter(cannot_be_emptied) {
