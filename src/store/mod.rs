@@ -165,18 +165,19 @@ impl FileSlot {
     /// # Errors
     ///
     /// - There are no bytes, or as for [`store`](Self::store); the bytes are still the caller's: keep them elsewhere.
-    pub fn store_bytes(mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        let mut published = self.publish(bytes);
-        if published.is_err() && self.folder.at(&self.hidden).symlink_metadata().is_err() {
+    pub fn store_bytes(self, bytes: &[u8]) -> Result<(), StoreError> {
+        let mut slot = self;
+        let mut published = slot.publish(bytes);
+        if published.is_err() && slot.folder.at(&slot.hidden).symlink_metadata().is_err() {
             // Somebody has removed the hidden file, perhaps a run on another machine that took it for left behind.
-            let create = |()| hidden::create(&self.folder, &self.target);
-            if let Ok(created) = self.file.set_len(0).and_then(create) {
-                (self.hidden, self.file) = created;
-                published = self.publish(bytes);
+            let create = |()| hidden::create(&slot.folder, &slot.target);
+            if let Ok(created) = slot.file.set_len(0).and_then(create) {
+                (slot.hidden, slot.file) = created;
+                published = slot.publish(bytes);
             }
         }
-        published.map_err(|failed| self.take_back(failed, &[&self.hidden]))?;
-        self.check(bytes).map_err(|failed| self.take_back(failed, &[&self.hidden, &self.target]))
+        published.map_err(|failed| slot.take_back(failed, &[&slot.hidden]))?;
+        slot.check(bytes).map_err(|failed| slot.take_back(failed, &[&slot.hidden, &slot.target]))
     }
 
     /// Tries each step of storing while there is nothing to lose, and leaves the hidden file empty.
