@@ -62,8 +62,8 @@ impl FileSlot {
     /// # Errors
     ///
     /// - Something has that name already (a dangling link included), the path names no file, the folder is missing or
-    ///   not writable, the disk is full, or a step fails: [`StoreError`] with
-    ///   [`Outcome::NotSent`]; choose another path or fix the folder.
+    ///   not writable, the disk is full, or a step fails: [`StoreError`] with [`Outcome::NotSent`]; choose another path or
+    ///   fix the folder.
     pub fn reserve(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let target = path.as_ref();
         let reserve = || {
@@ -94,8 +94,7 @@ impl FileSlot {
     /// # Errors
     ///
     /// - There is no such file, it cannot be read or synchronized, or it does not hold two whole shares with different
-    ///   ids: [`StoreError`] with [`Outcome::NotSent`]; take another copy, or run the backup
-    ///   again.
+    ///   ids: [`StoreError`] with [`Outcome::NotSent`]; take another copy, or run the backup again.
     pub fn load(path: impl AsRef<Path>) -> Result<(BackupShares, StoredShares), StoreError> {
         let path = path.as_ref();
         let open = || {
@@ -155,8 +154,8 @@ impl FileSlot {
     /// # Errors
     ///
     /// - The disk is full or broken, the folder is gone, or something took the name meanwhile: [`StoreError`] with
-    ///   [`Outcome::Unknown`]; nothing partial has the target's name, and the shares are still
-    ///   in `shares`: store them elsewhere, or run the backup again.
+    ///   [`Outcome::Unknown`]; nothing partial has the target's name, and the shares are still in `shares`: store them
+    ///   elsewhere, or run the backup again.
     pub fn store(self, shares: &BackupShares) -> Result<StoredShares, StoreError> {
         shares.store(|json| self.store_bytes(json.as_bytes()))
     }
@@ -166,18 +165,19 @@ impl FileSlot {
     /// # Errors
     ///
     /// - There are no bytes, or as for [`store`](Self::store); the bytes are still the caller's: keep them elsewhere.
-    pub fn store_bytes(mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        let mut published = self.publish(bytes);
-        if published.is_err() && self.folder.at(&self.hidden).symlink_metadata().is_err() {
+    pub fn store_bytes(self, bytes: &[u8]) -> Result<(), StoreError> {
+        let mut slot = self;
+        let mut published = slot.publish(bytes);
+        if published.is_err() && slot.folder.at(&slot.hidden).symlink_metadata().is_err() {
             // Somebody has removed the hidden file, perhaps a run on another machine that took it for left behind.
-            let create = |()| hidden::create(&self.folder, &self.target);
-            if let Ok(created) = self.file.set_len(0).and_then(create) {
-                (self.hidden, self.file) = created;
-                published = self.publish(bytes);
+            let create = |()| hidden::create(&slot.folder, &slot.target);
+            if let Ok(created) = slot.file.set_len(0).and_then(create) {
+                (slot.hidden, slot.file) = created;
+                published = slot.publish(bytes);
             }
         }
-        published.map_err(|failed| self.take_back(failed, &[&self.hidden]))?;
-        self.check(bytes).map_err(|failed| self.take_back(failed, &[&self.hidden, &self.target]))
+        published.map_err(|failed| slot.take_back(failed, &[&slot.hidden]))?;
+        slot.check(bytes).map_err(|failed| slot.take_back(failed, &[&slot.hidden, &slot.target]))
     }
 
     /// Tries each step of storing while there is nothing to lose, and leaves the hidden file empty.
@@ -215,15 +215,14 @@ impl FileSlot {
         read_back(&self.target, bytes).map_err(failed("it cannot be found again"))
     }
 
-    /// Empties the file and removes its names.
+    /// Removes the names of what is not stored; if one stays, empties the file.
     fn take_back(&self, failed: Failed, names: &[&PathBuf]) -> StoreError {
-        let is_emptied = self.file.set_len(0).and_then(|()| self.file.sync_all()).is_ok();
+        let stay = |name: &&&PathBuf| fs::remove_file(self.folder.at(name)).is_err();
+        let stays = names.iter().filter(stay).fold(None, |_, name| Some(name));
+        let cannot_be_emptied = |_: &_| self.file.set_len(0).and_then(|()| self.file.sync_all()).is_err();
         let mut advice = String::new();
-        for name in names {
-            let path = self.folder.at(name);
-            if fs::remove_file(&path).is_err() && path.symlink_metadata().is_ok() && !is_emptied {
-                advice = format!("{} holds the shares and can neither be removed nor emptied; ", shown(name));
-            }
+        if let Some(name) = stays.filter(cannot_be_emptied) {
+            advice = format!("{} holds the shares and can neither be removed nor emptied; ", shown(name));
         }
         advice += "the shares are not stored there; store them elsewhere, or run the backup again";
         StoreError::new(failed, &self.target, Outcome::Unknown, advice)
