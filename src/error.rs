@@ -5,16 +5,15 @@ use alloc::string::{String, ToString as _};
 use core::fmt;
 
 use crate::invalid_input::InvalidInput;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, debug_is_display};
 #[cfg(feature = "client")]
 use crate::store::StoreError;
 use crate::wire::{Failure, MpcErrorResponse, Unreadable};
 
 /// Every way in which a call can fail.
 ///
-/// [`outcome`](Self::outcome) tells what a program needs to decide what to do next; `Display` tells a person, in one
-/// line, what failed, whether anything was sent, and what to do. Nothing in here holds the key or a share, except the
-/// body that [`Unreadable`] keeps on purpose and never prints.
+/// `Display` says in one line what failed, whether anything was sent, and what to do. Nothing in here holds the key or a
+/// share, except the body that [`Unreadable`] keeps and never prints.
 #[non_exhaustive]
 pub enum Error {
     /// The key, the generate response or the configuration is wrong; nothing was sent.
@@ -34,15 +33,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the service can have acted.
-    ///
-    /// ```
-    /// use portal_backup::{ApiKey, Outcome};
-    ///
-    /// let error = ApiKey::new("").unwrap_err();
-    /// assert_eq!(error.outcome(), Outcome::NotSent);
-    /// ```
-    #[must_use]
+    /// Whether the service can have acted, by which a program decides what to do next.
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::InvalidInput(e) => e.outcome(),
@@ -67,7 +58,7 @@ impl Error {
             other => other.to_string(),
         };
         match &mut self {
-            Self::Transport(e) => e.then(&later),
+            Self::Transport(e) => e.what = alloc::format!("{}; then: {later}", e.what),
             Self::Failed(e) => e.then(&later),
             _ => {}
         }
@@ -95,19 +86,15 @@ impl fmt::Display for Error {
     }
 }
 
-impl fmt::Debug for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
+debug_is_display!(Error);
 
 impl core::error::Error for Error {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match self {
-            #[cfg(feature = "client")]
-            Self::Store(e) => core::error::Error::source(e),
-            _ => None,
+        #[cfg(feature = "client")]
+        if let Self::Store(e) = self {
+            return core::error::Error::source(e);
         }
+        None
     }
 }
 
@@ -132,63 +119,36 @@ impl From<Failure> for Error {
 /// Its text comes from the operating system and the TLS library, bounded and escaped.
 #[cfg(feature = "client")]
 pub struct TransportError {
-    what: String,
-    advice: &'static str,
-    outcome: Outcome,
-    repeatable: bool,
+    pub(crate) what: String,
+    /// What to do when the request was not sent.
+    pub(crate) advice: &'static str,
+    /// Whether the service has the whole request.
+    pub(crate) is_sent: bool,
+    /// Whether the same call may well pass a moment later.
+    pub(crate) is_repeatable: bool,
 }
 
 #[cfg(feature = "client")]
 impl TransportError {
-    pub(crate) fn not_sent(what: String, advice: &'static str) -> Self {
-        Self { what, advice, outcome: Outcome::NotSent, repeatable: false }
-    }
-
-    pub(crate) fn unknown(what: String) -> Self {
-        let advice = "the service may have acted, and the call may be repeated";
-        Self { what, advice, outcome: Outcome::Unknown, repeatable: false }
-    }
-
-    pub(crate) fn repeatable(mut self) -> Self {
-        self.repeatable = true;
-        self
-    }
-
     /// Whether the service can have acted: [`Outcome::NotSent`] or [`Outcome::Unknown`].
-    #[must_use]
     pub const fn outcome(&self) -> Outcome {
-        self.outcome
-    }
-
-    /// Adds what a later try of the same call ended with.
-    pub(crate) fn then(&mut self, later: &str) {
-        self.what.push_str("; then: ");
-        self.what.push_str(later);
-    }
-
-    /// Whether the same call may well pass a moment later.
-    pub(crate) fn is_repeatable(&self) -> bool {
-        self.repeatable
+        if self.is_sent { Outcome::Unknown } else { Outcome::NotSent }
     }
 }
 
 #[cfg(feature = "client")]
 impl fmt::Display for TransportError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sent = match self.outcome {
-            Outcome::NotSent => "the request was not sent; ",
-            _ => "",
-        };
-        write!(f, "{}; {sent}{}", self.what, self.advice)
+        let Self { what, advice, .. } = self;
+        match self.is_sent {
+            true => write!(f, "{what}; the service may have acted, and the call may be repeated"),
+            false => write!(f, "{what}; the request was not sent; {advice}"),
+        }
     }
 }
 
 #[cfg(feature = "client")]
-impl fmt::Debug for TransportError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
+debug_is_display!(TransportError);
 
 #[cfg(feature = "client")]
 impl core::error::Error for TransportError {}

@@ -1,10 +1,9 @@
 //! What a caller passed in and what is wrong with it.
 
 use alloc::borrow::Cow;
-use alloc::string::String;
 use core::fmt;
 
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, debug_is_display};
 #[cfg(feature = "client")]
 use crate::redact::printable;
 
@@ -13,36 +12,31 @@ use crate::redact::printable;
 /// Names what is wrong and where, never the value.
 pub struct InvalidInput {
     what: Cow<'static, str>,
-    about: Option<String>,
     position: Option<(usize, usize)>,
 }
 
 impl InvalidInput {
     pub(crate) fn new(what: impl Into<Cow<'static, str>>) -> Self {
-        Self { what: what.into(), about: None, position: None }
+        Self { what: what.into(), position: None }
     }
 
-    pub(crate) fn at(mut self, line: usize, column: usize) -> Self {
-        self.position = Some((line, column));
-        self
+    pub(crate) fn at(self, position: Option<(usize, usize)>) -> Self {
+        Self { position, ..self }
     }
 
     /// Names a setting, a file or a host: something that is no secret.
     #[cfg(feature = "client")]
-    pub(crate) fn about(mut self, name: &str) -> Self {
-        self.about = Some(printable(name, 200));
-        self
+    pub(crate) fn about(self, name: &str) -> Self {
+        Self { what: alloc::format!("{}: {}", self.what, printable(name, 200)).into(), ..self }
     }
 
     /// Always [`Outcome::NotSent`].
-    #[must_use]
     pub const fn outcome(&self) -> Outcome {
         Outcome::NotSent
     }
 
     /// Line and column of the mistake in the text that was parsed, both from 1, the column in bytes; `None` for a
     /// mistake without a place.
-    #[must_use]
     pub const fn position(&self) -> Option<(usize, usize)> {
         self.position
     }
@@ -51,9 +45,6 @@ impl InvalidInput {
 impl fmt::Display for InvalidInput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.what)?;
-        if let Some(about) = &self.about {
-            write!(f, ": {about}")?;
-        }
         if let Some((line, column)) = self.position {
             write!(f, " (line {line}, column {column})")?;
         }
@@ -61,10 +52,6 @@ impl fmt::Display for InvalidInput {
     }
 }
 
-impl fmt::Debug for InvalidInput {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
+debug_is_display!(InvalidInput);
 
 impl core::error::Error for InvalidInput {}

@@ -1,9 +1,9 @@
 //! Makes the backup shares of a Portal MPC wallet, stores them, and only then confirms that they are stored.
 //!
 //! `POST /v1/backup` of Portal's Enclave MPC API takes what `generate` returned, and answers with two backup shares,
-//! only once. They must be stored, and only then may Portal be told so, since from that moment on the wallet is
-//! recovered from them. This crate makes it hard to lose shares between the socket and the disk, to confirm too early,
-//! or to let anybody else see them.
+//! once. They must be stored, and only then may Portal be told so, since from that moment on the wallet is recovered from
+//! them. This crate makes it hard to lose shares between the socket and the disk, to confirm too early, or to let anybody
+//! else see them.
 //!
 #![cfg_attr(feature = "client", doc = "```no_run")]
 #![cfg_attr(not(feature = "client"), doc = "```ignore")]
@@ -22,30 +22,32 @@
 //!
 //! # What an error tells
 //!
-//! [`Error::outcome`] answers the one question that decides what to do: can the service have acted?
+//! [`Error::outcome`] answers the question that decides what to do next: can the service have acted?
 //!
 //! | outcome | when | what to do |
 //! |---|---|---|
-//! | `NotSent` | wrong input, a file that cannot be reserved, a failure before the whole request was out | fix the cause, call again |
-//! | `Refused` | the service said no: status 3xx or 4xx | read `id()` and `message()` |
-//! | `Unknown` | it may have acted: timeout or broken connection afterwards, 5xx, an unreadable success; or the shares could not be stored | keep the body of an unreadable success, then call again: a backup makes a new pair and the lost one stays unused, a confirmation may be repeated |
+//! | `NotSent` | wrong input, a file that cannot be reserved, or a failure before the whole request was sent | fix the cause, call again |
+//! | `Refused` | the service said no: status 3xx or 4xx | read `id()` and `message()`; after a 429, wait for `retry_after()` |
+//! | `Unknown` | the service may have acted: a timeout or broken connection once the request was sent, 5xx, 408, a success that cannot be read; or the shares could not be stored | keep the body of an unreadable success, then call again: a backup makes a new pair of shares and the lost one stays unused; a confirmation may be repeated |
 //!
-//! A success that cannot be read is never thrown away: [`Error::Unreadable`] keeps its bytes.
+//! A success that cannot be read is never thrown away: [`Error::Unreadable`] keeps its bytes. `Debug` of an error prints
+//! what `Display` prints, one line, so that a `main` that returns a `Result` tells its users what to do.
 //!
 //! # What it does not do
 //!
-//! It neither generates, signs nor recovers; it is not async (in an async program use `spawn_blocking`); it follows no
-//! redirect, uses no environment variable unless asked, repeats nothing that the service may have acted on, except the
-//! idempotent confirmation, and has no switch that turns certificate checks off.
+//! It does not generate, sign or recover. It is not async: in an async program, use `spawn_blocking`. It follows no
+//! redirect, reads no environment variable unless asked, and cannot be told to skip certificate checks. It never repeats
+//! by itself what the service may have acted on, except for the confirmation, where that does no harm.
 //!
 //! # Secrets
 //!
-//! The key, the request body, the answer, decoded shares and error bodies are held in buffers that are wiped on drop,
-//! never reallocated, and printed by no `Debug` or `Display`. Each is sized first; an answer of unannounced length moves
-//! to larger ones, and those it leaves are wiped. Text from the network is cut, its control characters are
-//! escaped, and what repeats the key or a share is left out. What is not ours cannot be wiped from here: the generate
-//! response (the caller's), the environment, records that rustls has decrypted or is about to encrypt, buffers of the
-//! kernel. A program that needs more can install a wiping global allocator, as the command line does.
+//! The key, the answer, decoded shares and error bodies are in buffers that are wiped on drop, and `Debug` and `Display`
+//! print none of them. No such buffer is grown in place: a larger one takes over, and the smaller one is wiped. The request
+//! is made while it is sent, from your text straight into the buffer that TLS seals, and never copied as a whole.
+//! Text from the network is cut to a bound, its control characters are escaped, and what repeats the key or a share in it
+//! is replaced. Not wiped, since it is not ours: the generate response and the environment, a copy of each record that
+//! rustls decrypted, and buffers of the kernel. A program that needs more can install a wiping global allocator, as the
+//! command line does.
 //!
 //! # Features
 //!
@@ -61,8 +63,9 @@
 //!
 #![cfg_attr(
     feature = "sandbox",
-    doc = "Guides: [storing elsewhere](guide::storing), [an unknown outcome](guide::unknown), \
-           [testing with the sandbox](guide::testing), [your own transport](guide::transport)."
+    doc = "Guides: [many wallets](guide::many_wallets), [storing elsewhere](guide::storing), \
+           [an unknown outcome](guide::unknown), [testing with the sandbox](guide::testing), \
+           [your own transport](guide::transport), [proxies](guide::proxies)."
 )]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![no_std]

@@ -1,4 +1,4 @@
-//! Whether the service can have acted.
+//! What every error tells: whether the service can have acted, and one line for people.
 
 use serde::ser::{Serialize, Serializer};
 
@@ -19,11 +19,22 @@ pub enum Outcome {
 
 impl Serialize for Outcome {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let name = match self {
+        serializer.serialize_str(match self {
             Self::NotSent => "notSent",
             Self::Refused => "refused",
             Self::Unknown => "unknown",
-        };
-        serializer.serialize_unit_variant("Outcome", *self as u32, name)
+        })
     }
 }
+
+/// `Debug` of an error is the line of `Display`: that is what a `main` prints that returns `Box<dyn Error>`.
+macro_rules! debug_is_display {
+    ($type:ty) => {
+        impl core::fmt::Debug for $type {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                core::fmt::Display::fmt(self, f)
+            }
+        }
+    };
+}
+pub(crate) use debug_is_display;

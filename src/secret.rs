@@ -1,5 +1,6 @@
 //! Buffers that are wiped when dropped and never printed, and the client API key.
 
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -8,9 +9,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::invalid_input::InvalidInput;
 
-/// Bytes that nobody else may see: wiped on drop, redacted in `Debug`.
-///
-/// There is one door to the content, [`expose`](Self::expose). The type has no `Display`, `Clone` or `Serialize`.
+/// Bytes that nobody else may see: wiped on drop, redacted in `Debug`, without `Display`, `Clone` or `Serialize`.
 pub struct SecretBytes(Vec<u8>);
 
 impl SecretBytes {
@@ -21,19 +20,16 @@ impl SecretBytes {
     }
 
     /// The bytes themselves.
-    #[must_use]
     pub fn expose(&self) -> &[u8] {
         &self.0
     }
 
     /// How many bytes there are; this is not secret.
-    #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
     /// Whether there are none.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -112,19 +108,11 @@ impl Drop for SecretString {
 
 /// A client API key or a client session token of Portal, sent as the bearer token of both calls.
 ///
-/// The text is wiped on drop. `Debug` redacts it, and there is no `Display`, `Clone` or `Serialize`:
-/// [`expose`](Self::expose) is the only way to it.
+/// Wiped on drop, redacted in `Debug`, without `Display`, `Clone` or `Serialize`.
 ///
 /// ```compile_fail,E0277
 /// # let key = portal_backup::ApiKey::new("0d7a11c8-demo").unwrap();
 /// serde_json::to_string(&key).unwrap();
-/// ```
-///
-/// ```
-/// let key = portal_backup::ApiKey::new("0d7a11c8-demo")?;
-/// assert_eq!(format!("{key:?}"), "ApiKey(redacted)");
-/// assert!(portal_backup::ApiKey::new("two words").is_err());
-/// # Ok::<(), portal_backup::InvalidInput>(())
 /// ```
 pub struct ApiKey(SecretString);
 
@@ -134,23 +122,20 @@ impl ApiKey {
     ///
     /// # Errors
     ///
-    /// - Anything else: [`InvalidInput`], which says what to take away (quotes, `Bearer `, the rest of a shell's line, a
-    ///   byte order mark, white space such as the line break at the end of a file); nothing was sent.
+    /// - Anything else: [`InvalidInput`], which says what to take away, such as quotes, `Bearer ` or a line break;
+    ///   nothing was sent.
     pub fn new(key: &str) -> Result<Self, InvalidInput> {
         match mistake_in(key) {
             None => Ok(Self(SecretString(key.into()))),
-            Some(what) => Err(InvalidInput::new(what)),
+            Some(what) => Err(InvalidInput::new(format!("the client API key {what}"))),
         }
     }
 
-    /// Reads the key from an environment variable, such as `PORTAL_CLIENT_API_KEY`.
-    ///
-    /// The environment itself keeps its copy: it cannot be wiped from here.
+    /// Reads the key from an environment variable, such as `PORTAL_CLIENT_API_KEY`, whose own copy cannot be wiped.
     ///
     /// # Errors
     ///
-    /// - The variable is not set, is not UTF-8 or is no key (see [`ApiKey::new`]): [`InvalidInput`], nothing was
-    ///   sent; set it.
+    /// - The variable is not set or holds no key (see [`ApiKey::new`]): [`InvalidInput`], nothing was sent; set it.
     #[cfg(feature = "client")]
     pub fn from_env(name: &str) -> Result<Self, InvalidInput> {
         // `var_os` does not panic on a name that cannot be one: it finds nothing under it.
@@ -160,21 +145,19 @@ impl ApiKey {
             let is_name = name.len() <= 64 && name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
             if is_name { mistake.about(name) } else { mistake }
         })?;
-        match SecretString::from_utf8(SecretBytes::new(value.into_encoded_bytes())) {
-            Ok(key) => Self::new(key.expose()),
-            Err(_) => Err(InvalidInput::new(NO_KEY)),
-        }
+        // What is not UTF-8 is no key either.
+        let value = SecretString::from_utf8(SecretBytes::new(value.into_encoded_bytes()));
+        Self::new(value.as_ref().map_or("\u{fffd}", SecretString::expose))
     }
 
     /// The key, for the header of your own transport: `Authorization: Bearer KEY`.
-    #[must_use]
     pub fn expose(&self) -> &str {
         self.0.expose()
     }
 }
 
-const NO_KEY: &str = "the client API key holds a character that no key has: it is made of letters, digits, -._~+/, and = at \
-                      its end";
+const NOT_A_KEY: &str =
+    "holds a character that no key has: it is made of letters, digits, -._~+/, and = at its end";
 
 /// What is wrong with a key; never a part of it.
 fn mistake_in(key: &str) -> Option<&'static str> {
@@ -195,25 +178,19 @@ fn mistake_in(key: &str) -> Option<&'static str> {
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
     };
     Some(match () {
-        () if key.is_empty() => "the client API key is empty",
-        () if key.starts_with('\u{feff}') => "the client API key begins with a byte order mark: take it away",
-        () if line.is_empty() => "the client API key is white space and nothing else",
+        () if key.is_empty() => "is empty",
+        () if key.starts_with('\u{feff}') => "begins with a byte order mark: take it away",
+        () if line.is_empty() => "is white space and nothing else",
         () if ["export ", "set ", "setx ", "$env:"].into_iter().any(begins_with) || is_assignment() => {
-            "the client API key is a whole line for a shell: pass what follows the equals sign alone, without quotes"
+            "is a whole line for a shell: pass what follows the equals sign alone, without quotes"
         }
-        () if begins_with("authorization:") => {
-            "the client API key is a whole header: pass what follows `Bearer ` alone"
-        }
-        () if begins_with("bearer ") => "the client API key begins with `Bearer `: take that away",
-        () if line.starts_with(QUOTES) || line.ends_with(QUOTES) => {
-            "the client API key is in quotes: take them away"
-        }
-        () if line != key => "the client API key has white space or a line break around it: take that away",
-        () if key.len() > 4096 => "the client API key is longer than 4096 bytes",
-        () if key.contains(char::is_whitespace) => {
-            "the client API key holds white space or a line break: pass one key alone"
-        }
-        () => NO_KEY,
+        () if begins_with("authorization:") => "is a whole header: pass what follows `Bearer ` alone",
+        () if begins_with("bearer ") => "begins with `Bearer `: take that away",
+        () if line.starts_with(QUOTES) || line.ends_with(QUOTES) => "is in quotes: take them away",
+        () if line != key => "has white space or a line break around it: take that away",
+        () if key.len() > 4096 => "is longer than 4096 bytes",
+        () if key.contains(char::is_whitespace) => "holds white space or a line break: pass one key alone",
+        () => NOT_A_KEY,
     })
 }
 

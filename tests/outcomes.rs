@@ -167,6 +167,10 @@ fn a_confirmation_is_repeated_after_what_may_pass() {
 fn each_failure_is_one_line_that_says_what_to_do() {
     for_each_row(backups(), one_line_of_advice);
     for_each_row(confirmations(), one_line_of_advice);
+    for_each_row(confirmations(), |row| {
+        let Err(Error::Unreadable(e)) = &row.result else { return Ok(()) };
+        expect("talk of shares to keep", e.to_string().contains("keep the body"), false)
+    });
 }
 
 fn one_line_of_advice(row: &Seen) -> Result<(), String> {

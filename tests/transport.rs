@@ -536,6 +536,43 @@ fn a_connection_that_takes_too_long_to_make_is_given_up_and_tried_again() {
     assert_eq!(server.connections(), 2);
 }
 
+/// What lies unread meanwhile is no answer: the tickets of TLS 1.3, an interim answer.
+#[test]
+fn a_server_that_pauses_within_the_request_gets_all_of_it() {
+    let trusted = Certificate::Trusted;
+    let pairs = [
+        (Some(certificates::server_config(trusted)), ""),
+        (Some(certificates::server_config(trusted)), "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 1"),
+        (Some(certificates::tls12_server_config(trusted)), "HTTP/1.1 100 Continue\r\n\r\n"),
+        (None, "HTTP/1.1 103 Early Hints\r\n\r\n"),
+    ];
+    std::thread::scope(|scope| {
+        for (tls, early) in pairs {
+            scope.spawn(move || {
+                // So little that the kernels of both ends cannot take the whole request.
+                let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+                #[cfg(target_os = "linux")]
+                rustix::net::sockopt::set_socket_recv_buffer_size(&listener, 8 << 10).unwrap();
+                let script = move |c: &mut Connection| {
+                    c.part_of_request(64 << 10)?;
+                    c.send(early)?;
+                    c.raw().pause(Duration::from_secs(5))?;
+                    c.request()?;
+                    let rest = if early.ends_with('1') { "02 Processing\r\n\r\n" } else { "" };
+                    c.send(rest.to_string() + &answer_of(200, &secrets::backup_response(0)))
+                };
+                let server = Server::listen(listener, tls, Arc::new(script));
+                let client = util::builder(&server.url()).timeout(Duration::from_secs(40)).build().unwrap();
+                let shares = client
+                    .backup(&GenerateResponse::parse(secrets::large_generate_response()).unwrap())
+                    .unwrap();
+                assert_eq!(shares.expose_json(), secrets::backup_response(0));
+                assert_eq!(server.connections(), 1);
+            });
+        }
+    });
+}
+
 #[test]
 fn a_reader_that_stops_makes_no_call_outlast_its_deadline() {
     // Where it stops decides whether a write of the client is taken in part, or not at all, when its time is up.
@@ -759,6 +796,17 @@ fn a_status_is_not_held_up_by_a_body_that_never_ends() {
             assert!(start.elapsed() < patience, "it took {:?}", start.elapsed());
         });
     });
+}
+
+#[test]
+fn an_answer_of_little_but_chunk_sizes_is_said_to_be_one() {
+    let server = Server::start(None, |c| {
+        c.request()?;
+        c.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+        c.endless("1\r\nx\r\n".repeat(100).as_bytes())
+    });
+    let e = backup(&util::builder(&server.url()).max_response_bytes(64 << 10).build().unwrap()).unwrap_err();
+    assert!(e.to_string().contains("too much came around its chunks after"), "{e}");
 }
 
 #[test]

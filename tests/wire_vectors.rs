@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that fails must stop")]
 
+extern crate alloc;
+
 use std::thread;
 use std::time::Duration;
 
@@ -530,11 +532,12 @@ fn an_unreadable_success_keeps_every_byte() {
             let was_at = body.as_ptr();
             let Err(Failure::Unreadable(e)) = backup::response(status, None, body) else { panic!("{text}") };
             let len = text.len();
+            let keep = if text.is_empty() { "" } else { ": keep the body of this error" };
             assert_eq!(
                 e.to_string(),
                 format!(
                     "the answer (status {status}, {len} bytes) could not be read: {what}; \
-                     shares may have been made: keep the body of this error, and the call may be repeated"
+                     shares may have been made{keep}, and the call may be repeated"
                 )
             );
             assert_eq!((e.status(), e.expose_body()), (status, text.as_bytes()));
@@ -898,7 +901,7 @@ fn a_failure_becomes_the_error_of_the_same_name() {
     assert_eq!(
         e.to_string(),
         "the answer (status 200, 0 bytes) could not be read: it ends too early; \
-         shares may have been made: keep the body of this error, and the call may be repeated"
+         shares may have been made, and the call may be repeated"
     );
 }
 
@@ -1137,14 +1140,11 @@ fn retry_after_counts_in_seconds() {
     }
 }
 
-/// The three forms of a date, beside `now` as 784111777 (1994-11-06 08:49:37), and what they come to.
+/// Dates, beside `now` as 784111777 (1994-11-06 08:49:37), and what they come to.
 const DATES: &[(&str, Option<u32>)] = &[
     ("Sun, 06 Nov 1994 08:49:37 GMT", Some(0)),
     ("Sun, 06 Nov 1994 08:49:38 GMT", Some(1)),
     (" Sun, 06 Nov 1994 08:50:37 GMT\t", Some(60)),
-    ("Sunday, 06-Nov-94 08:49:40 GMT", Some(3)),
-    ("Sun Nov  6 08:49:41 1994", Some(4)),
-    ("Sun Nov 16 08:49:37 1994", Some(864_000)),
     // Past.
     ("Sun, 06 Nov 1994 08:49:36 GMT", Some(0)),
     ("Thu, 01 Jan 1970 00:00:00 GMT", Some(0)),
@@ -1156,9 +1156,9 @@ const DATES: &[(&str, Option<u32>)] = &[
     ("Sat, 31 Dec 1994 23:59:60 GMT", Some(4_806_623)),
     // Far away.
     ("Fri, 31 Dec 9999 23:59:59 GMT", Some(u32::MAX)),
-    // Two digits: the century that is near.
-    ("Monday, 06-Nov-00 08:49:37 GMT", Some(189_388_800)),
-    // No dates.
+    // The two obsolete forms, and what is no date.
+    ("Sunday, 06-Nov-94 08:49:40 GMT", None),
+    ("Sun Nov  6 08:49:41 1994", None),
     ("Sun, 06 Nov 1994 08:49:37", None),
     ("Sun, 06 Nov 1994 08:49:37 CET", None),
     ("Sun, 06 Nov 1994 24:49:37 GMT", None),

@@ -9,10 +9,11 @@
 
 use std::env;
 use std::error::Error;
-use std::fs::{self, File};
+use std::fs;
 use std::path::Path;
+use std::time::SystemTime;
 
-use portal_backup::{ApiKey, BackupShares, Client, FileSlot, GenerateResponse};
+use portal_backup::{ApiKey, Client, FileSlot, GenerateResponse, StoredShares};
 
 fn main() {
     println!("cargo::rerun-if-env-changed=WALLET_DIR");
@@ -34,26 +35,32 @@ fn back_up() -> Result<(), Box<dyn Error>> {
     }
 
     let client = client(&read(&folder.join("api-key"))?)?;
-    let stored = if backup.exists() {
-        // An earlier build ended before it was confirmed. It may have ended before it was on the disk, too.
-        BackupShares::parse(read(&backup)?)?.store(|_json| File::open(&backup)?.sync_all())?
-    } else {
-        let text = read(&folder.join("generate.json"))?;
-        let generate_response = GenerateResponse::parse(&text)?;
-        let slot = FileSlot::reserve(&backup)?;
-        let other_slot = FileSlot::reserve(folder.join("backup.unreadable"))?;
-        match client.backup(&generate_response) {
-            Ok(shares) => slot.store(&shares)?,
-            Err(portal_backup::Error::Unreadable(answer)) => {
-                other_slot.store_bytes(answer.expose_body())?;
-                return Err(answer.into());
-            }
-            Err(error) => return Err(error.into()),
-        }
+    let stored = match FileSlot::reserve(&backup) {
+        Ok(slot) => make(&client, folder, slot)?,
+        // An earlier build ended before it was confirmed.
+        Err(error) if error.already_exists() => FileSlot::load(&backup)?.1,
+        Err(error) => return Err(error.into()),
     };
     client.confirm(&stored)?;
     fs::write(confirmed, "")?;
     Ok(())
+}
+
+fn make(client: &Client, folder: &Path, slot: FileSlot) -> Result<StoredShares, Box<dyn Error>> {
+    let text = read(&folder.join("generate.json"))?;
+    let generate_response = GenerateResponse::parse(&text)?;
+    match client.backup(&generate_response) {
+        Ok(shares) => Ok(slot.store(&shares)?),
+        Err(portal_backup::Error::Unreadable(answer)) => {
+            let name = format!("backup.unreadable-{}", SystemTime::UNIX_EPOCH.elapsed()?.as_millis());
+            let kept =
+                FileSlot::reserve(folder.join(name)).and_then(|slot| slot.store_bytes(answer.expose_body()));
+            Err(kept
+                .map_or_else(|e| format!("{answer}; it cannot be kept: {e}"), |()| answer.to_string())
+                .into())
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn client(api_key: &str) -> Result<Client, Box<dyn Error>> {

@@ -166,6 +166,11 @@ impl Answer {
     }
 }
 
+/// The status of an answer, once its first line is there.
+pub(super) fn status(received: &[u8]) -> Option<u16> {
+    line(received, 0).and_then(|(line, _)| status_of(line))
+}
+
 /// The status of `HTTP/1.1 200 OK`.
 fn status_of(line: &[u8]) -> Option<u16> {
     let [b'H', b'T', b'T', b'P', b'/', major, b'.', minor, b' ', status @ ..] = line else { return None };
@@ -224,13 +229,10 @@ pub(super) fn before_the_answer(received: &[u8]) -> usize {
         at += match rest {
             [b'\n', ..] => 1,
             [b'\r', b'\n', ..] => 2,
-            _ => {
-                let status = line(rest, 0).and_then(|(line, _)| status_of(line));
-                match end_of_head(rest) {
-                    Some(end) if matches!(status, Some(100 | 102..=199)) => end,
-                    _ => return at,
-                }
-            }
+            _ => match end_of_head(rest) {
+                Some(end) if matches!(status(rest), Some(100 | 102..=199)) => end,
+                _ => return at,
+            },
         };
     }
 }

@@ -1,6 +1,5 @@
 //! Both calls, and which of their failures are tried again.
 
-use alloc::borrow::Cow;
 use alloc::string::{String, ToString as _};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -87,7 +86,7 @@ impl Client {
     /// - Connection or deadline after that: [`Error::Transport`] with [`Outcome::Unknown`]; call again, a lost pair of
     ///   shares stays unused.
     /// - Status 3xx or 4xx: [`Error::Refused`]; read its id and message.
-    /// - Status 5xx: [`Error::Failed`]; the service may have acted; call again.
+    /// - Status 5xx, or 408 once the whole request was sent: [`Error::Failed`]; the service may have acted; call again.
     /// - A success that is not understood, too long, or cut short: [`Error::Unreadable`]; keep its body, call again.
     /// - `ureq_proto` is logged at TRACE: [`Error::InvalidInput`]; see
     ///   [`ClientBuilder::allow_trace_logging`](crate::ClientBuilder::allow_trace_logging).
@@ -98,13 +97,8 @@ impl Client {
             redactor.add_share(share.expose().as_bytes());
         }
         let request = wire::backup::request(generate);
-        let task = Task {
-            uri: &self.shared.backup,
-            request: &request,
-            redactor: &redactor,
-            is_idempotent: false,
-            unreadable: Unreadable::new,
-        };
+        let task =
+            Task { uri: &self.shared.backup, request: &request, redactor: &redactor, is_idempotent: false };
         self.repeat(&task, |reply| {
             let Reply { status, retry_after, body, cut, .. } = reply;
             if let (
@@ -139,7 +133,8 @@ impl Client {
     ///   [`Outcome::NotSent`]; call again when the cause is gone.
     /// - Connection or deadline after that: [`Error::Transport`] with [`Outcome::Unknown`]; call again.
     /// - Status 3xx or 4xx: [`Error::Refused`]; read its id and message. If an earlier try may have arrived, its error.
-    /// - Status 5xx: [`Error::Failed`]; call again.
+    /// - Status 5xx, or 408 once the whole request was sent: [`Error::Failed`]; call again.
+    /// - Status 2xx with a body that is neither empty nor JSON without `error`: [`Error::Unreadable`]; call again.
     /// - `ureq_proto` is logged at TRACE: [`Error::InvalidInput`]; see
     ///   [`ClientBuilder::allow_trace_logging`](crate::ClientBuilder::allow_trace_logging).
     ///
@@ -154,17 +149,12 @@ impl Client {
     pub fn confirm(&self, stored: &StoredShares) -> Result<(), Error> {
         let redactor = Redactor::of_key(self.key.key.expose());
         let request = wire::confirm::request(stored.share_pair_ids());
-        let task = Task {
-            uri: &self.shared.confirm,
-            request: &request,
-            redactor: &redactor,
-            is_idempotent: true,
-            unreadable: Unreadable::of_confirm,
-        };
+        let task =
+            Task { uri: &self.shared.confirm, request: &request, redactor: &redactor, is_idempotent: true };
         self.repeat(&task, |reply| {
             let Reply { status, retry_after, body, cut, .. } = reply;
             if let (Some(cut @ Cut::NotHttp(_)), 200..=299) = (&cut, status) {
-                return Err(Failure::Unreadable(Unreadable::new(status, cut.to_string(), body)));
+                return Err(Failure::Unreadable(Unreadable::of_confirm(status, cut.to_string(), body)));
             }
             wire::confirm::respond(status, retry_after.as_deref(), body, &redactor)
                 .map_err(|failure| because(failure, cut))
@@ -192,7 +182,7 @@ impl Client {
             // 0.1 s, 0.2 s, 0.4 s, … to 6.4 s.
             let backoff = Duration::from_millis(100 << (attempt - 1).min(6));
             let pause = match &error {
-                Error::Transport(e) if e.is_repeatable() => Some(backoff),
+                Error::Transport(e) if e.is_repeatable => Some(backoff),
                 Error::Transport(_) if task.is_idempotent && error.outcome() == Outcome::Unknown => {
                     Some(backoff)
                 }
@@ -239,16 +229,8 @@ impl Client {
         let mut reply = replied?;
         let (is_sent, location) = (reply.is_sent, reply.location_host.take());
         let coding = reply.coding.take();
-        if let (200..=299, Some(coding)) = (reply.status, &coding) {
-            let mut what = String::from("it is compressed, though that was not asked for: ");
-            task.redactor.push_printable(coding, 40, &mut what);
-            return Err(Error::Unreadable((task.unreadable)(reply.status, what.into(), reply.body)));
-        }
-        read(reply).map_err(|failure| match failure {
-            Failure::Refused(mut e) | Failure::Failed(mut e) if coding.is_some() => {
-                e.name_compression();
-                if e.outcome() == Outcome::Refused { Error::Refused(e) } else { Error::Failed(e) }
-            }
+        // What can be read is not compressed, whatever its head says.
+        read(reply).map_err(|failure| match compressed(failure, coding.as_deref(), task.redactor) {
             Failure::Refused(mut refusal) => {
                 if let (300..=399, Some(host)) = (refusal.status(), location) {
                     refusal.name_redirect(&host, task.redactor);
@@ -268,8 +250,20 @@ struct Task<'a> {
     request: &'a wire::Request<'a>,
     redactor: &'a Redactor<'a>,
     is_idempotent: bool,
-    /// Makes the error of a success that cannot be read.
-    unreadable: fn(u16, Cow<'static, str>, SecretBytes) -> Unreadable,
+}
+
+/// Says of an answer that cannot be read how it is compressed, if its head tells.
+fn compressed(failure: Failure, coding: Option<&str>, redactor: &Redactor<'_>) -> Failure {
+    let Some(coding) = coding else { return failure };
+    match failure {
+        Failure::Refused(e) => Failure::Refused(e.compressed()),
+        Failure::Failed(e) => Failure::Failed(e.compressed()),
+        Failure::Unreadable(e) => {
+            let mut what = String::from("it is compressed, though that was not asked for: ");
+            redactor.push_printable(coding, 40, &mut what);
+            Failure::Unreadable(e.because(what))
+        }
+    }
 }
 
 /// Says why an answer cannot be read: not what is missing from it, but why it is.

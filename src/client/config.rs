@@ -149,7 +149,7 @@ impl ClientBuilder {
     /// Connects through this HTTP proxy, with CONNECT: `http://[user:password@]host[:port]`, or `https://…`.
     ///
     /// The port is 80 or 443 if there is none; user and password are percent-encoded. The guide
-    /// [`proxies`](crate::guide::proxies) has the forms beside those of other programs.
+    /// `docs/proxies.md` has the forms beside those of other programs.
     ///
     /// The proxy sees the host name of the service and encrypted bytes. Plain HTTP to loopback never goes through it.
     /// An `https` proxy is held to the same roots as the service, and is shown the client certificate if it asks.
@@ -161,7 +161,7 @@ impl ClientBuilder {
 
     /// Takes the proxy from the first of `HTTPS_PROXY`, `https_proxy`, `ALL_PROXY`, `all_proxy` that is set and not
     /// empty, unless `NO_PROXY` or `no_proxy` names the host, a domain that it is in or a range of addresses; the guide
-    /// [`proxies`](crate::guide::proxies) says how it is read. [`proxy`](Self::proxy) takes precedence.
+    /// `docs/proxies.md` says how it is read. [`proxy`](Self::proxy) takes precedence.
     ///
     /// Defaults to `false`: the environment is not looked at.
     pub fn proxy_from_env(mut self, on: bool) -> Self {

@@ -6,6 +6,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::fmt;
+use core::time::Duration;
 use std::io::{self, ErrorKind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -65,6 +66,9 @@ impl Course {
     }
 }
 
+/// How long it takes to read what is there.
+const A_MOMENT: Duration = Duration::from_millis(10);
+
 /// One connection, whose buffers are wiped as soon as they are used.
 pub(super) struct Connection {
     /// Gone only when it was handed over.
@@ -105,13 +109,36 @@ impl Connection {
 
     /// Sends what is held, and wipes it.
     fn flush(&mut self) -> io::Result<()> {
-        let (held, until) = (core::mem::take(&mut self.held), self.course.until());
-        let result = match &mut self.stream {
-            Some(stream) => stream.write(&self.output.expose()[..held], until),
-            None => Err(ErrorKind::NotConnected.into()),
-        };
+        let held = core::mem::take(&mut self.held);
+        let result = self.send(held);
         self.output.expose_mut()[..held].fill(0);
         result
+    }
+
+    fn send(&mut self, held: usize) -> io::Result<()> {
+        let Some(stream) = &mut self.stream else { return Err(ErrorKind::NotConnected.into()) };
+        let (mut sent, until) = (0, self.course.until());
+        while sent < held {
+            match stream.write_some(&self.output.expose()[sent..held], until) {
+                Ok(len) => sent += len,
+                // Tickets of TLS and interim answers mean nothing.
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                    match stream.read(&mut self.received, until.min(Instant::now() + A_MOMENT)) {
+                        Err(e) if !matches!(e.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock) => {
+                            return Err(e);
+                        }
+                        Ok(0) => return Err(ErrorKind::BrokenPipe.into()),
+                        _ => self.received.discard(before_the_answer(self.received.filled())),
+                    }
+                    // Who answers before all was read will not read on.
+                    if answer::read(self.received.filled()).is_some_and(|answer| answer.status > 199) {
+                        return Err(ErrorKind::BrokenPipe.into());
+                    }
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
     }
 
     /// Receives more of the answer, its head in one piece; false at the end.

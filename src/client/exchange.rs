@@ -17,7 +17,6 @@ use super::connect::{Cause, Connect, NoLookup, Route, Unconnected};
 use super::connection::{Course, Unfinished};
 use super::dial::DialError;
 use crate::error::TransportError;
-use crate::outcome::Outcome;
 use crate::redact::Redactor;
 use crate::secret::SecretBytes;
 use crate::wire;
@@ -117,12 +116,18 @@ pub(super) fn exchange(
     // some of it was not even asked for, the service cannot have the whole request.
     let is_sent = body.0.remaining() == 0;
     let unfinished = course.take_unfinished();
-    match received {
-        Ok(reply) => Ok(Reply { is_sent, ..reply }),
-        Err(e) => match unfinished.and_then(|unfinished| finish(unfinished, &e, call, course)) {
-            Some(reply) => Ok(Reply { is_sent, ..reply }),
-            None => Err(explain(&e, is_sent, call, redactor)),
-        },
+    let e = match received {
+        Ok(reply) => return Ok(Reply { is_sent, ..reply }),
+        Err(e) => e,
+    };
+    if !is_sent {
+        // An answer that tells why is here, or it does not come.
+        course.hurry(Instant::now() + PATIENCE);
+    }
+    let may_be_answered = is_sent || matches!(e, ureq::Error::Io(_));
+    match unfinished.filter(|_| may_be_answered).and_then(|it| finish(it, &e, call, course)) {
+        Some(reply) => Ok(Reply { is_sent, ..reply }),
+        None => Err(explain(&e, is_sent, call, redactor)),
     }
 }
 
@@ -242,6 +247,7 @@ fn finish(unfinished: Unfinished, e: &ureq::Error, call: &Call<'_>, course: &Cou
             }
         };
         if received.filled().len() > max.saturating_add(AROUND_THE_BODY) {
+            end = "too much came around its chunks";
             break answer?;
         }
         match stream.read(&mut received, until) {
@@ -315,6 +321,7 @@ fn explain(e: &ureq::Error, is_sent: bool, call: &Call<'_>, redactor: &Redactor<
             }
             None => Failure::of_io(e),
         },
+        ureq::Error::Protocol(_) if !is_sent => Failure::new("the head of the request is too long"),
         ureq::Error::Protocol(_) | ureq::Error::LargeResponseHeader(..) => {
             Failure::new("the answer is not HTTP")
         }
@@ -322,14 +329,8 @@ fn explain(e: &ureq::Error, is_sent: bool, call: &Call<'_>, redactor: &Redactor<
     };
     let mut what = who;
     redactor.push_printable(&failure.what, 200, &mut what);
-    let outcome = if is_sent { Outcome::Unknown } else { Outcome::NotSent };
-    match outcome {
-        Outcome::NotSent if failure.is_repeatable => {
-            TransportError::not_sent(what, failure.advice).repeatable()
-        }
-        Outcome::NotSent => TransportError::not_sent(what, failure.advice),
-        _ => TransportError::unknown(what),
-    }
+    let is_repeatable = failure.is_repeatable && !is_sent;
+    TransportError { what, advice: failure.advice, is_sent, is_repeatable }
 }
 
 /// What failed, what to do about it, and whether the same call may well pass a moment later.

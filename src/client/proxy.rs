@@ -10,9 +10,9 @@ use std::env;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use memchr::{memchr, memchr_iter};
 use rustls_pki_types::ServerName;
 
+use super::answer::{MAX_HEAD, before_the_answer, end_of_head, may_become_one, status};
 use super::no_proxy::NoProxy;
 use crate::invalid_input::InvalidInput;
 use crate::secret::{SecretBytes, SecretString};
@@ -27,9 +27,6 @@ pub(super) struct Proxy {
 }
 
 const MISTAKE: &str = "the proxy must be http://[user:password@]host[:port], or https";
-
-/// The longest answer that is waited for.
-const LONGEST_ANSWER: usize = 16 << 10;
 
 impl Proxy {
     /// Reads `[http[s]://][user[:password]@]host[:port][/]`; the port is 80 or 443 if there is none.
@@ -129,34 +126,22 @@ impl Proxy {
     ///
     /// The error is the whole text of why there is no tunnel, and holds nothing that the proxy wrote but the status.
     pub(super) fn connect_answer(&self, received: &[u8]) -> Result<Option<usize>, String> {
-        let mut read = 0;
-        while let Some(answer) = received.get(read..) {
-            let known = b"HTTP/1.".iter().zip(answer).all(|(expected, found)| expected == found);
-            let status_line = memchr(b'\n', answer).and_then(|len| answer.get(..len));
-            let status = match status_line.map(status) {
-                None if known => break,
-                Some(Some(status)) => status,
-                _ => return Err(format!("{self} does not answer in HTTP")),
-            };
-            match (status, &self.authorization) {
-                // Interim answers; after a 101 there would be no HTTP.
-                (100 | 102..=299, _) => {}
-                (407, None) => return Err(format!("{self} wants a user name and password (status 407)")),
-                (407, Some(_)) => {
-                    return Err(format!("{self} refused the user name and password (status 407)"));
-                }
-                _ => return Err(format!("{self} answered with status {status}")),
-            }
-            let Some(len) = head_len(answer) else { break };
-            read += len;
-            if status >= 200 {
-                return Ok(Some(read));
-            }
-        }
-        if received.len() > LONGEST_ANSWER {
+        let start = before_the_answer(received);
+        let answer = received.get(start..).unwrap_or_default();
+        let len = match (status(answer), &self.authorization) {
+            (Some(200..=299), _) => end_of_head(answer),
+            // Interim answers; after a 101 there would be no HTTP.
+            (Some(100 | 102..=199), _) => None,
+            (Some(407), None) => return Err(format!("{self} wants a user name and password (status 407)")),
+            (Some(407), _) => return Err(format!("{self} refused the user name and password (status 407)")),
+            (Some(status), _) => return Err(format!("{self} answered with status {status}")),
+            (None, _) if may_become_one(answer) => None,
+            (None, _) => return Err(format!("{self} does not answer in HTTP")),
+        };
+        if len.is_none() && received.len() > MAX_HEAD {
             return Err(format!("the answer of {self} is too long"));
         }
-        Ok(None)
+        Ok(len.map(|len| start + len))
     }
 }
 
@@ -219,31 +204,6 @@ fn percent_decode(text: &str, out: &mut Vec<u8>) {
             }
         }
     }
-}
-
-/// The status in `HTTP/1.1 200 OK` (RFC 9112, section 4).
-fn status(line: &[u8]) -> Option<u16> {
-    let (minor_version, rest) = line.trim_ascii_end().strip_prefix(b"HTTP/1.")?.split_first()?;
-    let (digits, reason) = rest.strip_prefix(b" ")?.split_at_checked(3)?;
-    if !minor_version.is_ascii_digit()
-        || !digits.iter().all(u8::is_ascii_digit)
-        || !matches!(reason, [] | [b' ', ..])
-    {
-        return None;
-    }
-    core::str::from_utf8(digits).ok()?.parse().ok().filter(|&status| status >= 100)
-}
-
-/// How long the head is that begins here, with the empty line that ends it.
-fn head_len(text: &[u8]) -> Option<usize> {
-    let mut line_start = 0;
-    for line_end in memchr_iter(b'\n', text) {
-        if matches!(text.get(line_start..line_end), Some(b"" | b"\r")) {
-            return Some(line_end + 1);
-        }
-        line_start = line_end + 1;
-    }
-    None
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use core::ops::Range;
 use core::time::Duration;
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
@@ -26,8 +27,18 @@ pub(super) trait Stream: Send + Sync {
     /// Appends what arrives next, and returns how many bytes: 0 at the end.
     fn read(&mut self, into: &mut Buffer, until: Instant) -> io::Result<usize>;
 
-    /// Sends all of it. An error means that its end was not sent.
-    fn write(&mut self, bytes: &[u8], until: Instant) -> io::Result<()>;
+    /// Sends the beginning of it, and returns how many bytes. `WouldBlock`: the server has said something and reads no
+    /// further for now; hear it, and offer the same bytes again.
+    fn write_some(&mut self, bytes: &[u8], until: Instant) -> io::Result<usize>;
+
+    /// Sends all of it to a server that says nothing meanwhile. An error means that its end was not sent.
+    fn write(&mut self, mut bytes: &[u8], until: Instant) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let len = self.write_some(bytes, until)?;
+            bytes = bytes.get(len..).unwrap_or_default();
+        }
+        Ok(())
+    }
 
     /// Whether the server has sent nothing that was not read, not even part of a record, nor closed the connection.
     fn is_silent(&mut self) -> bool;
@@ -134,8 +145,8 @@ impl Stream for Socket {
         }
     }
 
-    fn write(&mut self, mut bytes: &[u8], until: Instant) -> io::Result<()> {
-        while !bytes.is_empty() {
+    fn write_some(&mut self, bytes: &[u8], until: Instant) -> io::Result<usize> {
+        loop {
             let wait = next_wait(until)?;
             if wait != self.write_timeout {
                 self.stream.set_write_timeout(Some(wait))?;
@@ -143,14 +154,11 @@ impl Stream for Socket {
             }
             match self.stream.write(bytes) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(n) => bytes = bytes.get(n..).unwrap_or_default(),
-                // A server that answers before it has read all will not read on.
-                Err(e) if is_passing(&e) && !self.is_silent() => return Err(ErrorKind::BrokenPipe.into()),
+                Err(e) if is_passing(&e) && !self.is_silent() => return Err(ErrorKind::WouldBlock.into()),
                 Err(e) if is_passing(&e) => {}
-                Err(e) => return Err(e),
+                result => return result,
             }
         }
-        Ok(())
     }
 
     fn is_silent(&mut self) -> bool {
@@ -171,6 +179,8 @@ pub(super) struct Tls {
     /// Records that arrived, and that are to be sent.
     incoming: Buffer,
     outgoing: SecretBytes,
+    /// Where in `outgoing` what is still to be sent is.
+    unsent: Range<usize>,
     has_ended: bool,
 }
 
@@ -178,7 +188,7 @@ pub(super) struct Tls {
 enum Wish<'a> {
     Handshake,
     Read(&'a mut Buffer),
-    Write(&'a [u8]),
+    Seal(&'a [u8]),
 }
 
 impl Tls {
@@ -191,15 +201,15 @@ impl Tls {
     ) -> io::Result<Self> {
         let session = UnbufferedClientConnection::new(config.clone(), name).map_err(io::Error::other)?;
         let (incoming, outgoing) = (Buffer::with_capacity(SEALED_RECORD), SecretBytes::zeroed(SEALED_RECORD));
-        let mut tls = Self { session, below, incoming, outgoing, has_ended: false };
+        let mut tls = Self { session, below, incoming, outgoing, unsent: 0..0, has_ended: false };
         tls.fulfil(Wish::Handshake, until)?;
         if tls.has_ended { Err(ErrorKind::UnexpectedEof.into()) } else { Ok(tls) }
     }
 
     /// Lets the session work until the wish is granted, and returns how many bytes were read for it.
     fn fulfil(&mut self, mut wish: Wish<'_>, until: Instant) -> io::Result<usize> {
-        let Self { session, below, incoming, outgoing, has_ended } = self;
-        let (mut to_send, mut received) = (0, 0);
+        let Self { session, below, incoming, outgoing, unsent, has_ended } = self;
+        let mut received = 0;
         loop {
             let UnbufferedStatus { mut discard, state, .. } =
                 session.process_tls_records(incoming.filled_mut());
@@ -210,37 +220,38 @@ impl Tls {
                     while let Some(record) = traffic.next_record() {
                         let record = record.map_err(invalid)?;
                         // Nobody asked for what arrives before a request.
-                        let Wish::Read(into) = &mut wish else { return Err(ErrorKind::InvalidData.into()) };
+                        let Wish::Read(into) = &mut wish else {
+                            *has_ended = true;
+                            return Err(ErrorKind::InvalidData.into());
+                        };
                         into.append(record.payload);
                         received += record.payload.len();
                         discard += record.discard;
                     }
                 }
                 Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                    let mut encoded = data.encode(&mut outgoing.expose_mut()[to_send..]);
+                    let mut encoded = data.encode(&mut outgoing.expose_mut()[unsent.end..]);
                     if let Err(EncodeError::InsufficientSize(size)) = &encoded {
-                        grow(outgoing, to_send + size.required_size);
-                        encoded = data.encode(&mut outgoing.expose_mut()[to_send..]);
+                        grow(outgoing, unsent.end + size.required_size);
+                        encoded = data.encode(&mut outgoing.expose_mut()[unsent.end..]);
                     }
-                    to_send += encoded.map_err(invalid)?;
+                    unsent.end += encoded.map_err(invalid)?;
                 }
                 Ok(ConnectionState::TransmitTlsData(data)) => {
-                    below.write(&outgoing.expose()[..to_send], until)?;
-                    to_send = 0;
+                    send(&mut **below, outgoing, unsent, until)?;
                     data.done();
                 }
                 Ok(ConnectionState::WriteTraffic(mut traffic)) => match &wish {
                     Wish::Handshake => is_granted = true,
                     Wish::Read(_) if received > 0 => is_granted = true,
                     Wish::Read(_) => is_waiting = true,
-                    Wish::Write(bytes) => {
-                        let mut sealed = traffic.encrypt(bytes, outgoing.expose_mut());
+                    Wish::Seal(bytes) => {
+                        let mut sealed = traffic.encrypt(bytes, &mut outgoing.expose_mut()[unsent.end..]);
                         if let Err(EncryptError::InsufficientSize(size)) = &sealed {
-                            grow(outgoing, size.required_size);
-                            sealed = traffic.encrypt(bytes, outgoing.expose_mut());
+                            grow(outgoing, unsent.end + size.required_size);
+                            sealed = traffic.encrypt(bytes, &mut outgoing.expose_mut()[unsent.end..]);
                         }
-                        let len = sealed.map_err(invalid)?;
-                        below.write(&outgoing.expose()[..len], until)?;
+                        unsent.end += sealed.map_err(invalid)?;
                         is_granted = true;
                     }
                 },
@@ -252,17 +263,19 @@ impl Tls {
                     if session.wants_write() {
                         let last = session.process_tls_records(&mut []);
                         if let Ok(ConnectionState::EncodeTlsData(mut alert)) = last.state {
-                            to_send +=
-                                alert.encode(&mut outgoing.expose_mut()[to_send..]).unwrap_or_default();
-                            let _ = below.write(&outgoing.expose()[..to_send], until);
+                            unsent.end +=
+                                alert.encode(&mut outgoing.expose_mut()[unsent.end..]).unwrap_or_default();
+                            let _ = send(&mut **below, outgoing, unsent, until);
                         }
                     }
-                    return Err(invalid(e));
+                    // rustls must not be asked again. What came before counts.
+                    *has_ended = true;
+                    return if received > 0 { Ok(received) } else { Err(invalid(e)) };
                 }
             }
             incoming.discard(discard);
             match wish {
-                Wish::Write(_) if *has_ended && !is_granted => return Err(ErrorKind::BrokenPipe.into()),
+                Wish::Seal(_) if *has_ended && !is_granted => return Err(ErrorKind::BrokenPipe.into()),
                 _ if is_granted || *has_ended => return Ok(received),
                 _ if is_waiting && incoming.len > MAX_HANDSHAKE => return Err(ErrorKind::InvalidData.into()),
                 // The end without the alert for it may be a cut; the length of an answer tells.
@@ -280,6 +293,20 @@ fn invalid(e: impl Into<Box<dyn core::error::Error + Send + Sync>>) -> io::Error
     io::Error::new(ErrorKind::InvalidData, e)
 }
 
+/// Sends what is unsent, and remembers how far it came.
+fn send(
+    below: &mut dyn Stream,
+    outgoing: &SecretBytes,
+    unsent: &mut Range<usize>,
+    until: Instant,
+) -> io::Result<()> {
+    while unsent.start < unsent.end {
+        unsent.start += below.write_some(&outgoing.expose()[unsent.clone()], until)?;
+    }
+    *unsent = 0..0;
+    Ok(())
+}
+
 /// Makes room; what is in the buffer was sealed, or is sent again.
 fn grow(buffer: &mut SecretBytes, least: usize) {
     let mut larger = SecretBytes::zeroed(least.max(buffer.len() * 2));
@@ -292,8 +319,13 @@ impl Stream for Tls {
         if self.has_ended { Ok(0) } else { self.fulfil(Wish::Read(into), until) }
     }
 
-    fn write(&mut self, bytes: &[u8], until: Instant) -> io::Result<()> {
-        self.fulfil(Wish::Write(bytes), until).map(|_| ())
+    fn write_some(&mut self, bytes: &[u8], until: Instant) -> io::Result<usize> {
+        // What was sealed before is what is offered again.
+        if self.unsent.is_empty() {
+            self.fulfil(Wish::Seal(bytes), until)?;
+        }
+        send(&mut *self.below, &self.outgoing, &mut self.unsent, until)?;
+        Ok(bytes.len())
     }
 
     fn is_silent(&mut self) -> bool {

@@ -5,7 +5,6 @@ use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -17,47 +16,23 @@ use crate::wire::backup::GenerateResponse;
 const GENERATE: &str = "/v1/generate";
 const SIGNING_SHARES: &str = "/api/v3/clients/me/signing-share-pairs";
 
-/// One client of Portal: its key and its shares.
+/// One client of Portal: its key, and the ids of its share pairs.
 pub(super) struct Service {
-    api_key: String,
-    ids: Mutex<Ids>,
-}
-
-/// The ids of share pairs.
-#[derive(Default)]
-struct Ids {
+    pub(super) api_key: String,
     signing: Vec<String>,
     backup: Vec<String>,
-    confirmed: Vec<String>,
-}
-
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) content_type: Option<&'static str>,
-    pub(super) body: Vec<u8>,
+    /// Of the backup share pairs, those that were confirmed, in order.
+    pub(super) confirmed: Vec<String>,
 }
 
 impl Service {
     pub(super) fn new() -> Self {
-        Self { api_key: format!("sandbox-{}", random_id()), ids: Mutex::default() }
-    }
-
-    pub(super) fn api_key(&self) -> &str {
-        &self.api_key
-    }
-
-    /// The backup share pairs that were confirmed, in order.
-    pub(super) fn confirmed(&self) -> Vec<String> {
-        self.ids().confirmed.clone()
-    }
-
-    fn ids(&self) -> MutexGuard<'_, Ids> {
-        // Nothing under this lock leaves the lists half changed.
-        self.ids.lock().unwrap_or_else(PoisonError::into_inner)
+        let api_key = format!("sandbox-{}", random_id());
+        Self { api_key, signing: Vec::new(), backup: Vec::new(), confirmed: Vec::new() }
     }
 
     pub(super) fn answer(
-        &self,
+        &mut self,
         method: &str,
         path: &str,
         authorization: Option<&str>,
@@ -77,8 +52,17 @@ impl Service {
         match (method, path) {
             ("POST", GENERATE) => Answer::json(200, self.generate()),
             ("POST", wire::backup::PATH) => self.backup(body),
-            ("PATCH", SIGNING_SHARES) => self.signing_shares_stored(body),
-            ("PATCH", wire::confirm::PATH) => self.confirm(body),
+            ("PATCH", SIGNING_SHARES) => {
+                let ids = two_ids(body, "STORED_CLIENT", "signingSharePairIds", &self.signing);
+                ids.map_or(Answer::json(400, "{}"), |_| Answer::empty(204))
+            }
+            ("PATCH", wire::confirm::PATH) => {
+                let ids = two_ids(body, "STORED_CLIENT_BACKUP_SHARE", "backupSharePairIds", &self.backup);
+                let Some(mut ids) = ids.map(Vec::from) else { return Answer::json(400, "{}") };
+                ids.retain(|id| !self.confirmed.contains(id));
+                self.confirmed.append(&mut ids);
+                Answer::empty(204)
+            }
             _ => Answer::error(405, "METHOD_NOT_ALLOWED", "Wrong method for this endpoint"),
         }
     }
@@ -90,42 +74,21 @@ impl Service {
     }
 
     /// The signing shares of a new wallet.
-    pub(super) fn generate(&self) -> String {
+    pub(super) fn generate(&mut self) -> String {
         let (ids, shares) = new_shares();
-        self.ids().signing.extend(ids);
+        self.signing.extend(ids);
         shares
     }
 
-    fn backup(&self, body: &[u8]) -> Answer {
+    fn backup(&mut self, body: &[u8]) -> Answer {
         let request = serde_json::from_slice::<Value>(body).unwrap_or_default();
         let generate = request["generateResponse"].as_str().unwrap_or_default();
         if GenerateResponse::parse(generate).is_err() {
             return Answer::error(400, "BAD_REQUEST", "Can't parse the request body");
         }
         let (ids, shares) = new_shares();
-        self.ids().backup.extend(ids);
+        self.backup.extend(ids);
         Answer::json(200, shares)
-    }
-
-    fn signing_shares_stored(&self, body: &[u8]) -> Answer {
-        match two_ids(body, "STORED_CLIENT", "signingSharePairIds", &self.ids().signing) {
-            Some(_) => Answer::empty(204),
-            None => Answer::json(400, "{}"),
-        }
-    }
-
-    fn confirm(&self, body: &[u8]) -> Answer {
-        let mut known = self.ids();
-        let Some(ids) = two_ids(body, "STORED_CLIENT_BACKUP_SHARE", "backupSharePairIds", &known.backup)
-        else {
-            return Answer::json(400, "{}");
-        };
-        for id in ids {
-            if !known.confirmed.contains(&id) {
-                known.confirmed.push(id);
-            }
-        }
-        Answer::empty(204)
     }
 }
 
@@ -138,8 +101,14 @@ fn two_ids(body: &[u8], status: &str, field: &str, issued: &[String]) -> Option<
     (request["status"] == status && first != second && are_known).then(|| ids.map(String::from))
 }
 
+pub(super) struct Answer {
+    pub(super) status: u16,
+    content_type: Option<&'static str>,
+    pub(super) body: Vec<u8>,
+}
+
 impl Answer {
-    pub(super) fn empty(status: u16) -> Self {
+    fn empty(status: u16) -> Self {
         Self { status, content_type: None, body: Vec::new() }
     }
 
@@ -151,8 +120,32 @@ impl Answer {
         Self { status, content_type: Some("text/plain"), body: body.into() }
     }
 
-    pub(super) fn error(status: u16, id: &str, message: &str) -> Self {
+    fn error(status: u16, id: &str, message: &str) -> Self {
         Self::json(status, serde_json::json!({ "id": id, "message": message }).to_string())
+    }
+
+    /// As a service fails with this status.
+    pub(super) fn failing(status: u16) -> Self {
+        match status {
+            204 => Self::empty(status),
+            401 => Self::text(401, "Authorization header is missing"),
+            400 => Self::error(400, "BAD_REQUEST", "Can't parse the request body"),
+            429 => Self::error(429, "RATE_LIMITED", "Too many requests"),
+            500.. => Self::error(status, "INTERNAL_ERROR", "Something went wrong"),
+            _ => Self::error(status, "SANDBOX_FAULT", "This call was told to fail"),
+        }
+    }
+
+    pub(super) fn to_http(&self) -> Vec<u8> {
+        let mut head = format!("HTTP/1.1 {} Sandbox\r\n", self.status);
+        if let Some(content_type) = self.content_type {
+            head += &format!("Content-Type: {content_type}\r\nContent-Length: {}\r\n", self.body.len());
+        }
+        if self.status == 429 {
+            head += "Retry-After: 1\r\n";
+        }
+        head += "\r\n";
+        [head.as_bytes(), &self.body].concat()
     }
 }
 
@@ -170,15 +163,9 @@ fn new_shares() -> ([String; 2], String) {
     (ids, format!(r#"{{"SECP256K1":{secp256k1},"ED25519":{ed25519}}}"#))
 }
 
-/// 25 characters that look like the service's ids.
+/// 25 characters, as many as the service's ids have.
 fn random_id() -> String {
-    let mut digits = u128::from(random()) << 64 | u128::from(random());
-    let letters = (0..24).map(|_| {
-        let digit = u32::try_from(digits % 36).unwrap_or_default();
-        digits /= 36;
-        char::from_digit(digit, 36).unwrap_or('0')
-    });
-    core::iter::once('c').chain(letters).collect()
+    format!("c{:012x}{:012x}", random() >> 16, random() >> 16)
 }
 
 /// Different in each call and each run; nothing here needs more than that.

@@ -5,7 +5,7 @@ use alloc::string::String;
 use core::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, debug_is_display};
 use crate::redact::printable;
 
 /// The file for the shares could not be made, written, published or loaded.
@@ -82,8 +82,4 @@ impl core::error::Error for StoreError {
     }
 }
 
-impl fmt::Debug for StoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
+debug_is_display!(StoreError);

@@ -1,12 +1,11 @@
 //! `POST /v1/backup`: a generate response in, two backup shares out.
 
-use alloc::format;
 use alloc::string::ToString as _;
 use alloc::vec::Vec;
 use core::fmt;
 
 use super::confirm::StoredShares;
-use super::error_body::{Said, not_text};
+use super::error_body::Said;
 use super::failure::{Failure, Unreadable, is_success};
 #[cfg(feature = "client")]
 use super::json::{self, Unescaped};
@@ -25,9 +24,7 @@ pub(crate) const PATH: &str = "/v1/backup";
 /// The longest generate response that is accepted, in bytes; a real one has about 15 KB.
 pub const MAX_GENERATE_RESPONSE: usize = 4 << 20;
 
-/// The text that `generate` returned, checked but not changed: it is sent verbatim.
-///
-/// Borrows the text; wiping that is its owner's.
+/// The text that `generate` returned, checked, and sent verbatim; wiping it is its owner's.
 pub struct GenerateResponse<'t> {
     text: &'t str,
     shares: SharePair,
@@ -35,17 +32,15 @@ pub struct GenerateResponse<'t> {
 
 impl<'t> GenerateResponse<'t> {
     /// Checks that `text` is one JSON object with `SECP256K1` and `ED25519`, each with a `share` and an `id` that are
-    /// not empty.
-    ///
-    /// Other members are left alone, a share need not be base64, and the ids may be equal.
+    /// not empty. Other members are left alone, a share need not be base64, and the ids may be equal.
     ///
     /// # Errors
     ///
     /// - Longer than [`MAX_GENERATE_RESPONSE`], not JSON, a member missing, empty, of another type or there twice, or
     ///   something after the object: [`InvalidInput`], which says what is wrong and where, never a value.
     ///   Nothing was sent; pass the body of the generate call as it came.
-    /// - A byte order mark, a saved request, a whole HTTP answer, the shares one level deeper (as under `data`), JSON made a
-    ///   string once too often, an array, a web page, an error of the API: the same, by name and with what to do.
+    /// - What is often passed instead, such as a saved request, a whole HTTP answer or an error of the API: the same,
+    ///   by name and with what to do.
     ///
     /// ```
     /// use portal_backup::GenerateResponse;
@@ -60,10 +55,8 @@ impl<'t> GenerateResponse<'t> {
         if text.len() > MAX_GENERATE_RESPONSE {
             return Err(InvalidInput::new("generate response: it is longer than 4 MiB"));
         }
-        match SharePair::find(text, false) {
-            Ok(shares) => Ok(Self { text, shares }),
-            Err(mistake) => Err(invalid("generate response", &mistake)),
-        }
+        let shares = SharePair::find(text, false).map_err(|e| e.in_input("generate response"))?;
+        Ok(Self { text, shares })
     }
 
     /// The two shares that are about to be sent, so that an error can leave out their echo.
@@ -78,16 +71,14 @@ impl<'t> GenerateResponse<'t> {
 
 impl fmt::Debug for GenerateResponse<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [secp256k1, ed25519] = self.shares.views(self.text);
-        f.debug_struct("GenerateResponse").field("SECP256K1", &secp256k1).field("ED25519", &ed25519).finish()
+        self.shares.debug("GenerateResponse", self.text, f)
     }
 }
 
 /// The two backup shares of a wallet, verbatim as the service sent them.
 ///
-/// These very bytes are what `recover` takes later as its `backupResponse`. They exist once: store them, then confirm
-/// with what [`store`](Self::store) returns. Wiped on drop; `Debug` shows ids and lengths; there is no `Display`,
-/// `Clone` or `Serialize`.
+/// They exist once: store them, then confirm with what [`store`](Self::store) returns. Wiped on drop; `Debug` shows ids
+/// and lengths; there is no `Display`, `Clone` or `Serialize`.
 ///
 /// ```compile_fail,E0277
 /// # let text = r#"{"SECP256K1":{"share":"a","id":"b"},"ED25519":{"share":"c","id":"d"}}"#;
@@ -100,57 +91,45 @@ pub struct BackupShares {
     shares: SharePair,
 }
 
-fn invalid(name: &str, mistake: &Mistake) -> InvalidInput {
-    let (line, column) = mistake.position;
-    let separator = if mistake.advice.is_empty() { "" } else { ": " };
-    InvalidInput::new(format!("{name}: {mistake}{separator}{}", mistake.advice)).at(line, column)
-}
-
 impl BackupShares {
-    /// Loads shares that were stored before.
-    ///
-    /// Takes a `String` or `Vec<u8>` over without a copy.
+    /// Loads shares that were stored before; a `String` or `Vec<u8>` is taken over without a copy.
     ///
     /// # Errors
     ///
     /// - Not UTF-8, not one JSON object with both shares, or with the same id twice: [`InvalidInput`], which says what is
     ///   wrong and where; the stored text is damaged or is something else: load another copy.
     pub fn parse(text: impl Into<Vec<u8>>) -> Result<Self, InvalidInput> {
-        Self::from_json(SecretBytes::new(text.into())).map_err(|(json, mistake)| match mistake {
-            Some(mistake) => invalid("backup shares", &mistake),
-            None => InvalidInput::new(format!("backup shares: {}", not_text(json.expose()))),
-        })
+        Self::from_json(SecretBytes::new(text.into())).map_err(|(_, e)| e.in_input("backup shares"))
     }
 
-    /// Gives a text that is not two shares back, with the mistake in it if it is text at all.
-    fn from_json(json: SecretBytes) -> Result<Self, (SecretBytes, Option<Mistake>)> {
-        let json = SecretString::from_utf8(json).map_err(|json| (json, None))?;
+    /// Gives a text that is not two shares back.
+    fn from_json(json: SecretBytes) -> Result<Self, (SecretBytes, Mistake)> {
+        let json = SecretString::from_utf8(json).map_err(|json| {
+            let mistake = Mistake::not_text(json.expose());
+            (json, mistake)
+        })?;
         match SharePair::received(json.expose()) {
             Ok(shares) => Ok(Self { json, shares }),
-            Err(mistake) => Err((json.into_bytes(), Some(mistake))),
+            Err(mistake) => Err((json.into_bytes(), mistake)),
         }
     }
 
     /// The share on secp256k1.
-    #[must_use]
     pub fn secp256k1(&self) -> MpcShare<'_> {
         self.views()[0]
     }
 
     /// The share on ed25519.
-    #[must_use]
     pub fn ed25519(&self) -> MpcShare<'_> {
         self.views()[1]
     }
 
     /// Both share pair ids, secp256k1 first; they are not secret.
-    #[must_use]
     pub fn share_pair_ids(&self) -> [&str; 2] {
         self.views().map(|share| share.id())
     }
 
     /// The service's answer, to the byte: what to store, and what `recover` takes as its `backupResponse`.
-    #[must_use]
     pub fn expose_json(&self) -> &str {
         self.json.expose()
     }
@@ -158,8 +137,7 @@ impl BackupShares {
     /// Stores the shares by any means of the caller's, and returns the proof that `confirm` asks for.
     ///
     /// `save` gets the text of [`expose_json`](Self::expose_json). It must not return `Ok` before the shares would
-    /// outlive a power cut, and should read them back: from the confirmation on, the wallet is recovered from
-    /// them.
+    /// outlive a power cut, and should read them back.
     ///
     /// # Errors
     ///
@@ -192,27 +170,16 @@ impl BackupShares {
 
 impl fmt::Debug for BackupShares {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [secp256k1, ed25519] = self.views();
-        f.debug_struct("BackupShares").field("SECP256K1", &secp256k1).field("ED25519", &ed25519).finish()
+        self.shares.debug("BackupShares", self.expose_json(), f)
     }
 }
 
-/// The request that makes backup shares: `{"generateResponse":"…"}`, the text verbatim inside.
-///
-/// Nothing is copied: the body is made while it is read.
-///
-/// ```
-/// # use portal_backup::{GenerateResponse, wire};
-/// # let text = r#"{"SECP256K1":{"share":"a","id":"b"},"ED25519":{"share":"c","id":"d"}}"#;
-/// let request = wire::backup::request(&GenerateResponse::parse(text)?);
-/// assert_eq!(request.body_len(), text.len() + text.matches('"').count() + r#"{"generateResponse":""}"#.len());
-/// # Ok::<(), portal_backup::InvalidInput>(())
-/// ```
+/// The request that makes backup shares: `{"generateResponse":"…"}`, made while it is read.
 #[must_use]
 pub fn request<'t>(generate: &GenerateResponse<'t>) -> Request<'t> {
     // Shares need no escapes as a rule, which `parse` has seen: only what is around them is looked at again.
     let [head, first, middle, second, tail] = generate.shares.cut(generate.text);
-    Request::new("POST", PATH, r#"{"generateResponse":""#, [(head, first), (middle, second), (tail, r#""}"#)])
+    Request::new("POST", PATH, [r#"{"generateResponse":""#, head, first, middle, second, tail, r#""}"#])
 }
 
 /// Reads the answer: HTTP status, the value of `Retry-After` if there is one, and the body, which is taken over
@@ -238,15 +205,10 @@ pub(crate) fn respond(
         return Err(Failure::of(status, retry_after, &body, redactor));
     }
     BackupShares::from_json(body).map_err(|(json, mistake)| {
-        let what = match mistake {
-            Some(mistake) if mistake.is_told() => {
-                let said = Said::by_json(json.expose(), redactor);
-                let said = said.or_else(|| Said::by_page(json.expose(), redactor)).unwrap_or_default();
-                format!("{mistake}{said}")
-            }
-            Some(mistake) => mistake.to_string(),
-            None => not_text(json.expose()).into(),
-        };
+        let mut what = mistake.to_string();
+        if mistake.is_told() {
+            what += &Said::found_in(json.expose(), redactor).unwrap_or_default().to_string();
+        }
         Failure::Unreadable(Unreadable::new(status, what, json))
     })
 }

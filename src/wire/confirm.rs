@@ -1,6 +1,5 @@
 //! `PATCH /api/v3/clients/me/backup-share-pairs` of the Client API: the shares are stored.
 
-use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -11,7 +10,7 @@ use serde::ser::{Serialize, SerializeStruct as _, Serializer};
 
 use super::error_body::{Said, not_text, without_bom};
 use super::failure::{Failure, Unreadable, is_success};
-use super::json::{first, walk, which};
+use super::json::{walk, which};
 use super::request::Request;
 use crate::invalid_input::InvalidInput;
 use crate::redact::Redactor;
@@ -24,27 +23,16 @@ pub(crate) const PATH: &str = "/api/v3/clients/me/backup-share-pairs";
 
 /// The proof that two backup shares are stored: all that `confirm` takes.
 ///
-/// Made by [`BackupShares::store`](crate::BackupShares::store) and `FileSlot::store` once the shares are stored.
-///
-/// It holds no secret. For a job queue that keeps it between storing and confirming it implements serde's traits, in
-/// this form, which is stable; reading it back checks what [`from_share_pair_ids`](Self::from_share_pair_ids) checks:
-///
-/// ```
-/// # let stored = portal_backup::StoredShares::from_share_pair_ids(["clu32l6c8008", "clu32l931008"])?;
-/// let text = serde_json::to_string(&stored)?;
-/// assert_eq!(text, r#"{"backupSharePairIds":["clu32l6c8008","clu32l931008"]}"#);
-/// assert_eq!(serde_json::from_str::<portal_backup::StoredShares>(&text)?, stored);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
+/// Made by [`BackupShares::store`](crate::BackupShares::store) and `FileSlot::store` once the shares are stored. It holds
+/// no secret: for a job queue serde writes it as `{"backupSharePairIds":["clu32l6c8008","clu32l931008"]}`, which is
+/// stable, and checks the ids when it reads it back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredShares {
     ids: [String; 2],
 }
 
 impl StoredShares {
-    /// Takes up in another process, or later, a confirmation whose shares were stored before.
-    ///
-    /// Only for ids whose shares were seen in storage: from the confirmation on, the wallet is recovered from them.
+    /// Resumes a confirmation in another process; only for ids whose shares were seen in storage.
     ///
     /// # Errors
     ///
@@ -65,7 +53,6 @@ impl StoredShares {
     }
 
     /// Both share pair ids, secp256k1 first; they are not secret.
-    #[must_use]
     pub fn share_pair_ids(&self) -> [&str; 2] {
         self.ids.each_ref().map(String::as_str)
     }
@@ -120,13 +107,13 @@ impl<'de> Visitor<'de> for Ids {
 pub fn request(share_pair_ids: [&str; 2]) -> Request<'_> {
     let [first, second] = share_pair_ids;
     let before = r#"{"status":"STORED_CLIENT_BACKUP_SHARE","backupSharePairIds":[""#;
-    Request::new("PATCH", PATH, before, [(first, r#"",""#), (second, r#""]}"#), ("", "")])
+    Request::new("PATCH", PATH, [before, first, r#"",""#, second, r#""]}"#, "", ""])
 }
 
 /// Reads the answer: HTTP status, the value of `Retry-After` if there is one, and the body.
 ///
-/// A 2xx confirms when its body is empty, as the service sends it, or JSON without an `error`: an object that has neither
-/// `error` nor `errors`, or `null`, `false` or nothing in them.
+/// A 2xx confirms when its body is empty, as the service sends it, or JSON without an `error` or `errors` that says
+/// something.
 ///
 /// # Errors
 ///
@@ -146,33 +133,23 @@ pub(crate) fn respond(
     if !is_success(status) {
         return Err(Failure::of(status, retry_after, &body, redactor));
     }
+    let said = || Said::found_in(body.expose(), redactor);
     let what = match core::str::from_utf8(body.expose()).map(|text| has_error(without_bom(text))) {
         Ok(Some(false)) => return Ok(()),
-        Ok(Some(true)) => {
-            let said = Said::by_json(body.expose(), redactor).unwrap_or_default();
-            format!("it is an error{said}").into()
-        }
-        Ok(None) => match Said::by_page(body.expose(), redactor) {
-            Some(said) => format!("it is a web page{said}").into(),
-            None => "it is not JSON".into(),
-        },
-        Err(_) => Cow::Borrowed(not_text(body.expose())),
+        Ok(Some(true)) => format!("it is an error{}", said().unwrap_or_default()),
+        Ok(None) => said().map_or("it is not JSON".into(), |said| format!("it is a web page{said}")),
+        Err(_) => format!("it {}", not_text(body.expose())),
     };
     Err(Failure::Unreadable(Unreadable::of_confirm(status, what, body)))
 }
 
 /// Whether the body of a success tells an error all the same; `None` when it is not JSON.
 fn has_error(text: &str) -> Option<bool> {
-    match first(text) {
-        _ if text.trim().is_empty() => Some(false),
-        Some(b'{') => {
-            let mut has_error = false;
-            let is_json = walk(text, &mut |name, value| {
-                let says_nothing = ["null", "false", "\"\"", "[]", "{}"].contains(&value);
-                has_error |= which(name, &["error", "errors"]).is_some() && !says_nothing;
-            });
-            is_json.then_some(has_error)
-        }
-        _ => serde_json::from_str::<IgnoredAny>(text).is_ok().then_some(false),
-    }
+    let mut has_error = false;
+    walk(text, &mut |name, value| {
+        let says_nothing = ["null", "false", "\"\"", "[]", "{}"].contains(&value);
+        has_error |= which(name, &["error", "errors"]).is_some() && !says_nothing;
+    });
+    let is_json = text.trim().is_empty() || serde_json::from_str::<IgnoredAny>(text).is_ok();
+    is_json.then_some(has_error)
 }

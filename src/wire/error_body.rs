@@ -7,7 +7,7 @@ use core::fmt;
 
 use memchr::memchr;
 
-use super::json::{Unescaped, first, inside, unescape, walk, which};
+use super::json::{Unescaped, inside, unescape, walk, which};
 use crate::redact::Redactor;
 use crate::secret::SecretString;
 
@@ -28,44 +28,42 @@ impl Said {
         if is_compressed(body) {
             return Self::compressed();
         }
-        let said = Self::by_json(body, redactor).or_else(|| Self::by_page(body, redactor));
-        said.unwrap_or_else(|| Self {
-            id: None,
-            message: printed(lossy(body).expose(), MAX_MESSAGE, redactor),
-        })
+        let message = || printed(lossy(body).expose(), MAX_MESSAGE, redactor);
+        Self::found_in(body, redactor).unwrap_or_else(|| Self { id: None, message: message() })
     }
 
     pub(super) fn compressed() -> Self {
-        Self { id: None, message: Some(COMPRESSED.into()) }
+        Self { id: None, message: Some(alloc::format!("it {COMPRESSED}").into()) }
     }
 
-    /// `None` when the body is no web page with a title.
-    pub(super) fn by_page(body: &[u8], redactor: &Redactor<'_>) -> Option<Self> {
-        let message = printed(title(body)?.expose(), MAX_MESSAGE, redactor)?;
-        Some(Self { id: None, message: Some(message) })
+    /// `None` when the body is neither a JSON object that says something nor a web page with a title.
+    pub(super) fn found_in(body: &[u8], redactor: &Redactor<'_>) -> Option<Self> {
+        Self::by_json(body, redactor).or_else(|| {
+            let message = Some(printed(title(body)?.expose(), MAX_MESSAGE, redactor)?);
+            Some(Self { id: None, message })
+        })
     }
 
     /// `None` when the body is no JSON object, or one that says nothing.
-    pub(super) fn by_json(body: &[u8], redactor: &Redactor<'_>) -> Option<Self> {
+    fn by_json(body: &[u8], redactor: &Redactor<'_>) -> Option<Self> {
         let text = without_bom(core::str::from_utf8(body).ok()?);
-        let outer = Members::of(text)?;
+        let outer = members(text)?;
         // In full under `error`, as in the error guide, or in a list.
-        let inner = outer.error.and_then(Members::of).unwrap_or_default();
-        let listed = outer.errors.and_then(first_of).and_then(Members::of).unwrap_or_default();
+        let [_, code, error_code, message, description, detail, title, error, errors] = outer;
+        let inner = error.and_then(members).unwrap_or_default();
+        let listed = errors.and_then(first_of).and_then(members).unwrap_or_default();
 
         // An id beside an error that is told in full is that of the request.
-        let [id, codes @ ..] = outer.ids;
-        let id = id.filter(|_| !inner.says_something());
-        let ids = inner.ids.into_iter().chain([id]).chain(codes).chain(listed.ids);
-        let [message, description, detail, title] = outer.messages;
-        let messages = inner.messages.into_iter().chain([inner.error, message, description, detail]);
-        let messages = messages.chain(listed.messages).chain([outer.errors, title, outer.error]);
+        let id = outer[0].filter(|_| inner[..7].iter().all(Option::is_none));
+        let ids = [&inner[..3], &[id, code, error_code], &listed[..3]];
+        let last = [errors, title, error];
+        let messages = [&inner[3..8], &[message, description, detail], &listed[3..7], &last];
 
-        let first_printed = |text: Option<&str>, limit| printed(text_of(text?)?.expose(), limit, redactor);
-        let said = Self {
-            id: ids.into_iter().find_map(|id| first_printed(id, MAX_ID)),
-            message: messages.into_iter().find_map(|message| first_printed(message, MAX_MESSAGE)),
+        let first = |texts: &[&[Option<&str>]], limit| {
+            let mut texts = texts.iter().copied().flatten().flatten();
+            texts.find_map(|text| printed(text_of(text)?.expose(), limit, redactor))
         };
+        let said = Self { id: first(&ids, MAX_ID), message: first(&messages, MAX_MESSAGE) };
         // `{}`, as the Client API answers, says nothing; any other object is shown as it is.
         let is_empty = text.trim() == "{}";
         (said.id.is_some() || said.message.is_some() || is_empty).then_some(said)
@@ -78,35 +76,17 @@ impl fmt::Display for Said {
     }
 }
 
-/// The members of an error that say something, as they are written.
-#[derive(Default)]
-struct Members<'t> {
-    ids: [Option<&'t str>; 3],
-    messages: [Option<&'t str>; 4],
-    error: Option<&'t str>,
-    errors: Option<&'t str>,
-}
-
-impl<'t> Members<'t> {
-    fn of(object: &'t str) -> Option<Self> {
-        // `code` is what the error guide called `id` before. Of the messages, the first is the service's and most
-        // frameworks', the next OAuth's, then come those of RFC 9457.
-        const NAMES: [&str; 9] =
-            ["id", "code", "errorCode", "message", "error_description", "detail", "title", "error", "errors"];
-        let mut found = Self::default();
-        let mut each = |name: &str, value| match which(name, &NAMES) {
-            Some(at @ 0..3) => found.ids[at] = Some(value),
-            Some(at @ 3..7) => found.messages[at - 3] = Some(value),
-            Some(7) => found.error = Some(value),
-            Some(_) => found.errors = Some(value),
-            None => {}
-        };
-        (first(object) == Some(b'{') && walk(object, &mut each)).then_some(found)
-    }
-
-    fn says_something(&self) -> bool {
-        self.ids.iter().chain(&self.messages).any(Option::is_some)
-    }
+/// The members of an object that may say something of an error, as they are written.
+fn members(object: &str) -> Option<[Option<&str>; 9]> {
+    // Ids first: `code` is what the error guide called `id` before. Of the messages, the first is the service's and most
+    // frameworks', the next OAuth's, then come those of RFC 9457.
+    const NAMES: [&str; 9] =
+        ["id", "code", "errorCode", "message", "error_description", "detail", "title", "error", "errors"];
+    let mut found = [None; 9];
+    let is_json = walk(object, &mut |name, value| {
+        which(name, &NAMES).into_iter().for_each(|at| found[at] = Some(value));
+    });
+    is_json.then_some(found)
 }
 
 fn first_of(list: &str) -> Option<&str> {
@@ -120,7 +100,7 @@ fn text_of(value: &str) -> Option<Unescaped<'_>> {
     if let Some(inside) = inside(value) {
         return unescape(inside);
     }
-    if first(value) != Some(b'[') {
+    if !value.starts_with('[') {
         return None;
     }
     // Quotes and commas take as much room as what is put between the texts.
@@ -140,10 +120,10 @@ pub(super) fn without_bom(text: &str) -> &str {
 
 /// What a body is that is not UTF-8.
 pub(super) fn not_text(body: &[u8]) -> &'static str {
-    if is_compressed(body) { COMPRESSED } else { "it is not UTF-8" }
+    if is_compressed(body) { COMPRESSED } else { "is not UTF-8" }
 }
 
-const COMPRESSED: &str = "it is compressed, which was not asked for";
+const COMPRESSED: &str = "is compressed, which was not asked for";
 
 /// Whether it begins as gzip, zstd or zlib do, and no text does.
 fn is_compressed(body: &[u8]) -> bool {
@@ -170,17 +150,8 @@ fn lossy(body: &[u8]) -> SecretString {
     text
 }
 
-/// The title of a web page; entities stand for what they mean.
+/// The title of a web page.
 fn title(body: &[u8]) -> Option<SecretString> {
-    const ENTITIES: [(&str, &str); 7] = [
-        ("amp;", "&"),
-        ("lt;", "<"),
-        ("gt;", ">"),
-        ("quot;", "\""),
-        ("#39;", "'"),
-        ("apos;", "'"),
-        ("nbsp;", " "),
-    ];
     let page = body.trim_ascii_start().strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii_start();
     if page.first() != Some(&b'<') {
         return None;
@@ -188,15 +159,5 @@ fn title(body: &[u8]) -> Option<SecretString> {
     let find = |page: &[u8], tag: &[u8]| page.windows(tag.len()).position(|w| w.eq_ignore_ascii_case(tag));
     let title = &page[find(page, b"<title")?..];
     let title = &title[memchr(b'>', title)? + 1..];
-    let title = lossy(&title[..find(title, b"</title")?]);
-    let mut out = SecretString::with_capacity(title.expose().len());
-    let mut pieces = title.expose().split('&');
-    out.push_within_capacity(pieces.next()?);
-    for piece in pieces {
-        let entity = ENTITIES.iter().find_map(|(name, text)| Some((*text, piece.strip_prefix(name)?)));
-        let (text, rest) = entity.unwrap_or(("&", piece));
-        out.push_within_capacity(text);
-        out.push_within_capacity(rest);
-    }
-    Some(out)
+    Some(lossy(&title[..find(title, b"</title")?]))
 }

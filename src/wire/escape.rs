@@ -1,11 +1,12 @@
 //! Text on its way into a JSON string (RFC 8259, section 7).
 
-/// A part of a body that is still to be written, and how.
+/// A part of a body that is still to be written.
 #[derive(Clone)]
 pub(super) struct Part<'t> {
     rest: &'t [u8],
-    has_escapes: bool,
-    /// So many bytes of the first escape were written already.
+    /// By how many bytes escapes make the whole part longer.
+    extra: usize,
+    /// How many bytes of the first escape are written already.
     begun: usize,
 }
 
@@ -13,16 +14,15 @@ pub(super) struct Part<'t> {
 const BLOCK: usize = 64;
 
 impl<'t> Part<'t> {
-    /// Text that is written as it is.
-    pub(super) const fn plain(text: &'t str) -> Self {
-        Self { rest: text.as_bytes(), has_escapes: false, begun: 0 }
+    pub(super) fn new(text: &'t str, is_escaped: bool) -> Self {
+        let rest = text.as_bytes();
+        let extra = if is_escaped { rest.chunks(BLOCK).map(extra_for).sum() } else { 0 };
+        Self { rest, extra, begun: 0 }
     }
 
-    /// Text that is escaped, and how many bytes it then takes.
-    pub(super) fn escaped(text: &'t str) -> (Self, usize) {
-        let rest = text.as_bytes();
-        let extra: usize = rest.chunks(BLOCK).map(extra_for).sum();
-        (Self { rest, has_escapes: extra > 0, begun: 0 }, rest.len() + extra)
+    /// How many bytes it takes when nothing is written yet.
+    pub(super) const fn len(&self) -> usize {
+        self.rest.len() + self.extra
     }
 
     pub(super) const fn is_empty(&self) -> bool {
@@ -34,7 +34,7 @@ impl<'t> Part<'t> {
         let mut len = 0;
         while len < room.len() && !self.rest.is_empty() {
             let room = &mut room[len..];
-            len += if self.has_escapes { self.write_block(room) } else { self.copy(usize::MAX, room) };
+            len += if self.extra > 0 { self.write_block(room) } else { self.copy(usize::MAX, room) };
         }
         len
     }
@@ -79,10 +79,10 @@ impl<'t> Part<'t> {
         const HEX: &[u8; 16] = b"0123456789abcdef";
         let Some((&b, rest)) = self.rest.split_first() else { return 0 };
         let long = [b'\\', b'u', b'0', b'0', HEX[usize::from(b >> 4)], HEX[usize::from(b & 15)]];
-        let short = [b'\\', short_escape(b).unwrap_or(b)];
+        let short = [b'\\', short_escape(b).unwrap_or_default()];
         let all = match escape_len(b) {
-            1 => &short[1..],
-            2 => &short,
+            1 => &[b][..],
+            2 => &short[..],
             _ => &long[..],
         };
         let left = &all[self.begun..];
@@ -96,14 +96,12 @@ impl<'t> Part<'t> {
     }
 }
 
-fn is_quote(b: u8) -> bool {
-    (b == b'"') | (b == b'\\')
-}
-
 /// How many bytes of a block are quotes or backslashes, and the least of all: without a branch, so that it becomes
 /// vector code.
 fn quotes_and_least(block: &[u8]) -> (u8, u8) {
-    block.iter().fold((0, 0xff), |(quotes, least), &b| (quotes + u8::from(is_quote(b)), b.min(least)))
+    block
+        .iter()
+        .fold((0, 0xff), |(quotes, least), &b| (quotes + u8::from((b == b'"') | (b == b'\\')), b.min(least)))
 }
 
 /// How many bytes escapes add to a block.
@@ -115,15 +113,17 @@ fn extra_for(block: &[u8]) -> usize {
 }
 
 fn escape_len(b: u8) -> usize {
-    match b {
-        _ if is_quote(b) || short_escape(b).is_some() => 2,
-        0..0x20 => 6,
-        _ => 1,
+    match short_escape(b) {
+        Some(_) => 2,
+        None if b < 0x20 => 6,
+        None => 1,
     }
 }
 
-fn short_escape(control: u8) -> Option<u8> {
-    match control {
+/// What stands behind the backslash of an escape of two bytes.
+fn short_escape(b: u8) -> Option<u8> {
+    match b {
+        b'"' | b'\\' => Some(b),
         8 => Some(b'b'),
         9 => Some(b't'),
         10 => Some(b'n'),

@@ -1,22 +1,29 @@
-//! What comes back instead of a success that is understood.
+//! What comes back instead of a success that can be read.
 
 use alloc::borrow::Cow;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
+use core::time::Duration;
 
-use super::error_response::MpcErrorResponse;
-use crate::outcome::Outcome;
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
+
+use super::error_body::Said;
+use super::retry_after;
+use crate::outcome::{Outcome, debug_is_display};
 use crate::redact::Redactor;
 use crate::secret::SecretBytes;
+
+/// Longest body that is looked at, in bytes: documented errors have less than a hundred.
+pub(crate) const MAX_ERROR_BODY: usize = 64 << 10;
 
 /// An answer that is not a success; turns into the [`Error`](crate::Error) of the same name.
 #[non_exhaustive]
 pub enum Failure {
     /// Status 3xx or 4xx, except 408: the service did not act.
     Refused(MpcErrorResponse),
-    /// Status 5xx or 408 (Request Timeout), or no HTTP status: the service may have acted.
-    ///
-    /// Frameworks answer 408 also when their own handler took too long, hence after the whole request was read.
+    /// Status 5xx, 408 (frameworks send it also when their own handler took too long), or no HTTP status: the service
+    /// may have acted.
     Failed(MpcErrorResponse),
     /// A success that was not understood: the service acted, and here is what it said.
     Unreadable(Unreadable),
@@ -30,7 +37,13 @@ impl Failure {
         body: &SecretBytes,
         redactor: &Redactor<'_>,
     ) -> Self {
-        let response = MpcErrorResponse::read(status, retry_after, body.expose(), redactor);
+        #[cfg(feature = "client")]
+        let now = std::time::SystemTime::UNIX_EPOCH.elapsed().ok().map(|since| since.as_secs());
+        #[cfg(not(feature = "client"))]
+        let now = None;
+        let retry_after = retry_after.and_then(|value| retry_after::seconds(value, now));
+        let said = Said::by(&body.expose()[..body.len().min(MAX_ERROR_BODY)], redactor);
+        let response = MpcErrorResponse { status, said, retry_after, then: None };
         match response.outcome() {
             Outcome::Refused => Self::Refused(response),
             _ => Self::Failed(response),
@@ -38,12 +51,8 @@ impl Failure {
     }
 
     /// Whether the service can have acted.
-    #[must_use]
     pub const fn outcome(&self) -> Outcome {
-        match self {
-            Self::Refused(_) => Outcome::Refused,
-            Self::Failed(_) | Self::Unreadable(_) => Outcome::Unknown,
-        }
+        if matches!(self, Self::Refused(_)) { Outcome::Refused } else { Outcome::Unknown }
     }
 }
 
@@ -57,13 +66,100 @@ impl fmt::Display for Failure {
     }
 }
 
-impl fmt::Debug for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
+debug_is_display!(Failure);
+
+impl core::error::Error for Failure {}
+
+/// What the service says when it does not do what was asked.
+///
+/// Ids are stable upper-case texts such as `BAD_REQUEST`; messages are for people. Both are cut to a bound, control
+/// characters are escaped, and whatever repeats the key or a share is replaced by `[redacted]`.
+///
+/// serde's `Serialize` writes `{"status":429,"id":"RATE_LIMITED","message":"Try again","retryAfter":7}`, which is stable;
+/// each but the status is left out where there is none.
+#[derive(Clone)]
+pub struct MpcErrorResponse {
+    status: u16,
+    said: Said,
+    retry_after: Option<u32>,
+    /// What a later try of the same call ended with.
+    then: Option<Box<str>>,
+}
+
+impl MpcErrorResponse {
+    /// [`Outcome::Refused`] for 3xx and 4xx, except 408; else [`Outcome::Unknown`].
+    pub const fn outcome(&self) -> Outcome {
+        if matches!(self.status, 300..=407 | 409..=499) { Outcome::Refused } else { Outcome::Unknown }
+    }
+
+    /// The HTTP status.
+    pub const fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The service's error id, if it sent one: at most 64 characters, and an ellipsis if it was longer.
+    pub fn id(&self) -> Option<&str> {
+        self.said.id.as_deref()
+    }
+
+    /// The service's message, or of another body the title of the web page or the text: at most 300 characters, and an
+    /// ellipsis if it was longer.
+    pub fn message(&self) -> Option<&str> {
+        self.said.message.as_deref()
+    }
+
+    /// How long to wait before the next try, if the service said so in seconds, or, with feature `client`, as a date:
+    /// without `std` there is no clock.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after.map(|seconds| Duration::from_secs(seconds.into()))
+    }
+
+    #[cfg(feature = "client")]
+    pub(crate) fn then(&mut self, later: &str) {
+        self.then = Some(later.into());
+    }
+
+    /// Leaves out a body that the head says is compressed.
+    #[cfg(feature = "client")]
+    pub(crate) fn compressed(self) -> Self {
+        Self { said: Said::compressed(), ..self }
+    }
+
+    /// The refusal of a redirect, which is never followed, with the host that it points to.
+    #[cfg(feature = "client")]
+    pub(crate) fn name_redirect(&mut self, host: &str, redactor: &Redactor<'_>) {
+        let mut message = alloc::string::String::from("a redirect, not followed, to ");
+        redactor.push_printable(host, 100, &mut message);
+        self.said.message = Some(message.into());
     }
 }
 
-impl core::error::Error for Failure {}
+impl Serialize for MpcErrorResponse {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { status, said: Said { id, message }, retry_after, .. } = self;
+        let mut fields = serializer.serialize_map(None)?;
+        fields.serialize_entry("status", status)?;
+        id.iter().try_for_each(|id| fields.serialize_entry("id", id))?;
+        message.iter().try_for_each(|message| fields.serialize_entry("message", message))?;
+        retry_after.iter().try_for_each(|seconds| fields.serialize_entry("retryAfter", seconds))?;
+        fields.end()
+    }
+}
+
+debug_is_display!(MpcErrorResponse);
+
+impl fmt::Display for MpcErrorResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "status {}{}", self.status, self.said)?;
+        if let Some(seconds) = self.retry_after {
+            write!(f, ", retry after {seconds} s")?;
+        }
+        if let Some(then) = &self.then {
+            write!(f, "; then: {then}")?;
+        }
+        Ok(())
+    }
+}
 
 /// A success whose body is not the documented one, with that body.
 ///
@@ -93,19 +189,16 @@ impl Unreadable {
     }
 
     /// Always [`Outcome::Unknown`]: the service acted, but what it made is not in hand.
-    #[must_use]
     pub const fn outcome(&self) -> Outcome {
         Outcome::Unknown
     }
 
     /// The HTTP status, 200 to 299.
-    #[must_use]
     pub const fn status(&self) -> u16 {
         self.status
     }
 
     /// Every byte of the body that arrived.
-    #[must_use]
     pub fn expose_body(&self) -> &[u8] {
         self.body.expose()
     }
@@ -117,22 +210,18 @@ impl Unreadable {
     }
 }
 
-impl fmt::Debug for Unreadable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
+debug_is_display!(Unreadable);
 
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { status, what, is_confirm, body } = self;
-        let len = body.len();
-        write!(f, "the answer (status {status}, {len} bytes) could not be read: {what}; ")?;
-        f.write_str(if *is_confirm {
-            "the shares may be confirmed or not, and the call may be repeated"
-        } else {
-            "shares may have been made: keep the body of this error, and the call may be repeated"
-        })
+        let Self { status, what, body, .. } = self;
+        let advice = match (self.is_confirm, body.is_empty()) {
+            (true, _) => "the shares may be confirmed or not",
+            (false, true) => "shares may have been made",
+            (false, false) => "shares may have been made: keep the body of this error",
+        };
+        write!(f, "the answer (status {status}, {} bytes) could not be read: {what}; ", body.len())?;
+        write!(f, "{advice}, and the call may be repeated")
     }
 }
 

@@ -17,7 +17,7 @@ use crate::secret::SecretString;
 pub(super) fn walk<'t>(text: &'t str, each: &mut dyn FnMut(&'t str, &'t str)) -> bool {
     let mut json = serde_json::Deserializer::from_str(text);
     // Only what begins rightly is handed over.
-    let walked = match first(text) {
+    let walked = match trim_start(text).bytes().next() {
         Some(b'{') => json.deserialize_map(Walk(each)),
         Some(b'[') => json.deserialize_seq(Walk(each)),
         _ => return false,
@@ -54,11 +54,6 @@ pub(super) fn trim_start(text: &str) -> &str {
     &text[space..]
 }
 
-/// The first byte that is no white space.
-pub(super) fn first(text: &str) -> Option<u8> {
-    trim_start(text).bytes().next()
-}
-
 /// What a string, as it is written, has between its quotes; `None` when it is another value.
 pub(super) fn inside(string: &str) -> Option<&str> {
     string.strip_prefix('"')?.strip_suffix('"')
@@ -66,8 +61,12 @@ pub(super) fn inside(string: &str) -> Option<&str> {
 
 /// Which of these a name, as it is written, stands for.
 pub(super) fn which(name: &str, wanted: &[&str]) -> Option<usize> {
-    let name = unescape(inside(name)?)?;
-    wanted.iter().position(|wanted| name.expose() == *wanted)
+    let name = inside(name)?;
+    wanted.iter().position(|wanted| {
+        let mut left = Some(*wanted);
+        let is_text = unescape_to(name, |piece| left = left.and_then(|left| left.strip_prefix(piece)));
+        is_text.is_some() && left == Some("")
+    })
 }
 
 /// What a string stands for: a slice of its text, or a copy without escapes where it really holds one.
@@ -102,38 +101,36 @@ pub(super) fn unescape(inside: &str) -> Option<Unescaped<'_>> {
 
 /// The same, piece by piece.
 pub(super) fn unescape_to(inside: &str, mut out: impl FnMut(&str)) -> Option<()> {
-    let mut rest = inside;
-    // So much at the beginning of `rest` was looked at already.
-    let mut seen = 0;
+    // A quote, a backslash or a slash that was escaped is the first of `rest`, and `seen`.
+    let (mut rest, mut seen) = (inside, 0);
     while let Some(at) = find_escape(&rest.as_bytes()[seen..]) {
         out(&rest[..seen + at]);
         rest = &rest[seen + at + 1..];
-        let (&letter, mut after) = rest.as_bytes().split_first()?;
         seen = 0;
-        let c = match letter {
+        let c = match rest.bytes().next()? {
             b'b' => '\u{8}',
             b'f' => '\u{c}',
             b'n' => '\n',
             b'r' => '\r',
             b't' => '\t',
             b'u' => {
-                let first = hex4(&mut after)?;
-                if (0xd800..0xdc00).contains(&first) {
-                    after = after.strip_prefix(b"\\u")?;
-                    let second = hex4(&mut after)?.checked_sub(0xdc00).filter(|low| *low < 0x400)?;
-                    char::from_u32(0x10000 + ((first - 0xd800) << 10) + second)?
-                } else {
-                    char::from_u32(first)?
-                }
+                let mut digits = rest;
+                let units = core::iter::from_fn(|| {
+                    let (unit, after) =
+                        digits.strip_prefix(if seen == 0 { "u" } else { "\\u" })?.split_at_checked(4)?;
+                    (digits, seen) = (after, rest.len() - after.len());
+                    u16::from_str_radix(unit, 16).ok()
+                });
+                char::decode_utf16(units).next()?.ok()?
             }
-            // A quote, a backslash or a slash stands for itself.
             _ => {
                 seen = 1;
                 continue;
             }
         };
         out(c.encode_utf8(&mut [0; 4]));
-        rest = rest.get(rest.len() - after.len()..)?;
+        rest = &rest[seen.max(1)..];
+        seen = 0;
     }
     out(rest);
     Some(())
@@ -144,12 +141,6 @@ fn find_escape(bytes: &[u8]) -> Option<usize> {
     let near = bytes.len().min(16);
     let found = bytes[..near].iter().position(|&b| b == b'\\');
     found.or_else(|| memchr(b'\\', &bytes[near..]).map(|at| near + at))
-}
-
-fn hex4(rest: &mut &[u8]) -> Option<u32> {
-    let (digits, after) = rest.split_first_chunk::<4>()?;
-    *rest = after;
-    digits.iter().try_fold(0, |sum, &d| Some(sum * 16 + char::from(d).to_digit(16)?))
 }
 
 /// Where a slice of `text` stands in it.

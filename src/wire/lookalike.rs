@@ -1,6 +1,6 @@
 //! Texts that are often passed in place of two shares.
 
-use super::json::{first, inside, trim_start, unescape, walk, which};
+use super::json::{Unescaped, inside, trim_start, unescape, walk, which};
 
 /// The curves, by the names that the API gives them.
 pub(super) const CURVES: [&str; 2] = ["SECP256K1", "ED25519"];
@@ -38,41 +38,35 @@ pub(super) fn lookalike(text: &str) -> Option<[&'static str; 2]> {
 }
 
 fn object(text: &str) -> Option<[&'static str; 2]> {
-    const NAMES: [&str; 6] = ["generateResponse", "backupResponse", "error", "errors", "message", "id"];
-    let (mut has_curve, mut is_request, mut is_wrapped, mut is_error) = (false, false, false, false);
-    let is_json = walk(text, &mut |name, value| match which(name, &NAMES) {
-        Some(0 | 1) => is_request = true,
-        None if which(name, &CURVES).is_some() => has_curve = true,
-        _ if holds_both(value) => is_wrapped = true,
-        Some(_) => is_error = true,
-        None => {}
+    const NAMES: [&str; 8] =
+        [CURVES[0], CURVES[1], "generateResponse", "backupResponse", "error", "errors", "message", "id"];
+    // What says most comes first.
+    let mut kind = usize::MAX;
+    let is_json = walk(text, &mut |name, value| {
+        kind = kind.min(match which(name, &NAMES) {
+            Some(0 | 1) => 0,
+            Some(2 | 3) => 1,
+            _ if holds_both(value) => 2,
+            Some(_) => 3,
+            None => usize::MAX,
+        });
     });
-    match (is_request, is_wrapped, is_error) {
-        _ if !is_json || has_curve => None,
-        (true, ..) => Some(["is a saved request", "pass the text inside its `generateResponse` alone"]),
-        (_, true, _) => {
-            Some(["has its shares one level deeper, as under `data`", "pass that member's value alone"])
+    Some(match kind {
+        1 if is_json => ["is a saved request", "pass the text inside its `generateResponse` alone"],
+        2 if is_json => {
+            ["has its shares one level deeper, as under `data`", "pass that member's value alone"]
         }
-        (.., true) => Some([ERROR, "read its message: it holds no shares"]),
-        _ => None,
-    }
+        3 if is_json => [ERROR, "read its message: it holds no shares"],
+        _ => return None,
+    })
 }
 
 /// Whether a value is an object with both curves, or a string with the text of one.
 fn holds_both(value: &str) -> bool {
+    let unescaped = inside(value).and_then(unescape);
     let mut seen = [false; 2];
-    let mut see = |name: &str, _: &str| {
-        if let Some(i) = which(name, &CURVES) {
-            seen[i] = true;
-        }
-    };
-    match first(value) {
-        Some(b'{') => _ = walk(value, &mut see),
-        Some(b'"') => {
-            let Some(text) = inside(value).and_then(unescape) else { return false };
-            walk(text.expose(), &mut see);
-        }
-        _ => {}
-    }
+    walk(unescaped.as_ref().map_or(value, Unescaped::expose), &mut |name, _| {
+        which(name, &CURVES).into_iter().for_each(|i| seen[i] = true);
+    });
     seen == [true; 2]
 }

@@ -27,7 +27,6 @@
 pub mod backup;
 pub mod confirm;
 mod error_body;
-mod error_response;
 mod escape;
 mod failure;
 mod json;
@@ -38,8 +37,7 @@ mod retry_after;
 mod share_pair;
 
 #[cfg(feature = "client")]
-pub(crate) use error_response::MAX_ERROR_BODY;
-pub use error_response::MpcErrorResponse;
-pub use failure::{Failure, Unreadable};
+pub(crate) use failure::MAX_ERROR_BODY;
+pub use failure::{Failure, MpcErrorResponse, Unreadable};
 pub use mpc_share::{MpcShare, NotBase64};
 pub use request::{Body, CONTENT_TYPE, Request};

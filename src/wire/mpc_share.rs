@@ -16,14 +16,12 @@ pub struct MpcShare<'a> {
 
 impl<'a> MpcShare<'a> {
     /// The share pair id: short opaque text, not secret.
-    #[must_use]
     pub const fn id(&self) -> &'a str {
         self.id
     }
 
     /// The share as the service wrote it: base64 of a JSON text of about 5.8 KB, or in older answers
     /// that JSON text itself.
-    #[must_use]
     pub const fn expose_share(&self) -> &'a str {
         self.share
     }

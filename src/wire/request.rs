@@ -8,9 +8,7 @@ use crate::secret::SecretBytes;
 /// The media type of both requests.
 pub const CONTENT_TYPE: &str = "application/json";
 
-/// An HTTP request without its host and headers.
-///
-/// It borrows the caller's text and holds no copy of it.
+/// An HTTP request without its host and headers; it borrows the caller's text.
 pub struct Request<'t> {
     method: &'static str,
     path: &'static str,
@@ -18,54 +16,40 @@ pub struct Request<'t> {
 }
 
 impl<'t> Request<'t> {
-    /// The body is made of `before` and then, in turn, of a text that is escaped and one that is not.
-    pub(super) fn new(
-        method: &'static str,
-        path: &'static str,
-        before: &'static str,
-        texts: [(&'t str, &'t str); 3],
-    ) -> Self {
-        let mut remaining = before.len();
-        let mut part = |part, len| {
-            remaining += len;
+    /// Of the texts, every second is escaped.
+    pub(super) fn new(method: &'static str, path: &'static str, texts: [&'t str; 7]) -> Self {
+        let mut is_escaped = true;
+        let mut remaining = 0;
+        let parts = texts.map(|text| {
+            is_escaped = !is_escaped;
+            let part = Part::new(text, is_escaped);
+            remaining += part.len();
             part
-        };
-        let [a, b, c] = texts.map(|(escaped, plain)| {
-            let (escaped, len) = Part::escaped(escaped);
-            [part(escaped, len), part(Part::plain(plain), plain.len())]
         });
-        let ([a, b], [c, d], [e, f]) = (a, b, c);
-        Self { method, path, body: Body { parts: [Part::plain(before), a, b, c, d, e, f], remaining } }
+        Self { method, path, body: Body { parts, remaining } }
     }
 
     /// The HTTP method.
-    #[must_use]
     pub const fn method(&self) -> &'static str {
         self.method
     }
 
     /// The path, from its first slash.
-    #[must_use]
     pub const fn path(&self) -> &'static str {
         self.path
     }
 
     /// The length of the JSON body in bytes, for `Content-Length`.
-    #[must_use]
     pub const fn body_len(&self) -> usize {
         self.body.remaining
     }
 
-    /// The JSON body, made as it is read; that of a backup holds the wallet's signing shares.
-    ///
-    /// Each call begins at the start.
-    #[must_use]
+    /// The JSON body, from its start; that of a backup holds the wallet's signing shares.
     pub fn body(&self) -> Body<'t> {
         self.body.clone()
     }
 
     /// The whole body in a buffer that is wiped, for a transport that wants a slice.
-    #[must_use]
     pub fn to_bytes(&self) -> SecretBytes {
         let mut bytes = SecretBytes::zeroed(self.body_len());
         self.body().read(bytes.expose_mut());
@@ -89,16 +73,6 @@ pub struct Body<'t> {
 impl Body<'_> {
     /// Fills the buffer, which may have any size, from its start, and returns how many bytes it wrote: fewer than there
     /// is room for only at the end, 0 when all was read.
-    ///
-    /// ```
-    /// # use portal_backup::wire;
-    /// let mut body = wire::confirm::request(["a", "b"]).body();
-    /// let (mut sent, mut buffer) = (Vec::new(), [0; 16]);
-    /// while let n @ 1.. = body.read(&mut buffer) {
-    ///     sent.extend_from_slice(&buffer[..n]);
-    /// }
-    /// assert_eq!(sent, br#"{"status":"STORED_CLIENT_BACKUP_SHARE","backupSharePairIds":["a","b"]}"#);
-    /// ```
     pub fn read(&mut self, buffer: &mut [u8]) -> usize {
         let mut len = 0;
         for part in &mut self.parts {
@@ -112,7 +86,6 @@ impl Body<'_> {
     }
 
     /// How many bytes are still to be read.
-    #[must_use]
     pub const fn remaining(&self) -> usize {
         self.remaining
     }

@@ -1,14 +1,17 @@
 //! `MpcShareResponse`: the object of two shares, as `generate` and `backup` answer it.
 
+use alloc::format;
 use core::fmt;
 use core::ops::Range;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::error_body::not_text;
 use super::json::{has_escape, inside, line_and_column, range_of, trim_start, unescape_to, which};
 use super::lookalike::{CURVES, ERROR, PAGE, lookalike};
 use super::mpc_share::MpcShare;
+use crate::invalid_input::InvalidInput;
 use crate::secret::SecretString;
 
 const FIELDS: [&str; 2] = ["share", "id"];
@@ -32,7 +35,27 @@ impl Text {
 }
 
 impl SharePair {
-    /// Finds both shares of a backup, whose ids must differ.
+    /// Finds both shares; unknown members are fine, anything but white space around the object is not.
+    ///
+    /// Without `copy`, strings with escapes stay as they are written.
+    pub(super) fn find(text: &str, copy: bool) -> Result<Self, Mistake> {
+        let found = [(); 2].map(|()| [(); 2].map(|()| Text::Plain(0..0)));
+        let mut reader = Reader { text, copy, found, path: [None; 2], mistake: None };
+        let mut json = serde_json::Deserializer::from_str(text);
+        let start = trim_start(text);
+        let read = reader
+            .must_begin(start, b'{', "is not a JSON object")
+            .and_then(|()| Object { start, curve: None, reader: &mut reader }.deserialize(&mut json));
+        let mistake = match read.map(|()| json.end()) {
+            Ok(Ok(())) => return Ok(Self(reader.found)),
+            Ok(Err(e)) => return Err(reader.mistake_of(&e, "is followed by something else")),
+            Err(e) => reader.mistake_of(&e, "is not JSON"),
+        };
+        drop(json); // it may hold as many brackets as are open
+        Err(mistake.or_lookalike(text))
+    }
+
+    /// The same of a backup, whose ids must differ.
     pub(super) fn received(text: &str) -> Result<Self, Mistake> {
         let pair = Self::find(text, true)?;
         let [[_, first], [_, second]] = &pair.0;
@@ -40,28 +63,9 @@ impl SharePair {
             return Ok(pair);
         }
         let (Text::Plain(place) | Text::Escaped(place, _)) = second;
-        let path = [CURVES[1], FIELDS[1]].map(Some);
-        Err(Mistake::new(path, "is the same as SECP256K1.id", line_and_column(text, place.start)))
-    }
-
-    /// Finds both shares; unknown members are fine, anything but white space around the object is not.
-    ///
-    /// Without `copy`, strings with escapes stay as they are written.
-    pub(super) fn find(text: &str, copy: bool) -> Result<Self, Mistake> {
-        let found = [(); 2].map(|()| [(); 2].map(|()| Text::Plain(0..0)));
-        let mut reader = Reader { text, copy, found, path: [None; 2], mistake: None };
-        let mut deserializer = serde_json::Deserializer::from_str(text);
-        let object = trim_start(text);
-        let read = reader.must_begin(object, b'{', "is not a JSON object").and_then(|()| {
-            Object { start: object, curve: None, reader: &mut reader }.deserialize(&mut deserializer)
-        });
-        let mistake = match read.map(|()| deserializer.end()) {
-            Ok(Ok(())) => return Ok(Self(reader.found)),
-            Ok(Err(e)) => return Err(reader.mistake_of(&e, "is followed by something else")),
-            Err(e) => reader.mistake.take().unwrap_or_else(|| reader.mistake_of(&e, "is not JSON")),
-        };
-        drop(deserializer); // it may hold as many brackets as are open
-        Err(mistake.or_lookalike(text))
+        let position = line_and_column(text, place.start);
+        let (path, what) = ([Some(CURVES[1]), Some(FIELDS[1])], "is the same as SECP256K1.id");
+        Err(Mistake { path, what, advice: "", position: Some(position) })
     }
 
     /// Cuts the text at its shares: the second and the fourth part are shares, and hold nothing that JSON escapes.
@@ -75,18 +79,23 @@ impl SharePair {
             .map(|range| text.get(range).unwrap_or_default())
     }
 
+    pub(super) fn debug(&self, name: &str, text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [secp256k1, ed25519] = self.views(text);
+        f.debug_struct(name).field(CURVES[0], &secp256k1).field(CURVES[1], &ed25519).finish()
+    }
+
     pub(super) fn views<'a>(&'a self, text: &'a str) -> [MpcShare<'a>; 2] {
         self.0.each_ref().map(|[share, id]| MpcShare { share: share.of(text), id: id.of(text) })
     }
 }
 
-/// Why a text does not hold two shares, and where: line and column.
+/// Why a text does not hold two shares, and where, if that has a line and column.
 pub(super) struct Mistake {
     path: Path,
     what: &'static str,
     /// What to do about it, where that is known.
-    pub(super) advice: &'static str,
-    pub(super) position: (usize, usize),
+    advice: &'static str,
+    position: Option<(usize, usize)>,
 }
 
 /// The member that is read, from the outside in.
@@ -95,15 +104,19 @@ type Path = [Option<&'static str>; 2];
 const MISSING: &str = "is missing";
 
 impl Mistake {
-    const fn new(path: Path, what: &'static str, position: (usize, usize)) -> Self {
-        Self { path, what, advice: "", position }
+    pub(super) fn not_text(body: &[u8]) -> Self {
+        Self { path: [None; 2], what: not_text(body), advice: "", position: None }
+    }
+
+    pub(super) fn in_input(&self, name: &str) -> InvalidInput {
+        let separator = if self.advice.is_empty() { "" } else { ": " };
+        InvalidInput::new(format!("{name}: {self}{separator}{}", self.advice)).at(self.position)
     }
 
     /// Says what else a text is, unless it holds a curve.
     fn or_lookalike(self, text: &str) -> Self {
-        let is_outside =
-            self.path == [None; 2] || self.path == [Some(CURVES[0]), None] && self.what == MISSING;
-        match is_outside.then(|| lookalike(text)).flatten() {
+        let has_none = self.path == [None; 2] || self.path == [Some(CURVES[0]), None] && self.what == MISSING;
+        match has_none.then(|| lookalike(text)).flatten() {
             Some([what, advice]) => Self { path: [None; 2], what, advice, ..self },
             None => self,
         }
@@ -137,16 +150,17 @@ struct Reader<'t> {
 impl<'t> Reader<'t> {
     fn mistake_at<E: Error>(&mut self, part: &str, what: &'static str) -> E {
         let position = line_and_column(self.text, range_of(part, self.text).start);
-        self.mistake = Some(Mistake::new(self.path, what, position));
+        self.mistake = Some(Mistake { path: self.path, what, advice: "", position: Some(position) });
         E::custom("")
     }
 
     /// Of serde_json's error nothing is taken but the kind and the position.
-    fn mistake_of(&self, e: &serde_json::Error, what: &'static str) -> Mistake {
-        if e.is_eof() {
-            return Mistake::new(self.path, "ends too early", line_and_column(self.text, self.text.len()));
-        }
-        Mistake::new(self.path, what, (e.line(), e.column().max(1)))
+    fn mistake_of(&mut self, e: &serde_json::Error, what: &'static str) -> Mistake {
+        let (what, position) = match e.is_eof() {
+            true => ("ends too early", line_and_column(self.text, self.text.len())),
+            false => (what, (e.line(), e.column().max(1))),
+        };
+        self.mistake.take().unwrap_or(Mistake { path: self.path, what, advice: "", position: Some(position) })
     }
 
     /// Checks the type of a value before serde_json reads it, since its error would quote the value.
@@ -165,21 +179,20 @@ impl<'t> Reader<'t> {
 
     fn text<E: Error>(&mut self, string: &str) -> Result<Text, E> {
         let inside = inside(string).unwrap_or_default();
-        let range = range_of(inside, self.text);
+        let place = range_of(inside, self.text);
         if inside.is_empty() {
             return Err(self.mistake_at(inside, "is empty"));
         }
         if !has_escape(inside) {
-            return Ok(Text::Plain(range));
+            return Ok(Text::Plain(place));
         }
         // An escape is never shorter than what it stands for, so this never grows.
-        let mut copy = SecretString::with_capacity(if self.copy { inside.len() } else { 0 });
-        let keep = self.copy;
-        let take = |text: &str| copy.push_within_capacity(if keep { text } else { "" });
-        if unescape_to(inside, take).is_none() {
-            return Err(self.mistake_at(inside, "contains an unpaired surrogate"));
+        let mut copy = self.copy.then(|| SecretString::with_capacity(inside.len()));
+        let keep = |text: &str| copy.iter_mut().for_each(|copy| copy.push_within_capacity(text));
+        match unescape_to(inside, keep) {
+            Some(()) => Ok(Text::Escaped(place, copy)),
+            None => Err(self.mistake_at(inside, "contains an unpaired surrogate")),
         }
-        Ok(Text::Escaped(range, self.copy.then_some(copy)))
     }
 }
 

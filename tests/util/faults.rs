@@ -479,6 +479,18 @@ fn heads(t: &mut Table) {
         c.silence()
     })
     .lasts();
+    for (name, bytes, promise) in [
+        ("inside the head", "Content-Type: applica", in_head("Content-Type: applica")),
+        ("behind a wrong head", "Wrong\r\n\r\n{}", not_http("Wrong\r\n\r\n{}")),
+        ("in a body", "Content-Length: 9\r\n\r\n{\"SECP", unreadable("{\"SECP")),
+    ] {
+        t.tls(format!("a record that cannot be decrypted, {name}"), promise, move |c| {
+            c.request()?;
+            c.send(format!("HTTP/1.1 200 OK\r\n{bytes}"))?;
+            c.raw().send([&[0x17, 3, 3, 0, 32], &[7; 32][..]].concat())?;
+            c.silence()
+        });
+    }
     let padding = format!("X-Padding: {}\r\n", "x".repeat(400));
     let kept = Kept { least: 1, of: padding.clone().into() };
     t.both("dripping in the head", Promise { kept: Some(kept), ..UNKNOWN_AT_THE_END }, move |c| {
@@ -603,6 +615,12 @@ fn bodies(t: &mut Table) {
         let bytes = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 1, 2, 3];
         let head = format!("{head}Content-Encoding: {coding}\r\nContent-Length: {}\r\n\r\n", bytes.len());
         t.answer(&format!("compressed by {coding}"), not_http(bytes), [head.as_bytes(), &bytes].concat());
+    }
+    for coding in ["gzip", "utf-8"] {
+        let head = format!("{head}Content-Encoding: {coding}\r\nContent-Length: {whole_len}\r\n\r\n");
+        t.answer(&format!("not compressed, though its head says {coding}"), SUCCESS, head + &body);
+        let nothing = format!("HTTP/1.1 204 No Content\r\nContent-Encoding: {coding}\r\n\r\n");
+        t.answer(&format!("nothing, compressed by {coding}"), unreadable(""), nothing);
     }
     let plain = format!("{head}Content-Encoding: identity\r\nContent-Length: {whole_len}\r\n\r\n{body}");
     t.answer("not compressed, and said so", SUCCESS, plain);
@@ -771,6 +789,14 @@ fn successes(t: &mut Table) {
         good(c)?;
         c.close_notify()
     });
+    // TLS 1.3 tickets wait unread meanwhile: they are no answer.
+    t.both("the request is read on after a pause", SUCCESS, |c| {
+        c.part_of_request(PART)?;
+        c.raw().pause(Duration::from_millis(2500))?;
+        c.request()?;
+        c.send(answer_of(200, &secrets::backup_response(0)))
+    })
+    .large();
     t.answer("created", SUCCESS, answer_of(201, &body));
     t.answer("without a length", SUCCESS, format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{body}"));
     t.tls("without a length, closed with notice", SUCCESS, |c| {
