@@ -217,10 +217,12 @@ fn ctrl_c_on_a_terminal_does_not_reach_the_command_that_stores() {
         }
         let store = "echo > started; read line < go; cat > kept.json";
         let mut command = program(folder.path(), &service, &["--store-with", store, GENERATE]);
-        let child = command.process_group(0).spawn().unwrap();
+        let mut child = command.process_group(0).spawn().unwrap();
         fs::read(folder.path().join("started")).unwrap();
         // A terminal sends it to all that run in the foreground.
         kill(signal, &format!("-{}", child.id()));
+        // The run says so when it knows; only then the command may go on.
+        assert!(child.stderr.as_mut().unwrap().read(&mut [0; 128]).unwrap() > 0);
         fs::write(folder.path().join("go"), "\n").unwrap();
         assert_ended(&child.wait_with_output().unwrap(), 7, &["stored", "not confirmed"]);
         let _ = whole(&folder.path().join("kept.json"));

@@ -102,6 +102,8 @@ fn make_and_store(
     let make_place = || {
         file.map(FileSlot::left_behind).into_iter().flatten().for_each(|path| tell_left_behind(&path));
         Place::make_sure_of(arguments).map(Some).map_err(|mut failed| {
+            // What a stand-in made is nothing to confirm.
+            let file = file.filter(|_| !arguments.sandbox);
             let advice = file.and_then(|file| advice_on_backup_at(file, text, arguments));
             failed.what += &advice.unwrap_or_default();
             failed

@@ -45,7 +45,8 @@ fn write(said: &Receiver<Said>) {
         match next {
             Ok(Said::Line(line)) => {
                 // In one piece, since a command may write there as well.
-                is_written &= io::stderr().write_all((line + "\n").as_bytes()).is_ok();
+                let text: String = line.lines().map(|line| wrapped(line) + "\n").collect();
+                is_written &= io::stderr().write_all(text.as_bytes()).is_ok();
                 word = "";
             }
             Ok(Said::Ticks(next)) => (word, since) = (next, Instant::now()),
@@ -57,6 +58,27 @@ fn write(said: &Receiver<Said>) {
             let _ = write!(io::stderr(), "{word} … {} s", since.elapsed().as_secs());
         }
     }
+}
+
+/// A line for a terminal of 80 columns, broken between words; an indented one is a command to be copied.
+fn wrapped(line: &str) -> String {
+    if line.starts_with(' ') || !io::stderr().is_terminal() {
+        return line.into();
+    }
+    let (mut wrapped, mut width) = (String::with_capacity(line.len() + 8), 0);
+    for word in line.split(' ') {
+        let len = word.chars().count();
+        if width > 0 && width + 1 + len > 80 {
+            wrapped.push_str("\n  ");
+            width = 2;
+        } else if !wrapped.is_empty() {
+            wrapped.push(' ');
+            width += 1;
+        }
+        wrapped.push_str(word);
+        width += len;
+    }
+    wrapped
 }
 
 /// Says on stderr what must be read.
