@@ -27,8 +27,8 @@ pub(super) trait Stream: Send + Sync {
     /// Appends what arrives next, and returns how many bytes: 0 at the end.
     fn read(&mut self, into: &mut Buffer, until: Instant) -> io::Result<usize>;
 
-    /// Sends the beginning of it, and returns how many bytes. `WouldBlock`: the server has said something and reads no
-    /// further for now; hear it, and offer the same bytes again.
+    /// Sends the beginning of it, and returns how many bytes. `WouldBlock`: something arrived, and the server reads no
+    /// further for now. Read it, then write the same bytes again.
     fn write_some(&mut self, bytes: &[u8], until: Instant) -> io::Result<usize>;
 
     /// Sends all of it to a server that says nothing meanwhile. An error means that its end was not sent.
@@ -307,7 +307,7 @@ fn send(
     Ok(())
 }
 
-/// Makes room; what is in the buffer was sealed, or is sent again.
+/// Makes room behind the sealed records that are there.
 fn grow(buffer: &mut SecretBytes, least: usize) {
     let mut larger = SecretBytes::zeroed(least.max(buffer.len() * 2));
     larger.expose_mut()[..buffer.len()].copy_from_slice(buffer.expose());
