@@ -10,6 +10,7 @@ use std::fmt::{Debug, Display};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use portal_backup::wire::{self, Body, Failure, Request};
@@ -151,14 +152,17 @@ fn the_sandbox_has_these_signatures() {
     let _: fn(u16) -> io::Result<Sandbox> = Sandbox::start_on;
     let _: fn(&Sandbox) -> &str = Sandbox::url;
     let _: fn(&Sandbox) -> &str = Sandbox::api_key;
+    let _: fn(&Sandbox) -> String = Sandbox::add_api_key;
     let _: fn(&Sandbox) -> &str = Sandbox::generate_response;
-    let _: fn(&Sandbox, Fault) = Sandbox::fail_next;
+    let _: [fn(&Sandbox, Fault); 3] =
+        [Sandbox::fail_next, Sandbox::fail_next_backup, Sandbox::fail_next_confirm];
+    let _: fn(&Sandbox) -> mpsc::Receiver<SeenRequest> = Sandbox::watch;
     let _: fn(&Sandbox) -> Vec<SeenRequest> = Sandbox::requests;
     let _: fn(&Sandbox) -> Vec<String> = Sandbox::confirmed;
-    fn fields(seen: &SeenRequest) -> (&str, &str, &[u8], u16) {
-        (&seen.method, &seen.path, &seen.body, seen.status)
+    fn fields(seen: &SeenRequest) -> (&str, &str, &Option<String>, &[u8], u16) {
+        (&seen.method, &seen.path, &seen.api_key, &seen.body, seen.status)
     }
-    let _: fn(&SeenRequest) -> (&str, &str, &[u8], u16) = fields;
+    let _: fn(&SeenRequest) -> (&str, &str, &Option<String>, &[u8], u16) = fields;
 }
 
 /// Whatever is public is in the list, item by item: what is added there must be kept for long.

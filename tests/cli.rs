@@ -223,7 +223,7 @@ fn refusals_exit_4_and_tell_what_the_service_said() {
 #[test]
 fn unclear_answers_exit_5_and_leave_no_file_that_blocks_the_next_run() {
     let scene = Scene::new();
-    for fault in [Fault::Status(500), Fault::CloseUnanswered, Fault::CutHead, Fault::Silence] {
+    for fault in [Fault::Status(500), Fault::CloseBeforeResponse, Fault::Delay(Duration::MAX)] {
         scene.sandbox.fail_next(fault);
         scene.back_up(&["-o", "x.json", GENERATE, "--timeout", "1"]).exits(5);
         assert!(scene.names().is_empty(), "{:?}", scene.names());

@@ -135,11 +135,11 @@ fn each_way_to_end_has_its_line_of_json() {
     run(&["-o", "x.json", "missing.json"], 2);
     scene.sandbox.fail_next(Fault::Status(400));
     run(&["-o", "x.json", GENERATE], 4);
-    scene.sandbox.fail_next(Fault::Status(429));
+    scene.sandbox.fail_next(Fault::StatusRetryAfter(429, Duration::from_secs(1)));
     run(&["-o", "x.json", GENERATE, "--timeout", "0.5"], 4);
     scene.sandbox.fail_next(Fault::Status(503));
     run(&["-o", "x.json", GENERATE], 5);
-    scene.sandbox.fail_next(Fault::CloseUnanswered);
+    scene.sandbox.fail_next(Fault::CloseBeforeResponse);
     run(&["-o", "x.json", GENERATE], 5);
     scene.sandbox.fail_next(Fault::Body(b"{}".to_vec()));
     run(&["-o", "x.json", GENERATE], 5);

@@ -131,7 +131,7 @@ fn backup_keeps_what_it_cannot_read_and_then_backs_up() {
 #[test]
 fn backup_that_could_not_confirm_does_so_the_next_time() {
     let one = One::new();
-    one.sandbox.fail_next(Fault::Status(429)); // which the client waits for
+    one.sandbox.fail_next(Fault::StatusRetryAfter(429, Duration::from_secs(1))); // which the client waits for
     let output = one.run();
     assert!(output.status.success(), "{}", said(&output));
     (0..3).for_each(|_| one.sandbox.fail_next(Fault::Status(503)));
@@ -247,7 +247,7 @@ fn many_wallets_leave_what_fails_to_the_next_run() {
     for (fault, says, is_made_again) in [
         (Fault::Status(503), "it may have acted", false),
         (Fault::Status(400), "read its message", false),
-        (Fault::CloseUnanswered, "the service may have acted", true),
+        (Fault::CloseBeforeResponse, "the service may have acted", true),
         (Fault::CutBody, "could not be read", true),
         (Fault::Body(b"no shares".to_vec()), "could not be read", true),
     ] {
@@ -303,7 +303,7 @@ fn many_wallets_keep_the_pace_and_wait_as_long_as_the_service_asks() {
 
     // Put off three times, the client gives up, and the next wallet is to wait for the third second.
     let many = Many::new(2);
-    (0..3).for_each(|_| many.sandbox.fail_next(Fault::Status(429)));
+    (0..3).for_each(|_| many.sandbox.fail_next(Fault::StatusRetryAfter(429, Duration::from_secs(1))));
     let start = Instant::now();
     assert_eq!(many.run().0, 1);
     assert!(start.elapsed() >= Duration::from_secs(3), "{:?}", start.elapsed());

@@ -120,7 +120,6 @@ fn front(sandbox: &SandboxProcess, told: Arc<Mutex<HashMap<usize, Told>>>, open:
             return Ok(());
         }
         let _open = OneOpen::new(&open);
-        let mut upstream = TcpStream::connect(&address)?;
         loop {
             let request = c.request_unrecorded()?;
             let call = number_of(&request);
@@ -148,6 +147,7 @@ fn front(sandbox: &SandboxProcess, told: Arc<Mutex<HashMap<usize, Told>>>, open:
                 c.send(answer_of(429, "{}").replacen("\r\n", "\r\nRetry-After: 1\r\n", 1))?;
                 continue;
             }
+            let mut upstream = TcpStream::connect(&address)?;
             upstream.write_all(&[own_head.as_bytes(), &request[head..]].concat())?;
             let answer = read_answer(&mut upstream)?;
             let body_at = answer.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;

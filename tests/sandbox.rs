@@ -1,11 +1,13 @@
-//! What the stand-in answers, asked without the client.
+//! What the stand-in responds, with and without the client.
 #![cfg(feature = "sandbox")]
 #![allow(clippy::unwrap_used)]
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use portal_backup::{GenerateResponse, Sandbox};
+use portal_backup::{ApiKey, BackupShares, Client, Error, Fault, GenerateResponse, Outcome, Sandbox};
 use serde_json::{Value, json};
 
 const GENERATE: &str = "/v1/generate";
@@ -13,21 +15,22 @@ const BACKUP: &str = "/v1/backup";
 const SIGNING: &str = "/api/v3/clients/me/signing-share-pairs";
 const CONFIRM: &str = "/api/v3/clients/me/backup-share-pairs";
 
-/// Status, content type and body.
-fn call(
-    sandbox: &Sandbox,
-    (method, path): (&str, &str),
-    authorization: Option<&str>,
-    body: &str,
-) -> (u16, String, String) {
+/// All of the response; nothing if the connection was closed instead.
+fn response(sandbox: &Sandbox, (method, path): (&str, &str), key: Option<&str>, body: &str) -> String {
     let mut connection = TcpStream::connect(sandbox.url().strip_prefix("http://").unwrap()).unwrap();
-    let authorization = authorization.map(|value| format!("Authorization: {value}\r\n")).unwrap_or_default();
+    let key = key.map(|value| format!("Authorization: {value}\r\n")).unwrap_or_default();
     let length = body.len();
-    let head = format!("{method} {path} HTTP/1.1\r\nContent-Length: {length}\r\nConnection: close\r\n");
-    write!(connection, "{head}{authorization}\r\n{body}").unwrap();
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    write!(connection, "{method} {path} HTTP/1.1\r\nContent-Length: {length}\r\n{key}\r\n{body}").unwrap();
+    let mut response = Vec::new();
+    // What is cut or closed may also end with an error.
+    let _ = connection.read_to_end(&mut response);
+    String::from_utf8(response).unwrap()
+}
+
+/// Status, content type and body.
+fn call(sandbox: &Sandbox, call: (&str, &str), key: Option<&str>, body: &str) -> (u16, String, String) {
+    let response = response(sandbox, call, key, body);
+    let (head, body) = response.split_once("\r\n\r\n").unwrap();
     let content_type = head.lines().find_map(|line| line.strip_prefix("Content-Type: ")).unwrap_or_default();
     (head[9..12].parse().unwrap(), content_type.into(), body.into())
 }
@@ -121,8 +124,8 @@ fn what_was_not_issued_or_is_not_two_pairs_does_not_count_as_stored() {
         let key = format!("Bearer {}", sandbox.api_key());
         for body in ["", "{", "\u{0}", &format!("{{\"status\":\"{status}\",\"{field}\":[\"{a}\",\"{b}\"]}}x")]
         {
-            let answer = call(&sandbox, ("PATCH", path), Some(&key), body);
-            assert_eq!(answer, (400, "application/json".into(), "{}".into()), "{path} {body}");
+            let response = call(&sandbox, ("PATCH", path), Some(&key), body);
+            assert_eq!(response, (400, "application/json".into(), "{}".into()), "{path} {body}");
         }
         assert!(sandbox.confirmed().is_empty());
         assert_eq!(ask(&sandbox, ("PATCH", path), &json!({ "status": status, field: [a, b] })).0, 204);
@@ -137,41 +140,133 @@ fn without_the_key_each_call_is_refused_as_its_service_does() {
     let missing = (401, "text/plain".into(), "Authorization header is missing".into());
     let invalid = (401, "text/plain".into(), "Authorization header is invalid".into());
     let empty = (401, "application/json".into(), "{}".into());
-    let wrong = [
-        format!("Bearer {}", other.api_key()),
-        format!("Basic {}", sandbox.api_key()),
-        sandbox.api_key().to_string(),
-        "Bearer".into(),
-    ];
+    let wrong = [other.api_key(), "x", &sandbox.api_key()[1..]].map(|key| format!("Bearer {key}"));
     for (asked, without, with_wrong, body) in [
         (("POST", GENERATE), &missing, &invalid, json!({})),
         (("POST", BACKUP), &missing, &invalid, json!({ "generateResponse": sandbox.generate_response() })),
         (("PATCH", SIGNING), &empty, &empty, signing(&[a, b])),
         (("PATCH", CONFIRM), &empty, &empty, backup(&[])),
     ] {
-        assert_eq!(&call(&sandbox, asked, None, &body.to_string()), without, "{asked:?}");
+        for header in [None, Some(sandbox.api_key()), Some("Bearer"), Some("Basic YTpi")] {
+            assert_eq!(&call(&sandbox, asked, header, &body.to_string()), without, "{asked:?}");
+        }
         for wrong in &wrong {
-            let answer = call(&sandbox, asked, Some(wrong), &body.to_string());
-            assert_eq!(&answer, with_wrong, "{asked:?} with {wrong}");
+            let response = call(&sandbox, asked, Some(wrong), &body.to_string());
+            assert_eq!(&response, with_wrong, "{asked:?} with {wrong}");
         }
     }
 }
 
 #[test]
-fn a_wrong_method_or_path_is_refused_by_name() {
+fn a_wrong_method_or_path_is_not_found() {
     let sandbox = Sandbox::start().unwrap();
     for (path, right) in [(GENERATE, "POST"), (BACKUP, "POST"), (SIGNING, "PATCH"), (CONFIRM, "PATCH")] {
-        for method in ["GET", "POST", "PATCH", "PUT", "DELETE"].into_iter().filter(|&method| method != right)
-        {
-            let (status, body) = ask(&sandbox, (method, path), &json!({}));
-            assert_eq!(status, 405, "{method} {path}");
-            assert!(body.contains("METHOD_NOT_ALLOWED"));
+        let methods = ["GET", "POST", "PATCH", "PUT", "DELETE"].into_iter();
+        for method in methods.filter(|&method| method != right) {
+            assert_eq!(ask(&sandbox, (method, path), &json!({})).0, 404, "{method} {path}");
         }
     }
-    for path in
-        ["/", "/v1/recover", "/v1/backup/", "/api/v3/clients/me", "/api/v3/clients/me/signing-share-pairs/"]
-    {
+    for path in ["/", "/v1/recover", "/v1/backup/", "/api/v3/clients/me"] {
         let (status, body) = ask(&sandbox, ("PATCH", path), &json!({}));
         assert!(status == 404 && body.contains("NOT_FOUND"), "{path}: {status}");
     }
+}
+
+fn client(sandbox: &Sandbox, timeout: Duration) -> Client {
+    let builder = Client::builder(ApiKey::new(sandbox.api_key()).unwrap());
+    let builder = builder.base_url(sandbox.url()).client_api_url(sandbox.url());
+    builder.attempts(1).timeout(timeout).build().unwrap()
+}
+
+fn back_up(sandbox: &Sandbox, client: &Client) -> Result<BackupShares, Error> {
+    client.backup(&GenerateResponse::parse(sandbox.generate_response()).unwrap())
+}
+
+#[test]
+fn each_key_confirms_its_own_shares_and_no_others() {
+    let sandbox = Sandbox::start().unwrap();
+    let first = client(&sandbox, Duration::from_secs(20));
+    let second = first.with_key(ApiKey::new(&sandbox.add_api_key()).unwrap());
+    let mut confirmed = Vec::new();
+    for (own, other) in [(&first, &second), (&second, &first)] {
+        let shares = back_up(&sandbox, own).unwrap();
+        let stored = shares.store(|_| Ok::<(), ()>(())).unwrap();
+        assert_eq!(other.confirm(&stored).unwrap_err().outcome(), Outcome::Refused);
+        assert_eq!(sandbox.confirmed(), confirmed);
+        own.confirm(&stored).unwrap();
+        confirmed.extend(shares.share_pair_ids().map(String::from));
+        assert_eq!(sandbox.confirmed(), confirmed);
+    }
+    let is_first = |key: Option<String>| key.as_deref() == Some(sandbox.api_key());
+    let keys: Vec<_> = sandbox.requests().into_iter().map(|request| is_first(request.api_key)).collect();
+    assert_eq!(keys, [true, false, true, false, true, false]);
+}
+
+#[test]
+fn a_fault_spoils_the_call_that_it_is_aimed_at_and_no_other() {
+    let sandbox = Sandbox::start().unwrap();
+    let backup = |_| ask(&sandbox, ("POST", BACKUP), &json!({ "generateResponse": "" })).0;
+    let confirm = || ask(&sandbox, ("PATCH", CONFIRM), &json!({})).0;
+    sandbox.fail_next_confirm(Fault::Status(501));
+    sandbox.fail_next(Fault::Status(502));
+    sandbox.fail_next_backup(Fault::Status(503));
+    sandbox.fail_next(Fault::Status(504));
+    let backups: Vec<_> = (0..4).map(backup).collect();
+    assert_eq!(backups, [502, 503, 504, 400], "in order, and each once");
+    assert_eq!([confirm(), confirm()], [501, 400]);
+}
+
+#[test]
+fn each_fault_does_what_it_says() {
+    let sandbox = Sandbox::start().unwrap();
+    let body = json!({ "generateResponse": sandbox.generate_response() }).to_string();
+    let key = format!("Bearer {}", sandbox.api_key());
+    let spoilt = |fault| {
+        let seen = sandbox.requests().len();
+        sandbox.fail_next_backup(fault);
+        let response = response(&sandbox, ("POST", BACKUP), Some(&key), &body);
+        (response, sandbox.requests().get(seen).map(|request| request.status))
+    };
+
+    assert_eq!(spoilt(Fault::CloseBeforeRequest), (String::new(), None));
+    assert_eq!(spoilt(Fault::CloseBeforeResponse), (String::new(), Some(200)));
+    let (response, status) = spoilt(Fault::Status(429));
+    assert!(response.starts_with("HTTP/1.1 429 ") && !response.contains("Retry-After"), "{response}");
+    assert_eq!(status, Some(429));
+    let (response, status) = spoilt(Fault::StatusRetryAfter(503, Duration::from_secs(20)));
+    assert!(response.starts_with("HTTP/1.1 503 ") && response.contains("\r\nRetry-After: 20\r\n"));
+    assert_eq!(status, Some(503));
+    assert_eq!(spoilt(Fault::Status(204)).0, "HTTP/1.1 204 Sandbox\r\nConnection: close\r\n\r\n");
+    let (response, status) = spoilt(Fault::Body(b"not what is documented".to_vec()));
+    assert!(response.ends_with("Content-Length: 22\r\n\r\nnot what is documented"), "{response}");
+    assert_eq!(status, Some(200));
+    let (response, status) = spoilt(Fault::CutBody);
+    let (head, cut) = response.split_once("\r\n\r\n").unwrap();
+    let announced: usize = head.rsplit_once("Content-Length: ").unwrap().1.parse().unwrap();
+    assert!(cut.len() > announced / 3 && cut.len() < announced && status == Some(200));
+
+    let start = Instant::now();
+    assert!(spoilt(Fault::Delay(Duration::from_millis(50))).0.ends_with("}}"));
+    assert!(start.elapsed() >= Duration::from_millis(50));
+    assert!(spoilt(Fault::Delay(Duration::ZERO)).0.ends_with("}}"));
+    // Longer than anybody waits.
+    sandbox.fail_next(Fault::Delay(Duration::MAX));
+    let error = back_up(&sandbox, &client(&sandbox, Duration::from_millis(200))).unwrap_err();
+    assert_eq!(error.outcome(), Outcome::Unknown);
+}
+
+#[test]
+fn each_request_can_be_waited_for_until_the_sandbox_is_gone() {
+    let sandbox = Sandbox::start().unwrap();
+    ask(&sandbox, ("POST", GENERATE), &json!({}));
+    let [requests, same] = [sandbox.watch(), sandbox.watch()];
+    drop(sandbox.watch());
+    let watcher = thread::spawn(move || requests.into_iter().map(|request| format!("{request:?}")).collect());
+    ask(&sandbox, ("PATCH", CONFIRM), &json!({}));
+    assert_eq!(same.recv().unwrap(), sandbox.requests()[1], "from now on");
+    ask(&sandbox, ("GET", "/x"), &json!({}));
+    drop(sandbox);
+    let seen: Vec<String> = watcher.join().unwrap();
+    let line = |text: &str| format!("SeenRequest({text})");
+    assert_eq!(seen, [line(&format!("PATCH {CONFIRM}, 2 bytes: 400")), line("GET /x, 2 bytes: 404")]);
 }

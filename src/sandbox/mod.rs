@@ -4,22 +4,23 @@ mod service;
 
 use alloc::format;
 use alloc::string::String;
-use alloc::sync::{Arc, Weak};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
-use std::collections::VecDeque;
-use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::io::{self, Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 
-use self::service::{Answer, Service};
+use self::service::{Response, Service};
+use crate::wire;
 
 /// A stand-in for both of Portal's services, over plain HTTP on a loopback port.
 ///
-/// It answers `generate`, `backup` and the calls that tell that their shares are stored as they are documented, with
-/// made-up shares of real size and new ids each time, and fails on demand. Dropping it closes every connection.
+/// It responds to `generate`, `backup` and the calls that confirm their shares as Portal documents it, with made-up shares
+/// of real size and new ids each time, and fails on demand. A request is to have a `Content-Length`;
+/// each connection serves one.
 ///
 /// ```
 /// use portal_backup::{ApiKey, Client, GenerateResponse, Sandbox};
@@ -42,41 +43,39 @@ pub struct Sandbox {
     state: Arc<Mutex<State>>,
 }
 
+#[derive(Default)]
 struct State {
     service: Service,
-    faults: VecDeque<Fault>,
-    seen: Vec<SeenRequest>,
-    connections: Vec<Weak<TcpStream>>,
-    is_over: bool,
+    /// Each with the path that it waits for, if not for any.
+    faults: Vec<(Option<&'static str>, Fault)>,
+    requests: Vec<SeenRequest>,
+    watchers: Vec<mpsc::Sender<SeenRequest>>,
+    is_stopped: bool,
 }
 
-/// What the sandbox does to a call instead of answering it properly.
+/// What the sandbox does to a request instead of responding properly.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// Closes the connection when the request begins to arrive.
-    CloseUnread,
-    /// Acts, and closes the connection without an answer.
-    CloseUnanswered,
-    /// Acts, and says nothing until the client gives up.
-    Silence,
-    /// Answers this status, and does not act; a 429 comes with `Retry-After: 1`.
+    /// Closes the connection when the head of the request has arrived, and does not act.
+    CloseBeforeRequest,
+    /// Acts, and closes the connection without a response.
+    CloseBeforeResponse,
+    /// Responds with this status and, if it is an error, with the body that the service has for it. Does not act.
     Status(u16),
-    /// Acts, and closes the connection inside the head of the answer.
-    CutHead,
-    /// Acts, and closes the connection in the middle of the body.
+    /// The same with the header `Retry-After`, in whole seconds.
+    StatusRetryAfter(u16, Duration),
+    /// Acts, and responds properly after this time, unless the client closes the connection before.
+    Delay(Duration),
+    /// Acts, and closes the connection in the middle of the body of its response.
     CutBody,
-    /// Acts, and sends the answer a byte at a time with this pause before each.
-    Drip(Duration),
-    /// Acts, and answers 200 with a body that never ends.
-    Endless,
-    /// Acts, and answers 200 with this body instead of shares.
+    /// Acts, and responds with status 200 and this body.
     Body(Vec<u8>),
-    /// Acts, and sends these bytes instead of an HTTP answer.
-    Bytes(Vec<u8>),
 }
 
 /// A request that the sandbox received whole.
+///
+/// `Debug` shows method, path, size and status.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SeenRequest {
@@ -84,16 +83,18 @@ pub struct SeenRequest {
     pub method: String,
     /// The path.
     pub path: String,
+    /// The key behind `Authorization: Bearer`, if there is one.
+    pub api_key: Option<String>,
     /// The body.
     pub body: Vec<u8>,
-    /// The status that it was, or would have been, answered with.
+    /// The status of the response, whether or not it is sent.
     pub status: u16,
 }
 
 impl fmt::Debug for SeenRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { method, path, body, status } = self;
-        write!(f, "SeenRequest({method} {path}, {} bytes, answered {status})", body.len())
+        let Self { method, path, body, status, .. } = self;
+        write!(f, "SeenRequest({method} {path}, {} bytes: {status})", body.len())
     }
 }
 
@@ -115,10 +116,10 @@ impl Sandbox {
     pub fn start_on(port: u16) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
         let url = format!("http://{}", listener.local_addr()?);
-        let mut service = Service::new();
-        let (api_key, generate_response) = (service.api_key.clone(), service.generate());
-        let (faults, seen, connections) = (VecDeque::new(), Vec::new(), Vec::new());
-        let state = Arc::new(Mutex::new(State { service, faults, seen, connections, is_over: false }));
+        let mut state = State::default();
+        let client = state.service.add_client();
+        let (api_key, generate_response) = (client.api_key.clone(), client.generate());
+        let state = Arc::new(Mutex::new(state));
         let shared = state.clone();
         thread::Builder::new().name("sandbox".into()).spawn(move || accept(&shared, &listener))?;
         Ok(Self { url, api_key, generate_response, state })
@@ -129,9 +130,16 @@ impl Sandbox {
         &self.url
     }
 
-    /// The one key that it accepts.
+    /// A key that it accepts.
     pub fn api_key(&self) -> &str {
         &self.api_key
+    }
+
+    /// Makes another key that it accepts: a client of its own, as each wallet has one.
+    ///
+    /// A key can confirm only the shares that were made with it.
+    pub fn add_api_key(&self) -> String {
+        lock(&self.state).service.add_client().api_key.clone()
     }
 
     /// A generate response to back up, of real size; `POST /v1/generate` makes others.
@@ -139,17 +147,39 @@ impl Sandbox {
         &self.generate_response
     }
 
-    /// Spoils the next call; several wait for their turn.
+    /// Makes the next request fail, whichever it is.
+    ///
+    /// Faults wait for their requests in the order in which they were added, and each is used once: to see a repeated call
+    /// fail, add one for each attempt.
     pub fn fail_next(&self, fault: Fault) {
-        lock(&self.state).faults.push_back(fault);
+        lock(&self.state).faults.push((None, fault));
     }
 
-    /// Every request that arrived whole, in order.
+    /// Makes the next request for a backup fail.
+    pub fn fail_next_backup(&self, fault: Fault) {
+        lock(&self.state).faults.push((Some(wire::backup::PATH), fault));
+    }
+
+    /// Makes the next confirmation of a backup fail.
+    pub fn fail_next_confirm(&self, fault: Fault) {
+        lock(&self.state).faults.push((Some(wire::confirm::PATH), fault));
+    }
+
+    /// The requests that were received whole, in order.
     pub fn requests(&self) -> Vec<SeenRequest> {
-        lock(&self.state).seen.clone()
+        lock(&self.state).requests.clone()
     }
 
-    /// The share pair ids that were confirmed, in order.
+    /// A channel of the requests that are received whole from now on, which can be waited on.
+    ///
+    /// It ends when the sandbox is dropped.
+    pub fn watch(&self) -> mpsc::Receiver<SeenRequest> {
+        let (watcher, requests) = mpsc::channel();
+        lock(&self.state).watchers.push(watcher);
+        requests
+    }
+
+    /// The ids of the backup shares that were confirmed, in order.
     pub fn confirmed(&self) -> Vec<String> {
         lock(&self.state).service.confirmed.clone()
     }
@@ -157,13 +187,7 @@ impl Sandbox {
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
-        let mut state = lock(&self.state);
-        state.is_over = true;
-        for connection in state.connections.iter().filter_map(Weak::upgrade) {
-            // One that is closed already is what we want.
-            let _ = connection.shutdown(Shutdown::Both);
-        }
-        drop(state);
+        lock(&self.state).is_stopped = true;
         // Wakes the thread that accepts.
         let _ = TcpStream::connect(self.url.trim_start_matches("http://"));
     }
@@ -175,6 +199,13 @@ impl fmt::Debug for Sandbox {
     }
 }
 
+impl State {
+    fn take_fault(&mut self, path: &str) -> Option<Fault> {
+        let index = self.faults.iter().position(|(on, _)| on.is_none_or(|on| on == path))?;
+        Some(self.faults.remove(index).1)
+    }
+}
+
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     // Nothing under this lock leaves the state half changed.
     state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -182,129 +213,83 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 
 fn accept(shared: &Arc<Mutex<State>>, listener: &TcpListener) {
     for connection in listener.incoming() {
-        let mut state = lock(shared);
-        if state.is_over {
+        if lock(shared).is_stopped {
             return;
         }
-        let Ok(connection) = connection.map(Arc::new) else { continue };
-        state.connections.retain(|connection| connection.strong_count() > 0);
-        state.connections.push(Arc::downgrade(&connection));
-        let shared = shared.clone();
+        let (Ok(connection), shared) = (connection, shared.clone()) else { continue };
         // A connection that fails is the client's to notice; without a thread it is closed.
-        let serve = move || _ = serve(&shared, &connection);
+        let serve = move || _ = serve(&shared, connection);
         let _ = thread::Builder::new().name("sandbox connection".into()).spawn(serve);
     }
 }
 
-fn serve(state: &Mutex<State>, mut connection: &TcpStream) -> io::Result<()> {
-    connection.set_nodelay(true)?;
-    let mut received = Vec::new();
-    while !received.is_empty() || connection.peek(&mut [0])? > 0 {
-        let fault = lock(state).faults.pop_front();
-        if fault == Some(Fault::CloseUnread) {
-            return Ok(());
-        }
-        let Request { mut seen, authorization, wants_close } = match read_request(connection, &mut received)?
-        {
-            Ok(request) => request,
-            Err(answer) => return connection.write_all(&answer.to_http()),
-        };
-        let mut state = lock(state);
-        let answer = match fault {
-            Some(Fault::Status(status)) => Answer::failing(status),
-            _ => state.service.answer(&seen.method, &seen.path, authorization.as_deref(), &seen.body),
-        };
-        seen.status = answer.status;
-        state.seen.push(seen);
-        drop(state);
-        match fault {
-            None | Some(Fault::Status(_)) => connection.write_all(&answer.to_http())?,
-            Some(fault) => return fail(connection, fault, &answer),
-        }
-        if wants_close {
-            return Ok(());
-        }
+/// Serves one request and closes the connection.
+fn serve(state: &Mutex<State>, mut connection: TcpStream) -> io::Result<()> {
+    let (mut request, body_len) = read_head(&connection)?;
+    let fault = lock(state).take_fault(&request.path);
+    if fault == Some(Fault::CloseBeforeRequest) {
+        return Ok(());
     }
-    Ok(())
-}
+    let missing = body_len.saturating_sub(request.body.len());
+    if (&connection).take(missing as u64).read_to_end(&mut request.body)? < missing {
+        return Ok(());
+    }
 
-struct Request {
-    /// Without a status as yet.
-    seen: SeenRequest,
-    authorization: Option<String>,
-    wants_close: bool,
-}
-
-/// Reads one request, or returns what to answer to something else.
-fn read_request(connection: &TcpStream, received: &mut Vec<u8>) -> io::Result<Result<Request, Answer>> {
-    const MAX_HEAD: usize = 64 << 10;
-    const MAX_BODY: usize = 16 << 20;
-    let mut room = [0; 16 << 10];
-    let mut read_more = |received: &mut Vec<u8>| {
-        let len = (&*connection).read(&mut room)?;
-        received.extend_from_slice(&room[..len]);
-        if len == 0 { Err(io::Error::from(ErrorKind::UnexpectedEof)) } else { Ok(()) }
+    let mut locked = lock(state);
+    let mut response = match fault {
+        Some(Fault::Status(status)) => Response::with_status(status),
+        Some(Fault::StatusRetryAfter(status, delay)) => Response::with_status(status).retry_after(delay),
+        _ => locked.service.respond(&request),
     };
-    let (head_len, body_len, mut request) = loop {
+    if let Some(Fault::Body(body)) = &fault {
+        response = Response::json(200, body.clone());
+    }
+    request.status = response.status;
+    locked.watchers.retain(|watcher| watcher.send(request.clone()).is_ok());
+    locked.requests.push(request);
+    drop(locked);
+
+    let mut bytes = response.to_http();
+    match fault {
+        Some(Fault::CloseBeforeResponse) => bytes.clear(),
+        Some(Fault::CutBody) => bytes.truncate(bytes.len() - response.body.len() / 2),
+        Some(Fault::Delay(delay)) => {
+            connection.set_read_timeout(Some(delay.max(Duration::from_nanos(1))))?;
+            // Ends early when the client closes the connection.
+            let _ = connection.peek(&mut [0]);
+        }
+        _ => {}
+    }
+    connection.write_all(&bytes)
+}
+
+/// The request, with as much of its body as came with its head, and the length of that body.
+fn read_head(mut connection: &TcpStream) -> io::Result<(SeenRequest, usize)> {
+    let (mut received, mut chunk) = (Vec::new(), [0; 1 << 10]);
+    loop {
+        received.extend_from_slice(match connection.read(&mut chunk)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            len => &chunk[..len],
+        });
         let mut headers = [httparse::EMPTY_HEADER; 64];
         let mut head = httparse::Request::new(&mut headers);
-        let len = match head.parse(received) {
-            Ok(httparse::Status::Complete(len)) => len,
-            Ok(httparse::Status::Partial) if received.len() <= MAX_HEAD => {
-                read_more(received)?;
-                continue;
-            }
-            _ => return Ok(Err(Answer::text(400, "This is not HTTP/1.1"))),
+        let httparse::Status::Complete(head_len) = head.parse(&received).map_err(io::Error::other)? else {
+            continue;
         };
-        let text = |name: &str| {
+        let header = |name: &str| {
             let header = head.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name))?;
             core::str::from_utf8(header.value).ok()
         };
-        let is_it = |name, value: &str| text(name).is_some_and(|v| v.eq_ignore_ascii_case(value));
-        let body_len = text("content-length").map_or(Some(0), |len| len.trim().parse::<usize>().ok());
-        let body_len = body_len.filter(|&len| len <= MAX_BODY && text("transfer-encoding").is_none());
-        let Some(body_len) = body_len else {
-            return Ok(Err(Answer::text(411, "Send a Content-Length of at most 16 MiB")));
+        let body_len = header("content-length").and_then(|len| len.trim().parse().ok());
+        let key = header("authorization").and_then(|value| value.split_once(' '));
+        let key = key.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+        let request = SeenRequest {
+            method: head.method.unwrap_or_default().into(),
+            path: head.path.unwrap_or_default().into(),
+            api_key: key.map(|(_, key)| key.trim().into()),
+            body: received[head_len..].into(),
+            status: 0,
         };
-        if is_it("expect", "100-continue") {
-            (&*connection).write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
-        }
-        let [method, path] = [head.method, head.path].map(|text| text.unwrap_or_default().into());
-        let request = Request {
-            seen: SeenRequest { method, path, body: Vec::new(), status: 0 },
-            authorization: text("authorization").map(String::from),
-            wants_close: is_it("connection", "close") || head.version == Some(0),
-        };
-        break (len, body_len, request);
-    };
-    while received.len() < head_len + body_len {
-        read_more(received)?;
+        return Ok((request, body_len.unwrap_or(0)));
     }
-    request.seen.body = received.drain(..head_len + body_len).skip(head_len).collect();
-    Ok(Ok(request))
-}
-
-fn fail(mut connection: &TcpStream, fault: Fault, answer: &Answer) -> io::Result<()> {
-    let whole = answer.to_http();
-    match fault {
-        Fault::CloseUnread | Fault::CloseUnanswered | Fault::Status(_) => {}
-        Fault::Silence => while connection.read(&mut [0; 1024])? > 0 {},
-        Fault::CutHead => connection.write_all(&whole[..20.min(whole.len())])?,
-        Fault::CutBody => connection.write_all(&whole[..whole.len() - answer.body.len() / 2])?,
-        Fault::Drip(pause) => {
-            for byte in whole {
-                thread::sleep(pause);
-                connection.write_all(&[byte])?;
-            }
-        }
-        Fault::Endless => {
-            connection.write_all(b"HTTP/1.1 200 Sandbox\r\nContent-Type: application/json\r\n\r\n")?;
-            loop {
-                connection.write_all(&[b' '; 4096])?;
-            }
-        }
-        Fault::Body(body) => connection.write_all(&Answer::json(200, body).to_http())?,
-        Fault::Bytes(bytes) => connection.write_all(&bytes)?,
-    }
-    Ok(())
 }

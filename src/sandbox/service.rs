@@ -1,8 +1,9 @@
-//! What Portal's services answer to a program that makes a wallet, backs it up and says what it stored.
+//! What Portal's services say to a program that makes a wallet, backs it up and confirms what it stored.
 
 use alloc::format;
-use alloc::string::{String, ToString as _};
+use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
 
@@ -10,69 +11,65 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde_json::Value;
 
+use super::SeenRequest;
 use crate::wire;
 use crate::wire::backup::GenerateResponse;
 
 const GENERATE: &str = "/v1/generate";
 const SIGNING_SHARES: &str = "/api/v3/clients/me/signing-share-pairs";
 
-/// One client of Portal: its key, and the ids of its share pairs.
+#[derive(Default)]
 pub(super) struct Service {
-    pub(super) api_key: String,
-    signing: Vec<String>,
-    backup: Vec<String>,
-    /// Of the backup share pairs, those that were confirmed, in order.
+    clients: Vec<Client>,
+    /// The ids of backup shares that were confirmed, in order.
     pub(super) confirmed: Vec<String>,
 }
 
+/// One client of Portal: its key, and the ids of the shares that were made with it.
+pub(super) struct Client {
+    pub(super) api_key: String,
+    signing: Vec<String>,
+    backup: Vec<String>,
+}
+
 impl Service {
-    pub(super) fn new() -> Self {
+    pub(super) fn add_client(&mut self) -> &mut Client {
         let api_key = format!("sandbox-{}", random_id());
-        Self { api_key, signing: Vec::new(), backup: Vec::new(), confirmed: Vec::new() }
+        self.clients.push(Client { api_key, signing: Vec::new(), backup: Vec::new() });
+        let last = self.clients.len() - 1;
+        &mut self.clients[last]
     }
 
-    pub(super) fn answer(
-        &mut self,
-        method: &str,
-        path: &str,
-        authorization: Option<&str>,
-        body: &[u8],
-    ) -> Answer {
-        let is_client_api = match path {
-            GENERATE | wire::backup::PATH => false,
-            SIGNING_SHARES | wire::confirm::PATH => true,
-            _ => return Answer::error(404, "NOT_FOUND", "No such endpoint"),
+    pub(super) fn respond(&mut self, request: &SeenRequest) -> Response {
+        let key = request.api_key.as_ref();
+        let Some(client) = self.clients.iter_mut().find(|client| Some(&client.api_key) == key) else {
+            return match key {
+                _ if request.path.starts_with("/api/") => Response::json(401, "{}"),
+                Some(_) => Response::text(401, "Authorization header is invalid"),
+                None => Response::text(401, "Authorization header is missing"),
+            };
         };
-        match authorization.map(|given| self.is_key(given)) {
-            Some(true) => {}
-            _ if is_client_api => return Answer::json(401, "{}"),
-            Some(false) => return Answer::text(401, "Authorization header is invalid"),
-            None => return Answer::text(401, "Authorization header is missing"),
-        }
-        match (method, path) {
-            ("POST", GENERATE) => Answer::json(200, self.generate()),
-            ("POST", wire::backup::PATH) => self.backup(body),
+        let body = serde_json::from_slice(&request.body).unwrap_or_default();
+        match (request.method.as_str(), request.path.as_str()) {
+            ("POST", GENERATE) => Response::json(200, client.generate()),
+            ("POST", wire::backup::PATH) => client.backup(&body),
             ("PATCH", SIGNING_SHARES) => {
-                let ids = two_ids(body, "STORED_CLIENT", "signingSharePairIds", &self.signing);
-                ids.map_or(Answer::json(400, "{}"), |_| Answer::empty(204))
+                let ids = two_ids(&body, "STORED_CLIENT", "signingSharePairIds", &client.signing);
+                ids.map_or(Response::json(400, "{}"), |_| Response::empty(204))
             }
             ("PATCH", wire::confirm::PATH) => {
-                let ids = two_ids(body, "STORED_CLIENT_BACKUP_SHARE", "backupSharePairIds", &self.backup);
-                let Some(mut ids) = ids.map(Vec::from) else { return Answer::json(400, "{}") };
+                let ids = two_ids(&body, "STORED_CLIENT_BACKUP_SHARE", "backupSharePairIds", &client.backup);
+                let Some(mut ids) = ids.map(Vec::from) else { return Response::json(400, "{}") };
                 ids.retain(|id| !self.confirmed.contains(id));
                 self.confirmed.append(&mut ids);
-                Answer::empty(204)
+                Response::empty(204)
             }
-            _ => Answer::error(405, "METHOD_NOT_ALLOWED", "Wrong method for this endpoint"),
+            _ => Response::error(404, "NOT_FOUND", "No such endpoint"),
         }
     }
+}
 
-    fn is_key(&self, authorization: &str) -> bool {
-        authorization
-            .split_once(' ')
-            .is_some_and(|(scheme, key)| scheme.eq_ignore_ascii_case("bearer") && key.trim() == self.api_key)
-    }
-
+impl Client {
     /// The signing shares of a new wallet.
     pub(super) fn generate(&mut self) -> String {
         let (ids, shares) = new_shares();
@@ -80,71 +77,73 @@ impl Service {
         shares
     }
 
-    fn backup(&mut self, body: &[u8]) -> Answer {
-        let request = serde_json::from_slice::<Value>(body).unwrap_or_default();
+    fn backup(&mut self, request: &Value) -> Response {
         let generate = request["generateResponse"].as_str().unwrap_or_default();
         if GenerateResponse::parse(generate).is_err() {
-            return Answer::error(400, "BAD_REQUEST", "Can't parse the request body");
+            return Response::with_status(400);
         }
         let (ids, shares) = new_shares();
         self.backup.extend(ids);
-        Answer::json(200, shares)
+        Response::json(200, shares)
     }
 }
 
 /// The two ids in a request of the Client API, if they differ, were issued, and the status is the right one.
-fn two_ids(body: &[u8], status: &str, field: &str, issued: &[String]) -> Option<[String; 2]> {
-    let request: Value = serde_json::from_slice(body).ok()?;
+fn two_ids(request: &Value, status: &str, field: &str, issued: &[String]) -> Option<[String; 2]> {
     let [first, second] = request[field].as_array()?.as_slice() else { return None };
     let ids = [first.as_str()?, second.as_str()?];
     let are_known = ids.iter().all(|id| issued.iter().any(|issued| issued == id));
     (request["status"] == status && first != second && are_known).then(|| ids.map(String::from))
 }
 
-pub(super) struct Answer {
+pub(super) struct Response {
     pub(super) status: u16,
-    content_type: Option<&'static str>,
+    headers: String,
     pub(super) body: Vec<u8>,
 }
 
-impl Answer {
+impl Response {
     fn empty(status: u16) -> Self {
-        Self { status, content_type: None, body: Vec::new() }
+        Self { status, headers: String::new(), body: Vec::new() }
+    }
+
+    fn new(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
+        let body = body.into();
+        let headers = format!("Content-Type: {content_type}\r\nContent-Length: {}\r\n", body.len());
+        Self { status, headers, body }
     }
 
     pub(super) fn json(status: u16, body: impl Into<Vec<u8>>) -> Self {
-        Self { status, content_type: Some(wire::CONTENT_TYPE), body: body.into() }
+        Self::new(status, wire::CONTENT_TYPE, body)
     }
 
-    pub(super) fn text(status: u16, body: &str) -> Self {
-        Self { status, content_type: Some("text/plain"), body: body.into() }
+    fn text(status: u16, body: &str) -> Self {
+        Self::new(status, "text/plain", body)
     }
 
     fn error(status: u16, id: &str, message: &str) -> Self {
-        Self::json(status, serde_json::json!({ "id": id, "message": message }).to_string())
+        Self::json(status, format!(r#"{{"id":"{id}","message":"{message}"}}"#))
     }
 
-    /// As a service fails with this status.
-    pub(super) fn failing(status: u16) -> Self {
+    /// As a service responds with this status.
+    pub(super) fn with_status(status: u16) -> Self {
         match status {
             204 => Self::empty(status),
-            401 => Self::text(401, "Authorization header is missing"),
             400 => Self::error(400, "BAD_REQUEST", "Can't parse the request body"),
+            401 => Self::text(401, "Authorization header is missing"),
             429 => Self::error(429, "RATE_LIMITED", "Too many requests"),
             500.. => Self::error(status, "INTERNAL_ERROR", "Something went wrong"),
             _ => Self::error(status, "SANDBOX_FAULT", "This call was told to fail"),
         }
     }
 
+    pub(super) fn retry_after(mut self, delay: Duration) -> Self {
+        self.headers += &format!("Retry-After: {}\r\n", delay.as_secs());
+        self
+    }
+
     pub(super) fn to_http(&self) -> Vec<u8> {
-        let mut head = format!("HTTP/1.1 {} Sandbox\r\n", self.status);
-        if let Some(content_type) = self.content_type {
-            head += &format!("Content-Type: {content_type}\r\nContent-Length: {}\r\n", self.body.len());
-        }
-        if self.status == 429 {
-            head += "Retry-After: 1\r\n";
-        }
-        head += "\r\n";
+        let head = format!("HTTP/1.1 {} Sandbox\r\nConnection: close\r\n{}\r\n", self.status, self.headers);
         [head.as_bytes(), &self.body].concat()
     }
 }
@@ -155,7 +154,7 @@ fn new_shares() -> ([String; 2], String) {
     let [secp256k1, ed25519] = ids.each_ref().map(|id| {
         let mut share = format!(r#"{{"clientId":"{}","backupSharePairId":"{id}","sandbox":""#, random_id());
         while share.len() < 5800 {
-            share += &format!("{:016x}", random());
+            share += &random_id();
         }
         share += "\"}";
         format!(r#"{{"share":"{}","id":"{id}"}}"#, STANDARD_NO_PAD.encode(share))
@@ -163,12 +162,8 @@ fn new_shares() -> ([String; 2], String) {
     (ids, format!(r#"{{"SECP256K1":{secp256k1},"ED25519":{ed25519}}}"#))
 }
 
-/// 25 characters, as many as the service's ids have.
+/// 25 characters, as many as the service's ids have; others in each call and each run.
 fn random_id() -> String {
-    format!("c{:012x}{:012x}", random() >> 16, random() >> 16)
-}
-
-/// Different in each call and each run; nothing here needs more than that.
-fn random() -> u64 {
-    RandomState::new().build_hasher().finish()
+    let random = || RandomState::new().build_hasher().finish() >> 16;
+    format!("c{:012x}{:012x}", random(), random())
 }
