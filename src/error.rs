@@ -166,3 +166,22 @@ impl From<StoreError> for Error {
         Self::Store(e)
     }
 }
+
+/// In which step a call failed before there was a response.
+#[cfg(feature = "client")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(dead_code)]
+pub(crate) enum TransportErrorKind {
+    /// A name has no address, or could not be resolved.
+    Resolve,
+    /// No address accepted a connection.
+    Connect,
+    /// The proxy could not be reached, or did not connect.
+    Proxy,
+    /// The TLS handshake failed, such as by a wrong certificate.
+    Tls,
+    /// The deadline has passed.
+    Timeout,
+    /// The connection broke.
+    Io,
+}

@@ -269,7 +269,7 @@ fn when_all_addresses_are_dead_the_time_to_connect_is_the_end() {
         let connect_timeout = TEN_SECONDS / 10;
         let Some(ran) = job(addresses, connect_timeout) else { return };
         assert!(
-            ran.said.starts_with(&format!("NotSent: {NAME}: no connection within the time")),
+            ran.said.starts_with(&format!("NotSent: {NAME}: timed out while connecting")),
             "{}",
             ran.said
         );

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use ureq::http::{HeaderValue, Uri};
 
-use super::connect::Route;
+use super::connect::ConnectOptions;
 use super::exchange::{Call, Cut, Line, Reply, exchange};
 use crate::error::Error;
 use crate::invalid_input::InvalidInput;
@@ -34,7 +34,7 @@ pub struct Client {
 
 /// What clients with different keys share.
 pub(super) struct Shared {
-    pub(super) route: Arc<Route>,
+    pub(super) connect_options: Arc<ConnectOptions>,
     pub(super) backup: Uri,
     pub(super) confirm: Uri,
     pub(super) timeout: Duration,
@@ -308,7 +308,7 @@ impl Shared {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let oldest = Instant::now().checked_sub(self.keep_alive);
         idle.retain(|line| oldest.is_none_or(|oldest| line.last_use >= oldest));
-        idle.pop().unwrap_or_else(|| Line::new(self.route.clone(), self.keep_alive))
+        idle.pop().unwrap_or_else(|| Line::new(self.connect_options.clone(), self.keep_alive))
     }
 
     fn put_back(&self, mut line: Line) {

@@ -7,14 +7,11 @@ use core::fmt;
 use core::time::Duration;
 use std::sync::Mutex;
 
-use rustls_pki_types::ServerName;
 use ureq::http::Uri;
-use ureq::http::uri::{Authority, Scheme};
 
 use super::calls::{Client, Shared};
-use super::connect::{Route, host_and_port};
-use super::no_proxy::NoProxy;
-use super::proxy::Proxy;
+use super::connect::ConnectOptions;
+use super::proxy::{Proxy, host_and_port};
 use super::tls::{self, Roots};
 use crate::error::Error;
 use crate::invalid_input::InvalidInput;
@@ -245,22 +242,19 @@ impl ClientBuilder {
         let proxy = match &self.proxy {
             Some(url) => {
                 let url = core::str::from_utf8(url.expose()).unwrap_or_default();
-                Some((Proxy::parse(url)?, NoProxy::parse("")))
+                Some(Proxy::parse(url)?)
             }
-            // A proxy that would not be used cannot be wrong.
-            None if self.proxy_from_env && ![&backup, &confirm].iter().all(|uri| is_plain(uri)) => {
-                Proxy::from_env()?
-            }
+            None if self.proxy_from_env => Proxy::from_env(&[&backup, &confirm])?,
             None => None,
         };
-        let route = Route {
+        let connect_options = ConnectOptions {
             tls: tls::config(&roots, self.client_cert_pem.as_ref())?,
             proxy,
             timeout: self.connect_timeout,
             user_agent: self.user_agent,
         };
         let shared = Shared {
-            route: Arc::new(route),
+            connect_options: Arc::new(connect_options),
             backup,
             confirm,
             timeout: self.timeout,
@@ -305,32 +299,15 @@ fn endpoint(setting: &'static str, url: &str, path: &str) -> Result<Uri, Invalid
     }
     let url = url.trim_end_matches('/');
     let uri: Uri = format!("{url}{path}").parse().map_err(|_| mistake("is not a URL"))?;
-    let (host, _) = host_and_port(&uri);
+    let (host, _) = host_and_port(&uri).ok_or_else(|| mistake("has a wrong host name or port"))?;
     let is_loopback = host.eq_ignore_ascii_case("localhost")
         || host.parse::<core::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
     match uri.scheme_str() {
-        Some("https") => {}
-        Some("http") if is_loopback => {}
-        Some("http") => return Err(mistake("must be https, but to this machine itself")),
-        _ => return Err(mistake("must start with https://")),
+        Some("https") => Ok(uri),
+        Some("http") if is_loopback => Ok(uri),
+        Some("http") => Err(mistake("must be https, but to this machine itself")),
+        _ => Err(mistake("must start with https://")),
     }
-    if !uri.authority().is_some_and(has_usable_port) {
-        return Err(mistake("has a wrong port"));
-    }
-    if ServerName::try_from(host).is_err() {
-        return Err(mistake("has a wrong host name"));
-    }
-    Ok(uri)
-}
-
-fn is_plain(uri: &Uri) -> bool {
-    uri.scheme() == Some(&Scheme::HTTP)
-}
-
-/// Whether there is no port, or one that can be connected to; ureq would replace any other by the default one.
-fn has_usable_port(authority: &Authority) -> bool {
-    let host_and_port = authority.as_str().rsplit('@').next().unwrap_or_default();
-    host_and_port.len() == authority.host().len() || authority.port_u16().is_some_and(|port| port != 0)
 }
 
 /// Makes backup shares with all defaults: the whole job for a program that wants nothing else.

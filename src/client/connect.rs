@@ -1,6 +1,7 @@
 //! How connections are opened: directly or through a proxy, with TLS.
 
 use alloc::boxed::Box;
+use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::sync::Arc;
 use core::fmt;
@@ -13,27 +14,30 @@ use rustls::pki_types::ServerName;
 use ureq::Error;
 use ureq::config::Config;
 use ureq::http::Uri;
-use ureq::http::uri::Scheme;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{ConnectionDetails, Connector, NextTimeout};
 
 use super::connection::{Connection, Course};
-use super::dial::{self, DialError};
-use super::no_proxy::NoProxy;
-use super::proxy::Proxy;
+use super::dial;
+use super::proxy::{Proxy, Refusal, host_and_port};
 use super::stream::{Buffer, Socket, Stream, Tls};
+use super::tls;
+use crate::error::TransportErrorKind as Kind;
+use crate::redact::printable;
+
+const RETRY: &str = "try again";
 
 /// What every new connection is made with.
-pub(super) struct Route {
+pub(super) struct ConnectOptions {
     pub(super) tls: Arc<ClientConfig>,
-    pub(super) proxy: Option<(Proxy, NoProxy)>,
+    pub(super) proxy: Option<Proxy>,
     pub(super) timeout: Duration,
     pub(super) user_agent: String,
 }
 
 /// Opens the connections of one agent.
 pub(super) struct Connect {
-    pub(super) route: Arc<Route>,
+    pub(super) options: Arc<ConnectOptions>,
     pub(super) course: Arc<Course>,
 }
 
@@ -47,9 +51,8 @@ impl Connector for Connect {
     type Out = Connection;
 
     fn connect(&self, details: &ConnectionDetails, _: Option<()>) -> Result<Option<Connection>, Error> {
-        let until = self.course.until().min(Instant::now() + self.route.timeout);
         let is_tls = details.needs_tls();
-        let stream = self.route.open(details.uri, is_tls, until).map_err(io::Error::other)?;
+        let stream = self.options.open(details.uri, is_tls, self.course.until()).map_err(io::Error::other)?;
         Ok(Some(Connection::new(stream, is_tls, self.course.clone())))
     }
 }
@@ -66,98 +69,139 @@ impl Resolver for NoLookup {
 
 /// Why there is no connection.
 #[derive(Debug)]
-pub(super) struct Unconnected {
-    /// The proxy as it is shown, if it could not be reached or did not connect.
-    pub(super) proxy: Option<String>,
-    pub(super) cause: Cause,
+pub(super) struct ConnectError {
+    pub(super) kind: Kind,
+    /// The host or proxy, and what failed.
+    pub(super) what: String,
+    pub(super) advice: &'static str,
+    /// Whether the same may work a moment later.
+    pub(super) is_transient: bool,
 }
 
-#[derive(Debug)]
-pub(super) enum Cause {
-    Dial(DialError),
-    /// The proxy refused; this says it whole.
-    Refused(String),
-    Io(io::Error),
-}
-
-impl fmt::Display for Unconnected {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no connection")
-    }
-}
-
-impl core::error::Error for Unconnected {}
-
-impl From<DialError> for Cause {
-    fn from(e: DialError) -> Self {
-        Self::Dial(e)
-    }
-}
-
-impl From<io::Error> for Cause {
-    fn from(e: io::Error) -> Self {
-        Self::Io(e)
-    }
-}
-
-impl Route {
-    fn open(&self, uri: &Uri, is_tls: bool, until: Instant) -> Result<Box<dyn Stream>, Unconnected> {
-        let (host, port) = host_and_port(uri);
-        // Plain HTTP is for this machine itself.
-        let proxy = self.proxy.as_ref().filter(|(_, except)| is_tls && !except.covers(host, port));
-        let stream = match proxy {
-            Some((proxy, _)) => self
-                .through(proxy, host, port, until)
-                .map_err(|cause| Unconnected { proxy: Some(proxy.to_string()), cause })?,
-            None => dial(host, port, until).map_err(|cause| Unconnected { proxy: None, cause })?,
+impl ConnectError {
+    /// `who` is the host or proxy that it happened with.
+    fn new(kind: Kind, who: &str, e: &io::Error, deadline: Instant) -> Self {
+        let (kind, (what, advice), is_transient) = match e.get_ref().and_then(|e| e.downcast_ref()) {
+            Some(e) => (kind, tls::explain(e), false),
+            None if e.kind() == ErrorKind::TimedOut && Instant::now() >= deadline => {
+                (Kind::Timeout, ("timed out while connecting".to_string(), RETRY), true)
+            }
+            None if kind == Kind::Resolve && dial::is_not_found(e) => {
+                (kind, ("the name was not found".into(), "check the name and the network"), false)
+            }
+            None if e.kind() == ErrorKind::UnexpectedEof => {
+                (kind, ("the connection was closed".into(), RETRY), true)
+            }
+            None if e.kind() == ErrorKind::InvalidData => {
+                (kind, ("it sent what nobody asked for".into(), RETRY), false)
+            }
+            None => (kind, (e.to_string(), RETRY), true),
         };
-        if !is_tls {
-            return Ok(stream);
-        }
-        self.tls(host, stream, until).map_err(|e| Unconnected { proxy: None, cause: e.into() })
+        Self { kind, what: format!("{who}: {}", printable(&what, 300)), advice, is_transient }
     }
 
-    fn tls(&self, host: &str, stream: Box<dyn Stream>, until: Instant) -> io::Result<Box<dyn Stream>> {
-        let name = ServerName::try_from(host.to_string()).map_err(io::Error::other)?;
-        Ok(Box::new(Tls::new(&self.tls, name, stream, until)?))
+    /// Everything that happens up to the response to CONNECT is the proxy's.
+    fn of_proxy(self) -> Self {
+        let kind = if self.kind == Kind::Timeout { self.kind } else { Kind::Proxy };
+        Self { kind, ..self }
+    }
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl core::error::Error for ConnectError {}
+
+impl ConnectOptions {
+    /// Opens a connection to the host of this URL, within the deadline and the time for connections.
+    pub(super) fn open(
+        &self,
+        url: &Uri,
+        is_tls: bool,
+        deadline: Instant,
+    ) -> Result<Box<dyn Stream>, ConnectError> {
+        let start = Instant::now();
+        let deadline = deadline.min(start + self.timeout);
+        // Checked when the client was built.
+        let (host, port) = host_and_port(url).unwrap_or_default();
+        let proxy = self.proxy.as_ref().filter(|proxy| proxy.is_used_for(url));
+        let mut stream = match proxy {
+            Some(proxy) => self.tunnel(proxy, host, port, deadline).map_err(ConnectError::of_proxy)?,
+            None => dial(host, host, port, deadline)?,
+        };
+        if is_tls {
+            stream = self.tls(host, host, stream, deadline)?;
+        }
+        log::debug!(
+            target: "portal_backup",
+            "connected to {host}:{port}{} in {} ms",
+            proxy.map(|proxy| format!(" through {proxy}")).unwrap_or_default(),
+            start.elapsed().as_millis()
+        );
+        Ok(stream)
     }
 
     /// Has the proxy connect to the host (RFC 9110, section 9.3.6).
-    fn through(
+    fn tunnel(
         &self,
         proxy: &Proxy,
         host: &str,
         port: u16,
-        until: Instant,
-    ) -> Result<Box<dyn Stream>, Cause> {
-        let mut stream = dial(proxy.host(), proxy.port(), until)?;
-        if proxy.is_tls() {
-            stream = self.tls(proxy.host(), stream, until)?;
+        deadline: Instant,
+    ) -> Result<Box<dyn Stream>, ConnectError> {
+        let who = proxy.to_string();
+        let failed = |e| ConnectError::new(Kind::Proxy, &who, &e, deadline);
+        let mut stream = dial(&who, &proxy.host, proxy.port, deadline)?;
+        if proxy.is_tls {
+            stream = self.tls(&who, &proxy.host, stream, deadline)?;
         }
-        stream.write(proxy.connect_request(host, port, &self.user_agent).expose(), until)?;
+        let request = proxy.connect_request(host, port, &self.user_agent);
+        stream.write(request.expose(), deadline).map_err(failed)?;
         let mut received = Buffer::with_capacity(0);
-        let len = loop {
-            if stream.read(&mut received, until)? == 0 {
-                return Err(Cause::Io(ErrorKind::UnexpectedEof.into()));
+        loop {
+            if stream.read(&mut received, deadline).map_err(failed)? == 0 {
+                return Err(failed(ErrorKind::UnexpectedEof.into()));
             }
-            if let Some(len) = proxy.connect_answer(received.filled()).map_err(Cause::Refused)? {
-                break len;
+            match proxy.connect_response(received.filled()) {
+                Ok(None) => {}
+                Ok(Some(len)) if len == received.filled().len() => return Ok(stream),
+                // A server of TLS does not speak first: this is the proxy.
+                Ok(Some(_)) => return Err(failed(ErrorKind::InvalidData.into())),
+                Err(Refusal { what, is_transient }) => {
+                    let advice = if is_transient { RETRY } else { "check the proxy" };
+                    return Err(ConnectError {
+                        kind: Kind::Proxy,
+                        what: format!("{who}: {what}"),
+                        advice,
+                        is_transient,
+                    });
+                }
             }
-        };
-        // A server of TLS does not speak first: this would be the proxy.
-        if len < received.filled().len() { Err(Cause::Io(ErrorKind::InvalidData.into())) } else { Ok(stream) }
+        }
+    }
+
+    fn tls(
+        &self,
+        who: &str,
+        host: &str,
+        stream: Box<dyn Stream>,
+        deadline: Instant,
+    ) -> Result<Box<dyn Stream>, ConnectError> {
+        let name = ServerName::try_from(host.to_string()).map_err(io::Error::other);
+        let session = name.and_then(|name| Tls::new(&self.tls, name, stream, deadline));
+        match session {
+            Ok(session) => Ok(Box::new(session)),
+            Err(e) => Err(ConnectError::new(Kind::Tls, who, &e, deadline)),
+        }
     }
 }
 
-fn dial(host: &str, port: u16, until: Instant) -> Result<Box<dyn Stream>, Cause> {
-    let addresses = dial::look_up(host, port, until)?;
-    Ok(Box::new(Socket::new(dial::connect(&addresses, until)?)?))
-}
-
-/// The host without the brackets of an IPv6 address, and the port.
-pub(super) fn host_and_port(uri: &Uri) -> (&str, u16) {
-    let host = uri.host().unwrap_or_default();
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let default_port = if uri.scheme() == Some(&Scheme::HTTP) { 80 } else { 443 };
-    (host, uri.port_u16().unwrap_or(default_port))
+fn dial(who: &str, host: &str, port: u16, deadline: Instant) -> Result<Box<dyn Stream>, ConnectError> {
+    let failed = |kind| move |e| ConnectError::new(kind, who, &e, deadline);
+    let addrs = dial::resolve(host, port, deadline).map_err(failed(Kind::Resolve))?;
+    let socket = dial::connect(&addrs, deadline).and_then(Socket::new).map_err(failed(Kind::Connect))?;
+    Ok(Box::new(socket))
 }

@@ -8,14 +8,13 @@ use core::time::Duration;
 use std::io::{self, ErrorKind, Read};
 use std::time::Instant;
 
-use rustls::CertificateError;
 use ureq::http::{self, HeaderValue, Uri, header};
 use ureq::{Agent, Body, SendBody};
 
 use super::answer::{self, Answer, End, MAX_HEAD, before_the_answer, end_of_head, may_become_one, unfold};
-use super::connect::{Cause, Connect, NoLookup, Route, Unconnected};
+use super::connect::{Connect, ConnectError, ConnectOptions, NoLookup};
 use super::connection::{Course, Unfinished};
-use super::dial::DialError;
+use super::tls;
 use crate::error::TransportError;
 use crate::redact::Redactor;
 use crate::secret::SecretBytes;
@@ -35,13 +34,13 @@ pub(super) struct Line {
 }
 
 impl Line {
-    pub(super) fn new(route: Arc<Route>, keep_alive: Duration) -> Self {
+    pub(super) fn new(options: Arc<ConnectOptions>, keep_alive: Duration) -> Self {
         let config = Agent::config_builder()
             .proxy(None)
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
-            .user_agent(&route.user_agent)
+            .user_agent(&options.user_agent)
             .accept(wire::CONTENT_TYPE)
             .accept_encoding("identity")
             .max_response_header_size(MAX_HEAD)
@@ -50,7 +49,7 @@ impl Line {
             .max_idle_connections_per_host(usize::from(!keep_alive.is_zero()))
             .build();
         let course = Arc::new(Course::new());
-        let agent = Agent::with_parts(config, Connect { route, course: course.clone() }, NoLookup);
+        let agent = Agent::with_parts(config, Connect { options, course: course.clone() }, NoLookup);
         Self { agent, course, last_use: Instant::now() }
     }
 }
@@ -308,16 +307,12 @@ fn host_of(location: &str) -> String {
 
 /// Says what went wrong, in words that are safe to show.
 fn explain(e: &ureq::Error, is_sent: bool, call: &Call<'_>, redactor: &Redactor<'_>) -> TransportError {
-    let mut who = format!("{}: ", call.uri.host().unwrap_or_default());
+    let mut what = format!("{}: ", call.uri.host().unwrap_or_default());
     let failure = match e {
-        ureq::Error::Io(e) => match e.get_ref().and_then(|inner| inner.downcast_ref::<Unconnected>()) {
-            Some(Unconnected { proxy, cause }) => {
-                match (cause, proxy) {
-                    (Cause::Refused(_), _) => who.clear(),
-                    (_, Some(proxy)) => who = format!("{proxy}: "),
-                    (_, None) => {}
-                }
-                Failure::of_cause(cause)
+        ureq::Error::Io(e) => match e.get_ref().and_then(|inner| inner.downcast_ref::<ConnectError>()) {
+            Some(ConnectError { what: whole, advice, is_transient, .. }) => {
+                what.clear();
+                Failure { what: whole.clone(), advice, is_repeatable: *is_transient }
             }
             None => Failure::of_io(e),
         },
@@ -327,8 +322,7 @@ fn explain(e: &ureq::Error, is_sent: bool, call: &Call<'_>, redactor: &Redactor<
         }
         other => Failure::new(&other.to_string()),
     };
-    let mut what = who;
-    redactor.push_printable(&failure.what, 200, &mut what);
+    redactor.push_printable(&failure.what, 400, &mut what);
     let is_repeatable = failure.is_repeatable && !is_sent;
     TransportError { what, advice: failure.advice, is_sent, is_repeatable }
 }
@@ -345,24 +339,10 @@ impl Failure {
         Self { what: what.into(), advice: "try again", is_repeatable: false }
     }
 
-    fn of_cause(cause: &Cause) -> Self {
-        match cause {
-            Cause::Dial(DialError::NameNotFound) => {
-                Self { advice: "check the name and the network", ..Self::new("the name was not found") }
-            }
-            Cause::Refused(what) => Self { advice: "check the proxy", ..Self::new(what) },
-            Cause::Io(e) | Cause::Dial(DialError::Failed(e)) if e.kind() != ErrorKind::TimedOut => {
-                Self::of_io(e)
-            }
-            Cause::Io(_) | Cause::Dial(_) => {
-                Self { is_repeatable: true, ..Self::new("no connection within the time for one") }
-            }
-        }
-    }
-
     fn of_io(e: &io::Error) -> Self {
         if let Some(tls) = e.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-            return Self { advice: tls_advice(tls), ..Self::new(&tls.to_string()) };
+            let (what, advice) = tls::explain(tls);
+            return Self { what, advice, is_repeatable: false };
         }
         match e.kind() {
             ErrorKind::TimedOut => Self::new("the time for the call was up"),
@@ -372,18 +352,5 @@ impl Failure {
             }
             _ => Self { is_repeatable: true, ..Self::new(&e.to_string()) },
         }
-    }
-}
-
-fn tls_advice(e: &rustls::Error) -> &'static str {
-    use CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
-    match e {
-        rustls::Error::InvalidCertificate(
-            Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. },
-        ) => "check the clock of this machine, then the server's certificate",
-        rustls::Error::InvalidCertificate(_) => {
-            "check the address and the roots; the connection may be intercepted"
-        }
-        _ => "check the address; the connection may be intercepted",
     }
 }

@@ -1,5 +1,7 @@
-//! Roots, crypto provider and client certificate: every combination that cannot work is found here, before a call.
+//! Roots, crypto provider and client certificate: what cannot work is found here, before a call. And what an error of TLS
+//! means.
 
+use alloc::borrow::ToOwned as _;
 use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::sync::Arc;
@@ -8,10 +10,14 @@ use alloc::vec::Vec;
 use rustls::client::WantsClientCert;
 use rustls::crypto::CryptoProvider;
 use rustls::server::ParsedCertificate;
-use rustls::{ALL_VERSIONS, ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{
+    ALL_VERSIONS, AlertDescription, CertificateError, ClientConfig, ConfigBuilder, Error, InvalidMessage,
+    RootCertStore, WantsVerifier,
+};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, TrustAnchor, UnixTime, alg_id};
 
-use super::pem::{self, Section};
+use super::pem;
 use crate::invalid_input::InvalidInput;
 use crate::secret::SecretBytes;
 
@@ -27,36 +33,36 @@ pub(super) enum Roots {
 
 /// In a PEM of so many roots or fewer, each must be of use: somebody chose them. One with more is a collection, and
 /// those of systems hold certificates that this or that program cannot use.
-const A_FEW: usize = 3;
-
-const ROOT: &str = "root certificate";
-const CLIENT: &str = "client certificate";
+const MAX_CHOSEN: usize = 3;
 
 pub(super) fn config(
     roots: &Roots,
     client_cert_pem: Option<&SecretBytes>,
 ) -> Result<Arc<ClientConfig>, InvalidInput> {
-    let builder = ClientConfig::builder_with_provider(provider()?)
+    let unusable = |what: &'static str| move |e| InvalidInput::new(what).about(&explain(&e).0);
+    let provider = provider()?;
+    let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(ALL_VERSIONS)
-        .map_err(|e| InvalidInput::new("the rustls crypto provider cannot be used").about(&e.to_string()))?;
+        .map_err(unusable("the rustls crypto provider cannot be used"))?;
     let builder = match roots {
         Roots::Bundled => {
             builder.with_root_certificates(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() })
         }
-        Roots::Platform => with_platform_roots(builder)?,
-        Roots::Pem(pem) => builder.with_root_certificates(own_roots(pem)?),
-    };
-    Ok(Arc::new(match client_cert_pem {
-        None => builder.with_no_client_auth(),
-        Some(pem) => {
-            let chain = client_chain(pem.expose())?;
-            // Last, since it is the provider that wipes it.
-            let key = private_key(pem.expose())?;
-            builder.with_client_auth_cert(chain, key).map_err(|e| {
-                InvalidInput::new("the client certificate cannot be used").about(&e.to_string())
-            })?
+        Roots::Platform => {
+            with_platform_roots(builder).map_err(unusable("the platform's roots cannot be used"))?
         }
-    }))
+        Roots::Pem(pem) => builder.with_root_certificates(own_roots(pem, &provider)?),
+    };
+    let Some(pem) = client_cert_pem else { return Ok(Arc::new(builder.with_no_client_auth())) };
+    let is_certificate = |der| match ParsedCertificate::try_from(&der) {
+        Ok(_) => Ok(der),
+        Err(e) => Err(name_of(&e)),
+    };
+    let chain = certificates(pem.expose(), "client certificate", is_certificate)?;
+    let chain = chain.into_iter().collect::<Result<_, _>>()?;
+    let key = private_key(pem.expose())?;
+    let config = builder.with_client_auth_cert(chain, key);
+    config.map(Arc::new).map_err(unusable("the client certificate cannot be used"))
 }
 
 #[cfg(feature = "ring")]
@@ -77,118 +83,190 @@ type WithoutRoots = ConfigBuilder<ClientConfig, WantsVerifier>;
 type WithRoots = ConfigBuilder<ClientConfig, WantsClientCert>;
 
 #[cfg(feature = "platform-verifier")]
-fn with_platform_roots(builder: WithoutRoots) -> Result<WithRoots, InvalidInput> {
-    use rustls_platform_verifier::BuilderVerifierExt as _;
-    builder
-        .with_platform_verifier()
-        .map_err(|e| InvalidInput::new("the platform's roots cannot be used").about(&e.to_string()))
+fn with_platform_roots(builder: WithoutRoots) -> Result<WithRoots, Error> {
+    rustls_platform_verifier::BuilderVerifierExt::with_platform_verifier(builder)
 }
 
 #[cfg(not(feature = "platform-verifier"))]
-fn with_platform_roots(_: WithoutRoots) -> Result<WithRoots, InvalidInput> {
-    Err(InvalidInput::new("the platform's roots need the feature `platform-verifier`"))
+fn with_platform_roots(_: WithoutRoots) -> Result<WithRoots, Error> {
+    Err(Error::General("this build is without the feature `platform-verifier`".into()))
 }
 
-fn own_roots(pem: &[u8]) -> Result<RootCertStore, InvalidInput> {
-    let found: Vec<_> = certificates(pem).collect();
-    let mut store = RootCertStore::empty();
-    let mut first_mistake = None;
-    for (i, section) in found.iter().enumerate() {
-        let added = der(section, found.len()).and_then(|der| store.add(der).map_err(|e| e.to_string()));
-        if let Err(why) = added {
-            first_mistake.get_or_insert_with(|| unusable(ROOT, i, &why));
+fn own_roots(pem: &[u8], provider: &CryptoProvider) -> Result<RootCertStore, InvalidInput> {
+    let found = certificates(pem, "root certificate", |der| trust_anchor(der, provider))?;
+    let is_chosen = found.len() <= MAX_CHOSEN;
+    let (mut roots, mut first_mistake) = (Vec::new(), None);
+    for root in found {
+        match root {
+            Ok(root) => roots.push(root),
+            Err(mistake) => _ = first_mistake.get_or_insert(mistake),
         }
     }
     match first_mistake {
-        Some(mistake) if found.len() <= A_FEW || store.is_empty() => Err(mistake),
-        None if store.is_empty() => Err(none_found(pem, ROOT)),
-        _ => Ok(store),
+        Some(mistake) if is_chosen || roots.is_empty() => Err(mistake),
+        _ => Ok(RootCertStore { roots }),
     }
 }
 
-fn client_chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, InvalidInput> {
-    let found: Vec<_> = certificates(pem).collect();
-    if found.is_empty() {
-        return Err(none_found(pem, CLIENT));
+/// What `parse` makes of each certificate, or why it cannot be used.
+fn certificates<T>(
+    pem: &[u8],
+    what: &str,
+    parse: impl Fn(CertificateDer<'static>) -> Result<T, String>,
+) -> Result<Vec<Result<T, InvalidInput>>, InvalidInput> {
+    let sections = pem::sections(pem).into_iter();
+    let is_certificate = |label: &[u8]| label.ends_with(b"CERTIFICATE-----");
+    let sections =
+        sections.filter(|it| it.expose().split(|&b| b == b'\n').next().is_some_and(is_certificate));
+    let results = sections.enumerate().map(|(i, section)| {
+        let der = CertificateDer::from_pem_slice(section.expose());
+        der.map_err(|_| "it is cut off, not base64, or no plain `CERTIFICATE`".to_owned())
+            .and_then(&parse)
+            .map_err(|why| {
+                InvalidInput::new(format!("{what} number {} of the PEM cannot be used", i + 1)).about(&why)
+            })
+    });
+    let results = Vec::from_iter(results);
+    if results.is_empty() {
+        let form =
+            "convert a file in another form with `openssl x509 -inform der -in OLD -out NEW` or the like";
+        return Err(InvalidInput::new(format!("the PEM holds no {what}: {form}")));
     }
-    let usable = |(i, section)| {
-        let der = der(section, found.len()).map_err(|why| unusable(CLIENT, i, &why))?;
-        ParsedCertificate::try_from(&der).map_err(|e| unusable(CLIENT, i, &e.to_string()))?;
-        Ok(der)
+    Ok(results)
+}
+
+fn trust_anchor(der: CertificateDer<'_>, provider: &CryptoProvider) -> Result<TrustAnchor<'static>, String> {
+    let mut store = RootCertStore::empty();
+    store.add(der).map_err(|e| name_of(&e))?;
+    // A root whose key nothing can be checked with would vouch for nobody.
+    let can_verify =
+        |root: &TrustAnchor<'_>| can_verify(&root.subject_public_key_info, provider) == Some(true);
+    store.roots.pop().filter(can_verify).ok_or_else(|| {
+        "its key is of a kind or length that is not supported: it takes RSA from 2048 to 8192 bits, or ECDSA on P-256 \
+         or P-384"
+            .into()
+    })
+}
+
+/// Whether the provider knows this kind of key; `None` if it is malformed.
+fn can_verify(public_key_info: &[u8], provider: &CryptoProvider) -> Option<bool> {
+    const SEQUENCE: u8 = 0x30;
+    let (algorithm, rest) = element(SEQUENCE, public_key_info)?;
+    let known = provider.signature_verification_algorithms.all;
+    if !known.iter().any(|it| *it.public_key_alg_id() == *algorithm) {
+        return Some(false);
+    }
+    if *algorithm != *alg_id::RSA_ENCRYPTION {
+        return Some(true);
+    }
+    const BIT_STRING: u8 = 3;
+    const INTEGER: u8 = 2;
+    // After the number of bits of its last byte that do not count.
+    let (key, _) = element(SEQUENCE, element(BIT_STRING, rest)?.0.get(1..)?)?;
+    let (modulus, _) = element(INTEGER, key)?;
+    // Its first byte is a zero, for the sign.
+    Some((257..=1025).contains(&modulus.len()))
+}
+
+/// The content of an element of DER with this tag, and what follows.
+fn element(tag: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (len, rest) = match der.strip_prefix(&[tag])? {
+        [len @ ..=0x7f, rest @ ..] | [0x81, len, rest @ ..] => (usize::from(*len), rest),
+        [0x82, high, low, rest @ ..] => (usize::from(u16::from_be_bytes([*high, *low])), rest),
+        _ => return None,
     };
-    found.iter().enumerate().map(usable).collect()
+    rest.split_at_checked(len)
 }
 
 fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, InvalidInput> {
-    let mut mistake = "the client certificate's PEM holds no usable private key";
-    for section in pem::sections(pem) {
-        if section.is_encrypted() {
-            mistake = "the client certificate's private key is encrypted: decrypt it first";
-            continue;
+    let mut keys = pem::sections(pem).into_iter();
+    keys.find_map(|section| PrivateKeyDer::from_pem_slice(section.expose()).ok()).ok_or_else(|| {
+        InvalidInput::new(match memchr::memmem::find(pem, b"ENCRYPTED") {
+            Some(_) => "the client certificate's private key is encrypted: decrypt it first",
+            None => "the client certificate's PEM holds no usable private key",
+        })
+    })
+}
+
+/// What an error of TLS means, and what to do about it: without the bytes that texts of rustls can hold.
+pub(super) fn explain(e: &Error) -> (String, &'static str) {
+    use AlertDescription as Alert;
+    const ADDRESS: &str = "check the address; the connection may be intercepted";
+    const CLIENT_CERT: &str = "check what is passed to `client_cert_pem`";
+    match e {
+        Error::InvalidCertificate(why) => explain_certificate(why),
+        Error::AlertReceived(Alert::CertificateRequired) => {
+            ("it wants a client certificate".into(), "pass one to `client_cert_pem`")
         }
-        let form: fn(Vec<u8>) -> PrivateKeyDer<'static> = match section.label {
-            b"PRIVATE KEY" => |der| PrivateKeyDer::Pkcs8(der.into()),
-            b"EC PRIVATE KEY" => |der| PrivateKeyDer::Sec1(der.into()),
-            b"RSA PRIVATE KEY" => |der| PrivateKeyDer::Pkcs1(der.into()),
-            _ => continue,
-        };
-        if let Some(der) = section.decode() {
-            return Ok(form(der.into_vec()));
+        Error::AlertReceived(
+            alert @ (Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::UnknownCA
+            | Alert::AccessDenied),
+        ) => (format!("it refused the client certificate, or wants one ({alert:?})"), CLIENT_CERT),
+        Error::AlertReceived(Alert::HandshakeFailure) => (
+            "it refused the TLS handshake: there is no cipher in common, or it wants a client certificate"
+                .into(),
+            CLIENT_CERT,
+        ),
+        Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
+            ("it does not speak TLS".into(), "check the address and its port")
         }
+        Error::InconsistentKeys(_) => ("the private key is not that of the certificate".into(), CLIENT_CERT),
+        Error::General(text) => (text.clone(), ADDRESS),
+        Error::AlertReceived(alert) => (format!("it refused the TLS handshake ({alert:?})"), ADDRESS),
+        _ => (format!("TLS failed ({})", name_of(e)), ADDRESS),
     }
-    Err(InvalidInput::new(mistake))
 }
 
-/// OpenSSL writes a certificate with what it is trusted for, which no other program reads.
-const TRUSTED: &[u8] = b"TRUSTED CERTIFICATE";
-
-fn certificates(pem: &[u8]) -> impl Iterator<Item = Section<'_>> {
-    // The second is an older name of the first (RFC 7468, section 5.1).
-    pem::sections(pem).filter(|it| [b"CERTIFICATE", &b"X509 CERTIFICATE"[..], TRUSTED].contains(&it.label))
-}
-
-/// Or why there is none; `all` is how many certificates its file holds.
-fn der(section: &Section<'_>, all: usize) -> Result<CertificateDer<'static>, String> {
-    if section.label == TRUSTED {
-        // The one that everybody knows converts the first certificate only.
-        let command = if all == 1 { "x509 -in OLD -out NEW" } else { "storeutl -certs -out NEW OLD" };
-        return Err(format!("it is a `TRUSTED CERTIFICATE`; convert the file with `openssl {command}`"));
-    }
-    let bytes = section.decode().ok_or("it is cut off or not base64")?;
-    Ok(bytes.into_vec().into())
-}
-
-fn unusable(what: &str, index: usize, why: &str) -> InvalidInput {
-    InvalidInput::new(format!("{what} number {} of the PEM cannot be used", index + 1)).about(why)
-}
-
-/// Why there is no certificate in what should be PEM, and what would make it so.
-fn none_found(file: &[u8], what: &str) -> InvalidInput {
-    let is_pkcs7 = |it: Section<'_>| matches!(it.label, b"PKCS7" | b"PKCS #7 SIGNED DATA" | b"CMS");
-    // The first member of the outermost SEQUENCE tells what it is.
-    let (form, command) = match after_sequence(file).unwrap_or_default() {
-        [0x30, ..] => ("DER", "x509 -inform der -in OLD -out NEW"),
-        // The object identifier of PKCS#7.
-        [0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, ..] => {
-            ("PKCS#7", "pkcs7 -inform der -print_certs -in OLD -out NEW")
+fn explain_certificate(why: &CertificateError) -> (String, &'static str) {
+    use CertificateError as Bad;
+    const CLOCK: &str = "check the clock of this machine, then the server's certificate";
+    const SERVER: &str =
+        "the server needs another certificate; if it has one, the connection may be intercepted";
+    const ISSUER: &str = "check the address, since the connection may be intercepted; to trust this authority, pass its \
+                          certificate to `root_certs_pem`, or use `platform_verifier`";
+    let days =
+        |from: &UnixTime, to: &UnixTime| to.as_secs().saturating_sub(from.as_secs()).div_ceil(24 * 60 * 60);
+    match why {
+        Bad::Expired => ("its certificate has expired".into(), CLOCK),
+        Bad::ExpiredContext { time, not_after } => {
+            (format!("its certificate expired {} days ago", days(not_after, time)), CLOCK)
         }
-        // Version 3.
-        [0x02, 0x01, 0x03, ..] => ("PKCS#12", "pkcs12 -nodes -in OLD -out NEW"),
-        _ if pem::sections(file).any(is_pkcs7) => ("PKCS#7", "pkcs7 -print_certs -in OLD -out NEW"),
-        _ if file.starts_with(&[0xff, 0xfe]) || file.starts_with(&[0xfe, 0xff]) => {
-            return InvalidInput::new(format!("the PEM of the {what} is UTF-16: save it as UTF-8"));
+        Bad::NotValidYet => ("its certificate is not valid yet".into(), CLOCK),
+        Bad::NotValidYetContext { time, not_before } => {
+            (format!("its certificate is not valid until in {} days", days(time, not_before)), CLOCK)
         }
-        _ => return InvalidInput::new(format!("the PEM holds no {what}")),
-    };
-    InvalidInput::new(format!("the {what} is in {form} and not in PEM: convert it with `openssl {command}`"))
+        Bad::UnknownIssuer => ("its certificate is signed by an authority that is not trusted".into(), ISSUER),
+        Bad::NotValidForName => ("its certificate is for another name".into(), SERVER),
+        Bad::NotValidForNameContext { presented, .. } => {
+            // Each is written as `DnsName("a.example")`.
+            let names = presented.iter().map(|name| name.split('"').nth(1).unwrap_or(name));
+            (format!("its certificate is for other names: {}", Vec::from_iter(names).join(", ")), SERVER)
+        }
+        Bad::InvalidPurpose | Bad::InvalidPurposeContext { .. } => ("its certificate is not for servers".into(), SERVER),
+        Bad::BadSignature => {
+            ("a signature on its certificate is wrong, or of a key that is too short".into(), SERVER)
+        }
+        Bad::UnsupportedSignatureAlgorithmContext { .. }
+        | Bad::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => (
+            "its certificate has a key or a signature of a kind that is not supported, such as SHA-1 or P-521".into(),
+            SERVER,
+        ),
+        Bad::Other(why) if why.to_string() == "CaUsedAsEndEntity" => (
+            "its certificate is that of a certificate authority (CA:TRUE), which a server must not show".into(),
+            "give the server a certificate that this authority signed, or one of its own with CA:FALSE, and pass that to \
+             `root_certs_pem`",
+        ),
+        Bad::Other(why) => (format!("its certificate cannot be used: {why}"), SERVER),
+        _ => (format!("its certificate cannot be used ({})", name_of(why)), SERVER),
+    }
 }
 
-/// What is in an ASN.1 SEQUENCE that is all of these bytes.
-fn after_sequence(der: &[u8]) -> Option<&[u8]> {
-    match der {
-        [0x30, len @ 0..0x80, rest @ ..] if rest.len() == usize::from(*len) => Some(rest),
-        // The long form of the length, in so many bytes.
-        [0x30, long @ 0x80..=0x84, rest @ ..] => rest.get(usize::from(long & 0x7f)..),
-        _ => None,
-    }
+/// The names of an error's variants, such as `InvalidCertificate(BadEncoding)`, without data.
+fn name_of(e: &impl core::fmt::Debug) -> String {
+    format!("{e:?}").split(['[', '{', '"']).next().unwrap_or_default().trim_end().into()
 }

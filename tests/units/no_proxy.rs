@@ -3,7 +3,7 @@
 
 use alloc::vec::Vec;
 
-use super::NoProxy;
+use super::names;
 
 /// `NO_PROXY`, then hosts that are asked directly, then hosts that are asked for through the proxy.
 const TABLE: &[(&str, &[&str], &[&str])] = &[
@@ -81,12 +81,11 @@ const TABLE: &[(&str, &[&str], &[&str])] = &[
 #[test]
 fn no_proxy_is_read_as_its_table_says() {
     for (text, direct, through) in TABLE {
-        let no_proxy = NoProxy::parse(text);
         for (host_and_port, expected) in
             direct.iter().map(|it| (it, true)).chain(through.iter().map(|it| (it, false)))
         {
             let (host, port) = host_and_port.rsplit_once(':').unwrap_or_default();
-            let found = no_proxy.covers(host, port.parse().unwrap_or_default());
+            let found = names(text, host.trim_matches(['[', ']']), port.parse().unwrap_or_default());
             assert_eq!(found, expected, "NO_PROXY={text:?} for {host_and_port}");
         }
     }
@@ -104,10 +103,9 @@ fn no_proxy_is_read_as_the_table_of_the_documentation_says() {
         let (host, port) = host.split_once(", port ").unwrap_or((host, "443"));
         let host = match host {
             "any" | "a name" => "a.name.example",
-            quoted => quoted.trim_matches('`'),
+            quoted => quoted.trim_matches(['`', '[', ']']),
         };
-        let is_direct =
-            NoProxy::parse(entries.trim_matches('`')).covers(host, port.parse().unwrap_or_default());
+        let is_direct = names(entries.trim_matches('`'), host, port.parse().unwrap_or_default());
         assert_eq!(if is_direct { "direct" } else { "through" }, *expected, "{line}");
         rows += 1;
     }

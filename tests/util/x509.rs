@@ -43,6 +43,8 @@ pub struct Request<'a> {
     /// From the first day of one year to the first day of another.
     pub years: Range<u16>,
     pub usage: Usage,
+    /// Says that it is signed with SHA-1, which it is not.
+    pub is_sha1: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -58,7 +60,7 @@ impl<'a> Request<'a> {
     }
 
     pub fn hosts(hosts: &'a [&'a str]) -> Self {
-        Self { name: "made for a test", hosts, years: 1975..4096, usage: Usage::Any }
+        Self { name: "made for a test", hosts, years: 1975..4096, usage: Usage::Any, is_sha1: false }
     }
 
     pub fn self_signed(&self) -> Identity {
@@ -79,7 +81,8 @@ impl<'a> Request<'a> {
     fn issue(&self, key: PrivateKeyDer<'static>, issuer: &str, signs: &Arc<dyn SigningKey>) -> Identity {
         static ISSUED: AtomicU64 = AtomicU64::new(1 << 56);
         let serial = ISSUED.fetch_add(1, Ordering::SeqCst).to_be_bytes();
-        let algorithm = der(SEQUENCE, &[&der(OBJECT_ID, &[ECDSA_WITH_SHA256])]);
+        let algorithm = if self.is_sha1 { ECDSA_WITH_SHA1 } else { ECDSA_WITH_SHA256 };
+        let algorithm = der(SEQUENCE, &[&der(OBJECT_ID, &[algorithm])]);
         let content = der(
             SEQUENCE,
             &[
@@ -144,6 +147,7 @@ const CONTEXT: u8 = 0xa0;
 const DNS_NAME: u8 = 0x82;
 const IP_ADDRESS: u8 = 0x87;
 
+const ECDSA_WITH_SHA1: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 1];
 const ECDSA_WITH_SHA256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2];
 const COMMON_NAME: &[u8] = &[0x55, 4, 3];
 const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 17];
