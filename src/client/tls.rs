@@ -226,7 +226,7 @@ fn explain_certificate(why: &CertificateError) -> (String, &'static str) {
     use CertificateError as Bad;
     const CLOCK: &str = "check the clock of this machine, then the server's certificate";
     const SERVER: &str =
-        "the server needs another certificate; if it has one, the connection may be intercepted";
+        "check the address: the server needs another certificate, or the connection is intercepted";
     const ISSUER: &str = "check the address, since the connection may be intercepted; to trust this authority, pass its \
                           certificate to `root_certs_pem`, or use `platform_verifier`";
     let days =
