@@ -10,9 +10,11 @@ mod util;
 use std::env;
 use std::fs;
 use std::io::{self, Read as _};
-use std::net::{IpAddr, TcpListener, ToSocketAddrs as _};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, ToSocketAddrs as _, UdpSocket};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -28,7 +30,9 @@ const NAME: &str = "other.example";
 /// What is sent to a neighbour that nobody is, is swallowed.
 const SETUP: &str = r#"
 set -eu
-mount --bind "$NETWORK_HOSTS" /etc/hosts
+mount --bind "$NETWORK_FOLDER/hosts" /etc/hosts
+mount --bind "$NETWORK_FOLDER/resolv.conf" /etc/resolv.conf
+mount --bind "$NETWORK_FOLDER/nsswitch.conf" /etc/nsswitch.conf
 ip link set lo up
 ip link add here type veth peer name there
 ip link set there up
@@ -85,22 +89,24 @@ fn job_in(addresses: &[&str], connect_timeout: Duration, environment: &[(&str, &
         return None;
     };
     let folder = tempfile::tempdir().unwrap();
-    let hosts = folder.path().join("hosts");
     let lines: Vec<_> = addresses.iter().map(|address| format!("{address} {NAME}\n")).collect();
-    fs::write(&hosts, lines.concat()).unwrap();
-    let root = folder.path().join("root.pem");
-    fs::write(&root, certificates::root_pem()).unwrap();
+    for (name, text) in [
+        ("hosts", &*lines.concat()),
+        ("resolv.conf", "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n"),
+        ("nsswitch.conf", "hosts: files dns\n"),
+    ] {
+        fs::write(folder.path().join(name), text).unwrap();
+    }
     let output = Command::new("unshare")
         .args(*way)
         .args(["sh", "-c", SETUP, "sh"])
         .arg(env::current_exe().unwrap())
         .args(["a_job_in_a_network_of_its_own", "--exact", "--ignored", "--nocapture"])
-        .envs(environment.iter().copied())
-        .env("NETWORK_HOSTS", &hosts)
+        .env("NETWORK_FOLDER", folder.path())
         .env("NETWORK_ADDRESSES", addresses.join(" "))
         .env("NETWORK_LISTEN", addresses.iter().find(|it| [GOOD_4, GOOD_6].contains(it)).unwrap_or(&""))
         .env("NETWORK_CONNECT_TIMEOUT", connect_timeout.as_millis().to_string())
-        .env("NETWORK_CURL_ROOT", &root)
+        .envs(environment.iter().copied())
         .output()
         .unwrap();
     let stdout = String::from_utf8(output.stdout).unwrap();
@@ -139,43 +145,122 @@ fn a_job_in_a_network_of_its_own() {
         return;
     };
     let connect_timeout = Duration::from_millis(millis.parse().unwrap());
+    if let Ok(url) = env::var("NETWORK_URL") {
+        assert!(thread::Builder::new().spawn(|| ()).is_err(), "there are threads to be had");
+        let root = fs::read(root_file()).unwrap();
+        return println!("\nSAYS {}", timed(&client(&url, connect_timeout, &root)));
+    }
+    fs::write(root_file(), certificates::root_pem()).unwrap();
     let tls = certificates::server_config(Certificate::OtherName);
     let server = listen
         .parse::<IpAddr>()
         .ok()
         .map(|ip| Server::listen(TcpListener::bind((ip, 0)).unwrap(), Some(tls), Arc::new(service)));
-    let found = (NAME, 0).to_socket_addrs().unwrap().map(|it| it.ip().to_string());
-    assert_eq!(found.collect::<Vec<_>>().join(" "), env::var("NETWORK_ADDRESSES").unwrap());
     let port = server.as_ref().map_or(443, Server::port);
     let url = format!("https://{NAME}:{port}");
+    let resolver = env::var("NETWORK_DNS").ok().map(|how| FakeResolver::start(&how));
+    if resolver.is_none() {
+        let found = (NAME, 0).to_socket_addrs().unwrap().map(|it| it.ip().to_string());
+        assert_eq!(found.collect::<Vec<_>>().join(" "), env::var("NETWORK_ADDRESSES").unwrap());
+    }
+    if let Some(stack) = env::var_os("NETWORK_MIN_STACK") {
+        let output = Command::new(env::current_exe().unwrap())
+            .args([
+                "a_job_in_a_network_of_its_own",
+                "--exact",
+                "--ignored",
+                "--nocapture",
+                "--test-threads=1",
+            ])
+            .env("NETWORK_URL", url)
+            .env("RUST_MIN_STACK", stack)
+            .output()
+            .unwrap();
+        return println!("\n{}", String::from_utf8_lossy(&[output.stdout, output.stderr].concat()));
+    }
     let before = threads();
-
     let start = Instant::now();
-    let client = util::builder(&url)
-        .timeout(Duration::from_secs(20))
-        .connect_timeout(connect_timeout)
-        .attempts(1)
-        .build()
-        .unwrap();
-    let result = whole_job(&client);
-    let took = start.elapsed();
+    let client = client(&url, connect_timeout, certificates::root_pem().as_bytes());
+    let mut said = timed(&client);
     drop(client);
     if env::var_os("NETWORK_LATE").is_some() {
         assert_a_late_connection_is_closed(port, connect_timeout);
     }
-
     // Whatever address is still waited for, it is given up when the time to connect is up.
     let since = start + connect_timeout + Duration::from_secs(1);
     while threads() > before && Instant::now() < since {
         thread::sleep(Duration::from_millis(5));
     }
     assert!(threads() <= before, "{} threads are left", threads() - before);
+    if said.ends_with("done") {
+        said += &format!(", curl took {} s for one call", curl(&url));
+    }
+    if let Some(resolver) = resolver {
+        said += &format!(" ({} queries)", resolver.queries.load(Ordering::SeqCst));
+    }
+    println!("\nSAYS {said}");
+}
 
-    let said = match result {
-        Ok(()) => format!("done, curl took {} s for one call", curl(&url)),
-        Err(error) => format!("{:?}: {error}", error.outcome()),
-    };
-    println!("\nSAYS {} ms: {said}", took.as_millis());
+fn client(url: &str, connect_timeout: Duration, root: &[u8]) -> Client {
+    let attempts = if env::var_os("NETWORK_DNS").is_some() { 3 } else { 1 };
+    util::builder(url)
+        .root_certs_pem(root)
+        .timeout(Duration::from_secs(20))
+        .connect_timeout(connect_timeout)
+        .attempts(attempts)
+        .build()
+        .unwrap()
+}
+
+fn root_file() -> PathBuf {
+    Path::new(&env::var_os("NETWORK_FOLDER").unwrap()).join("root.pem")
+}
+
+/// How long the whole job took, and what came of it.
+fn timed(client: &Client) -> String {
+    let start = Instant::now();
+    let result = whole_job(client);
+    let said = result.map_or_else(|error| format!("{:?}: {error}", error.outcome()), |()| "done".into());
+    format!("{} ms: {said}", start.elapsed().as_millis())
+}
+
+/// A name server (RFC 1035) that counts queries for IPv4 addresses.
+struct FakeResolver {
+    queries: Arc<AtomicUsize>,
+}
+
+impl FakeResolver {
+    /// `none`, or the response code: `3`, `2 for a moment`.
+    fn start(how: &str) -> Self {
+        let queries = Arc::new(AtomicUsize::new(0));
+        if how == "none" {
+            return Self { queries };
+        }
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 53)).unwrap();
+        let (counted, code) = (queries.clone(), how[..1].parse::<u8>().unwrap());
+        let moment = if how.ends_with("moment") { Duration::from_millis(150) } else { Duration::MAX };
+        thread::spawn(move || {
+            let mut packet = [0; 512];
+            let mut first = None;
+            while let Ok((len, from)) = socket.recv_from(&mut packet) {
+                let is_over = first.get_or_insert_with(Instant::now).elapsed() > moment;
+                let code = if is_over { 0 } else { code };
+                let is_ipv4 = packet[len - 4..len].starts_with(&[0, 1]);
+                counted.fetch_add(usize::from(is_ipv4), Ordering::SeqCst);
+                let mut response = packet[..len].to_vec();
+                // A response, recursion is available; one question and nothing else.
+                response[2..12].copy_from_slice(&[0x81, 0x80 | code, 0, 1, 0, 0, 0, 0, 0, 0]);
+                if is_over && is_ipv4 {
+                    response[7] = 1;
+                    // The name of the question, type A, class IN, 60 seconds, 4 bytes.
+                    response.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]);
+                    response.extend(GOOD_4.parse::<Ipv4Addr>().unwrap().octets());
+                }
+                socket.send_to(&response, from).unwrap();
+            }
+        });
+        Self { queries }
+    }
 }
 
 /// An address that was dead comes to life, and the next packet of the connection that was given up arrives.
@@ -205,7 +290,7 @@ fn curl(url: &str) -> String {
             "/dev/null",
             "--cacert",
         ])
-        .arg(env::var_os("NETWORK_CURL_ROOT").unwrap())
+        .arg(root_file())
         .arg(url)
         .output();
     output.map_or("an unknown number of".into(), |it| String::from_utf8_lossy(&it.stdout).into())
@@ -290,4 +375,51 @@ fn the_failure_that_tells_most_is_told() {
         let Some(ran) = job(addresses, TEN_SECONDS / 10) else { return };
         assert!(ran.said.starts_with("NotSent: ") && ran.said.contains(text), "{addresses:?}: {}", ran.said);
     }
+}
+
+fn resolved(how: &str) -> Option<Ran> {
+    let environment = [("NETWORK_DNS", how), ("NETWORK_LISTEN", GOOD_4)];
+    job_in(&[], TEN_SECONDS, &environment)
+}
+
+#[test]
+fn a_name_that_does_not_exist_is_looked_up_once_and_a_resolver_that_fails_again() {
+    // NXDOMAIN, and a name without addresses.
+    for how in ["3", "0"] {
+        let Some(ran) = resolved(how) else { return };
+        assert!(ran.said.starts_with(&format!("NotSent: {NAME}: the name was not found; ")), "{}", ran.said);
+        assert!(ran.said.ends_with("(1 queries)"), "{}", ran.said);
+    }
+    // SERVFAIL, REFUSED, and none at all.
+    for how in ["2", "5", "none"] {
+        let Some(ran) = resolved(how) else { return };
+        assert!(ran.said.starts_with(&format!("NotSent: {NAME}: ")), "{}", ran.said);
+        assert!(
+            ran.said.contains("failure in name resolution; ") && ran.said.contains("try again"),
+            "{}",
+            ran.said
+        );
+        let queries = ran.said.rsplit_once('(').unwrap().1.split(' ').next().unwrap();
+        assert!(how == "none" || queries.parse::<usize>().unwrap() >= 3, "{}", ran.said);
+    }
+    for how in ["2 for a moment", "5 for a moment"] {
+        let Some(ran) = resolved(how) else { return };
+        assert!(ran.said.starts_with("done"), "{}", ran.said);
+    }
+}
+
+#[test]
+fn without_a_thread_names_are_looked_up_and_addresses_tried_one_after_the_other() {
+    // No system has an address space for a stack of 128 TiB.
+    let no_thread = ("NETWORK_MIN_STACK", "140737488355328");
+    for addresses in
+        [&[GOOD_4][..], &[REFUSES_6, GOOD_4], &[DEAD_6[0], GOOD_4], &[DEAD_6[0], UNREACHABLE, DEAD_4, GOOD_6]]
+    {
+        let Some(ran) = job_in(addresses, TEN_SECONDS / 5, &[no_thread]) else { return };
+        assert!(ran.said.starts_with("done"), "{addresses:?}: {}", ran.said);
+    }
+    let Some(ran) = job_in(&[DEAD_6[0], DEAD_4], TEN_SECONDS / 10, &[no_thread]) else { return };
+    assert!(ran.said.contains("timed out while connecting"), "{}", ran.said);
+    let Some(ran) = job_in(&[], TEN_SECONDS, &[no_thread, ("NETWORK_DNS", "3")]) else { return };
+    assert!(ran.said.contains("the name was not found"), "{}", ran.said);
 }

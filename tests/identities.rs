@@ -105,20 +105,23 @@ fn what_is_wrong_with_a_certificate_is_said_in_words_and_without_a_dump() {
     let itself_as_root = itself.pem();
     for versions in [rustls::ALL_VERSIONS, &[&rustls::version::TLS12]] {
         for (request, words) in [
-            (Request { years: 2001..2002, ..request() }, ["expired", " days ago", "check the clock"]),
-            (Request { years: 3001..3002, ..request() }, ["not valid until", " days", "check the clock"]),
+            (Request { years: 2001..2002, ..request() }, ["expired", "", "check the clock"]),
+            (Request { years: 3001..3002, ..request() }, ["not valid yet", "", "check the clock"]),
             (Request::hosts(&["a.example", "127.0.0.2"]), ["for other names", ": a.example, ", "127.0.0.2"]),
             (Request::hosts(&[]), ["for other names", "", ""]),
             (Request { usage: Usage::OnlyForClients, ..request() }, ["not for servers", "", ""]),
-            (Request { is_sha1: true, ..request() }, ["kind that is not supported", "SHA-1", ""]),
+            (Request { is_sha1: true, ..request() }, ["not supported", "SHA-1", ""]),
         ] {
             let line = shown(request.signed_by(&authority), versions, &root);
             assert_says(&line, &words);
             assert_has_no_dump(&line);
         }
     }
+    let namesake = request().signed_by(&Identity::authority("of this test"));
+    let line = shown(namesake, rustls::ALL_VERSIONS, &root);
+    assert_says(&line, &["not signed by the trusted authority of that name", "`root_certs_pem`"]);
     let line = shown(itself, rustls::ALL_VERSIONS, &itself_as_root);
-    assert_says(&line, &["CA:TRUE", "which a server must not show", "CA:FALSE", "`root_certs_pem`"]);
+    assert_says(&line, &["CA:TRUE", "which a server must not show", "CA:FALSE as its own root"]);
     assert_has_no_dump(&line);
 }
 
@@ -140,8 +143,8 @@ fn a_self_signed_certificate_of_a_server_is_trusted_when_it_is_the_root() {
 #[test]
 fn an_alert_or_something_else_than_tls_is_said_in_words() {
     for (bytes, words) in [
-        (&b"\x15\x03\x03\0\x02\x02\x28"[..], ["refused the TLS handshake", "client certificate"]),
-        (b"\x15\x03\x03\0\x02\x02\x46", ["refused the TLS handshake", "ProtocolVersion"]),
+        (&b"\x15\x03\x03\0\x02\x02\x28"[..], ["no cipher in common", "client certificate"]),
+        (b"\x15\x03\x03\0\x02\x02\x46", ["TLS failed", "AlertReceived(ProtocolVersion)"]),
         (b"\x15\x03\x03\0\x02\x02\x2a", ["client certificate", "BadCertificate"]),
         (b"\x15\x03\x03\0\x02\x02\x30", ["client certificate", "UnknownCA"]),
         (b"\x15\x03\x03\0\x02\x02\x74", ["wants a client certificate", "`client_cert_pem`"]),

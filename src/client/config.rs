@@ -12,7 +12,7 @@ use ureq::http::Uri;
 use super::calls::{Client, Shared};
 use super::connect::ConnectOptions;
 use super::proxy::{Proxy, host_and_port};
-use super::tls::{self, Roots};
+use super::tls;
 use crate::error::Error;
 use crate::invalid_input::InvalidInput;
 use crate::secret::{ApiKey, SecretBytes};
@@ -210,33 +210,27 @@ impl ClientBuilder {
 
     fn check(self) -> Result<Client, InvalidInput> {
         let day = Duration::from_secs(24 * 60 * 60);
-        for (name, time) in [("timeout", self.timeout), ("connect_timeout", self.connect_timeout)] {
-            if time < Duration::from_millis(1) || time > day {
-                return Err(InvalidInput::new(format!("{name} must be from 1 ms to 24 h")));
-            }
-        }
-        if self.keep_alive > day {
-            return Err(InvalidInput::new("keep_alive must be at most 24 h"));
-        }
-        if !(1..=100).contains(&self.attempts) {
-            return Err(InvalidInput::new("attempts must be from 1 to 100"));
-        }
-        if !(1..=1 << 30).contains(&self.max_response_bytes) {
-            return Err(InvalidInput::new("max_response_bytes must be from 1 byte to 1 GiB"));
-        }
+        let lasts = |time: Duration| (Duration::from_millis(1)..=day).contains(&time);
         let is_header = |b: u8| b == b' ' || b.is_ascii_graphic();
         let name = &self.user_agent;
-        if name.trim().is_empty() || name.len() > 256 || !name.bytes().all(is_header) {
-            return Err(InvalidInput::new("user_agent must be visible ASCII, from 1 to 256 characters"));
-        }
-        let roots = match self.root_certs_pem {
-            Some(_) if self.platform_verifier => {
-                return Err(InvalidInput::new("root_certs_pem and platform_verifier exclude each other"));
+        let is_name = !name.trim().is_empty() && name.len() <= 256 && name.bytes().all(is_header);
+        let has_two_roots = self.root_certs_pem.is_some() && self.platform_verifier;
+        for (is_right, mistake) in [
+            (lasts(self.timeout), "timeout must be from 1 ms to 24 h"),
+            (lasts(self.connect_timeout), "connect_timeout must be from 1 ms to 24 h"),
+            (self.keep_alive <= day, "keep_alive must be at most 24 h"),
+            ((1..=100).contains(&self.attempts), "attempts must be from 1 to 100"),
+            (
+                (1..=1 << 30).contains(&self.max_response_bytes),
+                "max_response_bytes must be from 1 byte to 1 GiB",
+            ),
+            (is_name, "user_agent must be visible ASCII, from 1 to 256 characters"),
+            (!has_two_roots, "root_certs_pem and platform_verifier exclude each other"),
+        ] {
+            if !is_right {
+                return Err(InvalidInput::new(mistake));
             }
-            Some(pem) => Roots::Pem(pem),
-            None if self.platform_verifier => Roots::Platform,
-            None => Roots::Bundled,
-        };
+        }
         let backup = endpoint("base_url", &self.base_url, wire::backup::PATH)?;
         let confirm = endpoint("client_api_url", &self.client_api_url, wire::confirm::PATH)?;
         let proxy = match &self.proxy {
@@ -248,7 +242,11 @@ impl ClientBuilder {
             None => None,
         };
         let connect_options = ConnectOptions {
-            tls: tls::config(&roots, self.client_cert_pem.as_ref())?,
+            tls: tls::config(
+                self.root_certs_pem.as_deref(),
+                self.platform_verifier,
+                self.client_cert_pem.as_ref(),
+            )?,
             proxy,
             timeout: self.connect_timeout,
             user_agent: self.user_agent,

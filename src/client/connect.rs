@@ -17,9 +17,10 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{ConnectionDetails, Connector, NextTimeout};
 
+use super::answer::{MAX_HEAD, before_the_answer, end_of_head, status};
 use super::connection::{Connection, Course};
 use super::dial;
-use super::proxy::{Proxy, Refusal, host_and_port};
+use super::proxy::{Proxy, host_and_port};
 use super::stream::{Buffer, Socket, Stream, Tls};
 use super::tls;
 use crate::error::TransportErrorKind as Kind;
@@ -100,10 +101,12 @@ impl ConnectError {
         Self { kind, what: format!("{who}: {}", printable(&what, 300)), advice, is_transient }
     }
 
-    /// Everything that happens up to the response to CONNECT is the proxy's.
-    fn of_proxy(self) -> Self {
-        let kind = if self.kind == Kind::Timeout { self.kind } else { Kind::Proxy };
-        Self { kind, ..self }
+    /// Everything up to the response to CONNECT is the proxy's.
+    fn of_proxy(mut self) -> Self {
+        if self.kind != Kind::Timeout {
+            self.kind = Kind::Proxy;
+        }
+        self
     }
 }
 
@@ -115,14 +118,11 @@ impl fmt::Display for ConnectError {
 
 impl core::error::Error for ConnectError {}
 
+type Opened = Result<Box<dyn Stream>, ConnectError>;
+
 impl ConnectOptions {
     /// Opens a connection to the host of this URL, within the deadline and the time for connections.
-    pub(super) fn open(
-        &self,
-        url: &Uri,
-        is_tls: bool,
-        deadline: Instant,
-    ) -> Result<Box<dyn Stream>, ConnectError> {
+    pub(super) fn open(&self, url: &Uri, is_tls: bool, deadline: Instant) -> Opened {
         let start = Instant::now();
         let deadline = deadline.min(start + self.timeout);
         // Checked when the client was built.
@@ -135,23 +135,14 @@ impl ConnectOptions {
         if is_tls {
             stream = self.tls(host, host, stream, deadline)?;
         }
-        log::debug!(
-            target: "portal_backup",
-            "connected to {host}:{port}{} in {} ms",
-            proxy.map(|proxy| format!(" through {proxy}")).unwrap_or_default(),
-            start.elapsed().as_millis()
-        );
+        let through = proxy.map(|proxy| format!(" through {proxy}")).unwrap_or_default();
+        let took = start.elapsed().as_millis();
+        log::debug!(target: "portal_backup", "connected to {host}:{port}{through} in {took} ms");
         Ok(stream)
     }
 
     /// Has the proxy connect to the host (RFC 9110, section 9.3.6).
-    fn tunnel(
-        &self,
-        proxy: &Proxy,
-        host: &str,
-        port: u16,
-        deadline: Instant,
-    ) -> Result<Box<dyn Stream>, ConnectError> {
+    fn tunnel(&self, proxy: &Proxy, host: &str, port: u16, deadline: Instant) -> Opened {
         let who = proxy.to_string();
         let failed = |e| ConnectError::new(Kind::Proxy, &who, &e, deadline);
         let mut stream = dial(&who, &proxy.host, proxy.port, deadline)?;
@@ -165,43 +156,56 @@ impl ConnectOptions {
             if stream.read(&mut received, deadline).map_err(failed)? == 0 {
                 return Err(failed(ErrorKind::UnexpectedEof.into()));
             }
-            match proxy.connect_response(received.filled()) {
-                Ok(None) => {}
-                Ok(Some(len)) if len == received.filled().len() => return Ok(stream),
+            match tunnel_response(&who, received.filled())? {
+                None => {}
+                Some(len) if len == received.filled().len() => return Ok(stream),
                 // A server of TLS does not speak first: this is the proxy.
-                Ok(Some(_)) => return Err(failed(ErrorKind::InvalidData.into())),
-                Err(Refusal { what, is_transient }) => {
-                    let advice = if is_transient { RETRY } else { "check the proxy" };
-                    return Err(ConnectError {
-                        kind: Kind::Proxy,
-                        what: format!("{who}: {what}"),
-                        advice,
-                        is_transient,
-                    });
-                }
+                Some(_) => return Err(failed(ErrorKind::InvalidData.into())),
             }
         }
     }
 
-    fn tls(
-        &self,
-        who: &str,
-        host: &str,
-        stream: Box<dyn Stream>,
-        deadline: Instant,
-    ) -> Result<Box<dyn Stream>, ConnectError> {
+    fn tls(&self, who: &str, host: &str, stream: Box<dyn Stream>, deadline: Instant) -> Opened {
         let name = ServerName::try_from(host.to_string()).map_err(io::Error::other);
-        let session = name.and_then(|name| Tls::new(&self.tls, name, stream, deadline));
-        match session {
+        match name.and_then(|name| Tls::new(&self.tls, name, stream, deadline)) {
             Ok(session) => Ok(Box::new(session)),
             Err(e) => Err(ConnectError::new(Kind::Tls, who, &e, deadline)),
         }
     }
 }
 
-fn dial(who: &str, host: &str, port: u16, deadline: Instant) -> Result<Box<dyn Stream>, ConnectError> {
+fn dial(who: &str, host: &str, port: u16, deadline: Instant) -> Opened {
     let failed = |kind| move |e| ConnectError::new(kind, who, &e, deadline);
     let addrs = dial::resolve(host, port, deadline).map_err(failed(Kind::Resolve))?;
     let socket = dial::connect(&addrs, deadline).and_then(Socket::new).map_err(failed(Kind::Connect))?;
     Ok(Box::new(socket))
 }
+
+/// Reads the response to CONNECT in all that was received so far: `None` as long as its head goes on, else how many bytes
+/// it has; behind them is what came through the tunnel.
+///
+/// The text of an error holds nothing that the proxy wrote but the status.
+fn tunnel_response(who: &str, received: &[u8]) -> Result<Option<usize>, ConnectError> {
+    let start = before_the_answer(received);
+    let response = received.get(start..).unwrap_or_default();
+    let (what, is_transient) = match status(response) {
+        Some(200..=299) if end_of_head(response).is_some() => {
+            return Ok(end_of_head(response).map(|len| start + len));
+        }
+        Some(407) => ("it refused the user name and password, or wants one (status 407)".into(), false),
+        // Interim responses are left out, but for a 101, after which there would be no HTTP.
+        Some(status @ (101 | 300..)) => (
+            format!("it refused to connect (status {status})"),
+            matches!(status, 408 | 429 | 500 | 502..=504),
+        ),
+        None if response.contains(&b'\n') => ("its response is not HTTP".into(), false),
+        _ if received.len() > MAX_HEAD => ("the head of its response is too long".into(), false),
+        _ => return Ok(None),
+    };
+    let advice = if is_transient { RETRY } else { "check the proxy" };
+    Err(ConnectError { kind: Kind::Proxy, what: format!("{who}: {what}"), advice, is_transient })
+}
+
+#[cfg(test)]
+#[path = "../../tests/units/connect.rs"]
+mod tests;

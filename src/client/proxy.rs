@@ -12,7 +12,6 @@ use rustls_pki_types::ServerName;
 use ureq::ProxyProtocol;
 use ureq::http::Uri;
 
-use super::answer::{MAX_HEAD, before_the_answer, end_of_head, status};
 use super::no_proxy;
 use crate::invalid_input::InvalidInput;
 use crate::secret::SecretBytes;
@@ -27,12 +26,6 @@ pub(super) struct Proxy {
     credentials: Option<SecretBytes>,
     /// The hosts that it is not used for.
     no_proxy: String,
-}
-
-/// Why there is no tunnel, and whether there may be one a moment later.
-pub(super) struct Refusal {
-    pub(super) what: String,
-    pub(super) is_transient: bool,
 }
 
 impl Proxy {
@@ -113,32 +106,6 @@ impl Proxy {
             ["CONNECT ", &target, " HTTP/1.1\r\nHost: ", &target, "\r\nUser-Agent: ", user_agent, field];
         // Allocates once: growing would leave an unwiped copy behind.
         SecretBytes::new([head.concat().as_bytes(), credentials, b"\r\n\r\n"].concat())
-    }
-
-    /// Reads the response in all that was received so far: `None` as long as its head goes on, else how many bytes it
-    /// has; behind them is what came through the tunnel.
-    ///
-    /// The text of a refusal holds nothing that the proxy wrote but the status.
-    pub(super) fn connect_response(&self, received: &[u8]) -> Result<Option<usize>, Refusal> {
-        let start = before_the_answer(received);
-        let response = received.get(start..).unwrap_or_default();
-        let refusal = |what: &str, is_transient| Err(Refusal { what: what.into(), is_transient });
-        match status(response) {
-            Some(200..=299) if end_of_head(response).is_some() => {}
-            Some(407) if self.credentials.is_some() => {
-                return refusal("it refused the user name and password (status 407)", false);
-            }
-            Some(407) => return refusal("it wants a user name and password (status 407)", false),
-            // Interim responses; after a 101 there would be no HTTP.
-            Some(status @ (101 | 300..)) => {
-                let is_transient = matches!(status, 408 | 429 | 500 | 502..=504);
-                return refusal(&format!("it refused to connect (status {status})"), is_transient);
-            }
-            None if response.contains(&b'\n') => return refusal("its response is not HTTP", false),
-            _ if received.len() > MAX_HEAD => return refusal("the head of its response is too long", false),
-            _ => return Ok(None),
-        }
-        Ok(end_of_head(response).map(|len| start + len))
     }
 }
 

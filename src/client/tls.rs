@@ -15,28 +15,20 @@ use rustls::{
     RootCertStore, WantsVerifier,
 };
 use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, TrustAnchor, UnixTime, alg_id};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, TrustAnchor, alg_id};
 
 use super::pem;
 use crate::invalid_input::InvalidInput;
 use crate::secret::SecretBytes;
 
-/// Which certificates may vouch for the service.
-pub(super) enum Roots {
-    /// Mozilla's, compiled in.
-    Bundled,
-    /// The operating system's.
-    Platform,
-    /// These, in PEM.
-    Pem(Vec<u8>),
-}
-
 /// In a PEM of so many roots or fewer, each must be of use: somebody chose them. One with more is a collection, and
 /// those of systems hold certificates that this or that program cannot use.
 const MAX_CHOSEN: usize = 3;
 
+/// Settings of TLS that trust these roots, else those of the operating system or Mozilla's, which are compiled in.
 pub(super) fn config(
-    roots: &Roots,
+    root_certs_pem: Option<&[u8]>,
+    platform_verifier: bool,
     client_cert_pem: Option<&SecretBytes>,
 ) -> Result<Arc<ClientConfig>, InvalidInput> {
     let unusable = |what: &'static str| move |e| InvalidInput::new(what).about(&explain(&e).0);
@@ -44,14 +36,14 @@ pub(super) fn config(
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(ALL_VERSIONS)
         .map_err(unusable("the rustls crypto provider cannot be used"))?;
-    let builder = match roots {
-        Roots::Bundled => {
-            builder.with_root_certificates(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() })
-        }
-        Roots::Platform => {
+    let builder = match root_certs_pem {
+        Some(pem) => builder.with_root_certificates(own_roots(pem, &provider)?),
+        None if platform_verifier => {
             with_platform_roots(builder).map_err(unusable("the platform's roots cannot be used"))?
         }
-        Roots::Pem(pem) => builder.with_root_certificates(own_roots(pem, &provider)?),
+        None => {
+            builder.with_root_certificates(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() })
+        }
     };
     let Some(pem) = client_cert_pem else { return Ok(Arc::new(builder.with_no_client_auth())) };
     let is_certificate = |der| match ParsedCertificate::try_from(&der) {
@@ -65,18 +57,13 @@ pub(super) fn config(
     config.map(Arc::new).map_err(unusable("the client certificate cannot be used"))
 }
 
-#[cfg(feature = "ring")]
 fn provider() -> Result<Arc<CryptoProvider>, InvalidInput> {
-    Ok(Arc::new(rustls::crypto::ring::default_provider()))
-}
-
-#[cfg(not(feature = "ring"))]
-fn provider() -> Result<Arc<CryptoProvider>, InvalidInput> {
-    CryptoProvider::get_default().cloned().ok_or_else(|| {
-        InvalidInput::new(
-            "no crypto provider: enable the feature `ring`, or call rustls' `CryptoProvider::install_default` first",
-        )
-    })
+    #[cfg(feature = "ring")]
+    return Ok(Arc::new(rustls::crypto::ring::default_provider()));
+    #[cfg(not(feature = "ring"))]
+    CryptoProvider::get_default().cloned().ok_or(InvalidInput::new(
+        "no crypto provider: enable the feature `ring`, or call rustls' `CryptoProvider::install_default` first",
+    ))
 }
 
 type WithoutRoots = ConfigBuilder<ClientConfig, WantsVerifier>;
@@ -94,16 +81,11 @@ fn with_platform_roots(_: WithoutRoots) -> Result<WithRoots, Error> {
 
 fn own_roots(pem: &[u8], provider: &CryptoProvider) -> Result<RootCertStore, InvalidInput> {
     let found = certificates(pem, "root certificate", |der| trust_anchor(der, provider))?;
-    let is_chosen = found.len() <= MAX_CHOSEN;
-    let (mut roots, mut first_mistake) = (Vec::new(), None);
-    for root in found {
-        match root {
-            Ok(root) => roots.push(root),
-            Err(mistake) => _ = first_mistake.get_or_insert(mistake),
-        }
-    }
-    match first_mistake {
-        Some(mistake) if is_chosen || roots.is_empty() => Err(mistake),
+    let (count, mut mistakes) = (found.len(), Vec::new());
+    let usable = found.into_iter().filter_map(|root| root.map_err(|mistake| mistakes.push(mistake)).ok());
+    let roots = Vec::from_iter(usable);
+    match mistakes.into_iter().next() {
+        Some(mistake) if count <= MAX_CHOSEN || roots.is_empty() => Err(mistake),
         _ => Ok(RootCertStore { roots }),
     }
 }
@@ -191,35 +173,28 @@ fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, InvalidInput> {
 /// What an error of TLS means, and what to do about it: without the bytes that texts of rustls can hold.
 pub(super) fn explain(e: &Error) -> (String, &'static str) {
     use AlertDescription as Alert;
-    const ADDRESS: &str = "check the address; the connection may be intercepted";
     const CLIENT_CERT: &str = "check what is passed to `client_cert_pem`";
-    match e {
-        Error::InvalidCertificate(why) => explain_certificate(why),
+    const ADDRESS: &str = "check the address; the connection may be intercepted";
+    let (what, advice) = match e {
+        Error::InvalidCertificate(why) => return explain_certificate(why),
         Error::AlertReceived(Alert::CertificateRequired) => {
-            ("it wants a client certificate".into(), "pass one to `client_cert_pem`")
+            ("it wants a client certificate", "pass one to `client_cert_pem`")
         }
-        Error::AlertReceived(
-            alert @ (Alert::BadCertificate
-            | Alert::UnsupportedCertificate
-            | Alert::CertificateRevoked
-            | Alert::CertificateExpired
-            | Alert::CertificateUnknown
-            | Alert::UnknownCA
-            | Alert::AccessDenied),
-        ) => (format!("it refused the client certificate, or wants one ({alert:?})"), CLIENT_CERT),
-        Error::AlertReceived(Alert::HandshakeFailure) => (
-            "it refused the TLS handshake: there is no cipher in common, or it wants a client certificate"
-                .into(),
-            CLIENT_CERT,
-        ),
+        Error::AlertReceived(Alert::HandshakeFailure) => {
+            ("it has no cipher in common, or wants a client certificate", "check what it takes")
+        }
+        // From `bad_certificate` to `access_denied` (RFC 8446, section 6.2).
+        Error::AlertReceived(alert) if matches!(u8::from(*alert), 42..=46 | 48 | 49) => {
+            return (format!("it refused the client certificate, or wants one ({alert:?})"), CLIENT_CERT);
+        }
         Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
-            ("it does not speak TLS".into(), "check the address and its port")
+            ("it does not speak TLS", "check the address and its port")
         }
-        Error::InconsistentKeys(_) => ("the private key is not that of the certificate".into(), CLIENT_CERT),
-        Error::General(text) => (text.clone(), ADDRESS),
-        Error::AlertReceived(alert) => (format!("it refused the TLS handshake ({alert:?})"), ADDRESS),
-        _ => (format!("TLS failed ({})", name_of(e)), ADDRESS),
-    }
+        Error::InconsistentKeys(_) => ("the private key is not that of the certificate", CLIENT_CERT),
+        Error::General(text) => (&**text, ADDRESS),
+        _ => return (format!("TLS failed: {}", name_of(e)), ADDRESS),
+    };
+    (what.into(), advice)
 }
 
 fn explain_certificate(why: &CertificateError) -> (String, &'static str) {
@@ -227,46 +202,42 @@ fn explain_certificate(why: &CertificateError) -> (String, &'static str) {
     const CLOCK: &str = "check the clock of this machine, then the server's certificate";
     const SERVER: &str =
         "check the address: the server needs another certificate, or the connection is intercepted";
-    const ISSUER: &str = "check the address, since the connection may be intercepted; to trust this authority, pass its \
-                          certificate to `root_certs_pem`, or use `platform_verifier`";
-    let days =
-        |from: &UnixTime, to: &UnixTime| to.as_secs().saturating_sub(from.as_secs()).div_ceil(24 * 60 * 60);
-    match why {
-        Bad::Expired => ("its certificate has expired".into(), CLOCK),
-        Bad::ExpiredContext { time, not_after } => {
-            (format!("its certificate expired {} days ago", days(not_after, time)), CLOCK)
-        }
-        Bad::NotValidYet => ("its certificate is not valid yet".into(), CLOCK),
-        Bad::NotValidYetContext { time, not_before } => {
-            (format!("its certificate is not valid until in {} days", days(time, not_before)), CLOCK)
-        }
-        Bad::UnknownIssuer => ("its certificate is signed by an authority that is not trusted".into(), ISSUER),
-        Bad::NotValidForName => ("its certificate is for another name".into(), SERVER),
+    const ISSUER: &str = "check the address, since the connection may be intercepted; to trust this authority, pass \
+                          its certificate to `root_certs_pem`, or use `platform_verifier`";
+    let (what, advice) = match why {
+        Bad::Expired | Bad::ExpiredContext { .. } => ("its certificate has expired", CLOCK),
+        Bad::NotValidYet | Bad::NotValidYetContext { .. } => ("its certificate is not valid yet", CLOCK),
+        Bad::UnknownIssuer => ("its certificate is signed by an authority that is not trusted", ISSUER),
+        // Such as an authority that was made anew under its old name.
+        Bad::BadSignature => (
+            "its certificate is not signed by the trusted authority of that name, or with a short key",
+            ISSUER,
+        ),
         Bad::NotValidForNameContext { presented, .. } => {
             // Each is written as `DnsName("a.example")`.
             let names = presented.iter().map(|name| name.split('"').nth(1).unwrap_or(name));
-            (format!("its certificate is for other names: {}", Vec::from_iter(names).join(", ")), SERVER)
+            return (
+                format!("its certificate is for other names: {}", Vec::from_iter(names).join(", ")),
+                SERVER,
+            );
         }
-        Bad::InvalidPurpose | Bad::InvalidPurposeContext { .. } => ("its certificate is not for servers".into(), SERVER),
-        Bad::BadSignature => {
-            ("a signature on its certificate is wrong, or of a key that is too short".into(), SERVER)
+        Bad::InvalidPurpose | Bad::InvalidPurposeContext { .. } => {
+            ("its certificate is not for servers", SERVER)
         }
         Bad::UnsupportedSignatureAlgorithmContext { .. }
-        | Bad::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => (
-            "its certificate has a key or a signature of a kind that is not supported, such as SHA-1 or P-521".into(),
-            SERVER,
-        ),
+        | Bad::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            ("its certificate has a key or signature that is not supported, such as P-521 or SHA-1", SERVER)
+        }
         Bad::Other(why) if why.to_string() == "CaUsedAsEndEntity" => (
-            "its certificate is that of a certificate authority (CA:TRUE), which a server must not show".into(),
-            "give the server a certificate that this authority signed, or one of its own with CA:FALSE, and pass that to \
-             `root_certs_pem`",
+            "its certificate is that of a certificate authority (CA:TRUE), which a server must not show",
+            "give the server one that this authority signed, or a self-signed one with CA:FALSE as its own root",
         ),
-        Bad::Other(why) => (format!("its certificate cannot be used: {why}"), SERVER),
-        _ => (format!("its certificate cannot be used ({})", name_of(why)), SERVER),
-    }
+        _ => return (format!("its certificate cannot be used: {}", name_of(why)), SERVER),
+    };
+    (what.into(), advice)
 }
 
-/// The names of an error's variants, such as `InvalidCertificate(BadEncoding)`, without data.
+/// The names of an error's variants, such as `InvalidCertificate(BadEncoding)`, without their data.
 fn name_of(e: &impl core::fmt::Debug) -> String {
     format!("{e:?}").split(['[', '{', '"']).next().unwrap_or_default().trim_end().into()
 }
