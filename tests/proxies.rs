@@ -304,18 +304,18 @@ fn a_proxy_that_fails_for_a_moment_costs_nothing() {
 #[test]
 fn a_proxy_that_breaks_off_or_never_ends_means_not_sent_within_the_deadline() {
     let server = Server::start(tls(), |_| panic!("somebody came"));
-    let answering = |answer: String| -> Arc<Script> {
+    let responding = |response: String| -> Arc<Script> {
         Arc::new(move |c: &mut Connection| {
             c.request()?;
-            c.send(&answer)
+            c.send(&response)
         })
     };
     let scripts: [(&str, Arc<Script>); 8] = [
-        ("repeats the key", answering(format!("HTTP/1.1 407 {KEY}\r\nProxy-Authenticate: Basic\r\n\r\n"))),
-        ("redirects", answering(format!("HTTP/1.1 307 Go\r\nLocation: {}\r\n\r\n", server.url()))),
+        ("repeats the key", responding(format!("HTTP/1.1 407 {KEY}\r\nProxy-Authenticate: Basic\r\n\r\n"))),
+        ("redirects", responding(format!("HTTP/1.1 307 Go\r\nLocation: {}\r\n\r\n", server.url()))),
         ("closes", Arc::new(|_: &mut Connection| Ok(()))),
-        ("closes after the request", answering(String::new())),
-        ("answers with noise", answering("220 mail.example ESMTP\r\n".into())),
+        ("closes after the request", responding(String::new())),
+        ("sends noise", responding("220 mail.example ESMTP\r\n".into())),
         ("is silent", Arc::new(Connection::silence)),
         (
             "drips",

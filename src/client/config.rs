@@ -106,9 +106,10 @@ impl ClientBuilder {
 
     /// How many times a call is tried at most: 1 to 100.
     ///
-    /// `backup` is repeated only while the service provably did not act: the request was not sent, or was put off with
+    /// `backup` is repeated only while the service provably did not act: the request was not sent, or was refused with
     /// a 429 whose `Retry-After` fits into what is left of the timeout. `confirm` is idempotent, so it is also repeated
-    /// after a 5xx or a broken connection. A wrong certificate or an unknown name is never repeated.
+    /// after a 5xx or a broken connection. A wrong certificate, a name that does not exist or a proxy that wants a
+    /// password is never tried again; a resolver or a proxy that fails for now is.
     ///
     /// Defaults to 3.
     pub fn attempts(mut self, attempts: u32) -> Self {
@@ -118,8 +119,9 @@ impl ClientBuilder {
 
     /// Trusts these root certificates (PEM, one or more) instead of the bundled ones of Mozilla.
     ///
-    /// Of up to three, each must be one that can be used; of more, as in the bundles of systems, at least one. Anything
-    /// may stand around them: other text, other sections, a byte order mark. Cannot be combined with
+    /// Of up to three, each must be one that can be used, with a key that the crypto provider can check (`ring`: RSA
+    /// from 2048 to 8192 bits, P-256, P-384, Ed25519); of more, as in the bundles of systems, at least one. Anything may
+    /// stand around them: other text, other sections, a byte order mark. Cannot be combined with
     /// [`platform_verifier`](Self::platform_verifier). Defaults to Mozilla's roots, compiled in.
     pub fn root_certs_pem(mut self, pem: impl AsRef<[u8]>) -> Self {
         self.root_certs_pem = Some(pem.as_ref().into());
@@ -129,13 +131,16 @@ impl ClientBuilder {
     /// Presents this certificate to the server: PEM with the chain, the client's own certificate first, and the private
     /// key (PKCS#8, SEC1 or PKCS#1, not encrypted).
     ///
-    /// The copy in the builder is wiped; the crypto provider keeps a copy of the key that is not. Defaults to none.
+    /// The copy in the builder is wiped; what reads the PEM frees copies of the key that are not, and the crypto provider
+    /// keeps one. Defaults to none.
     pub fn client_cert_pem(mut self, pem: impl AsRef<[u8]>) -> Self {
         self.client_cert_pem = Some(SecretBytes::new(pem.as_ref().into()));
         self
     }
 
     /// Trusts what the operating system trusts, instead of the bundled roots; needs the feature `platform-verifier`.
+    ///
+    /// On Linux that is what OpenSSL would read, `SSL_CERT_FILE` and `SSL_CERT_DIR` included.
     ///
     /// Defaults to `false`.
     pub fn platform_verifier(mut self, on: bool) -> Self {
@@ -145,8 +150,8 @@ impl ClientBuilder {
 
     /// Connects through this HTTP proxy, with CONNECT: `http://[user:password@]host[:port]`, or `https://…`.
     ///
-    /// The port is 80 or 443 if there is none; user and password are percent-encoded. The guide
-    /// `docs/proxies.md` has the forms beside those of other programs.
+    /// The port is 80 or 443 if there is none; user and password are percent-encoded, and what reads the URL frees
+    /// copies of them that are not wiped. The guide `docs/proxies.md` has the forms beside those of other programs.
     ///
     /// The proxy sees the host name of the service and encrypted bytes. Plain HTTP to loopback never goes through it.
     /// An `https` proxy is held to the same roots as the service, and is shown the client certificate if it asks.
@@ -159,6 +164,8 @@ impl ClientBuilder {
     /// Takes the proxy from the first of `HTTPS_PROXY`, `https_proxy`, `ALL_PROXY`, `all_proxy` that is set and not
     /// empty, unless `NO_PROXY` or `no_proxy` names the host, a domain that it is in or a range of addresses; the guide
     /// `docs/proxies.md` says how it is read. [`proxy`](Self::proxy) takes precedence.
+    ///
+    /// A proxy that is used for neither of the two servers is not looked at, and so cannot be wrong.
     ///
     /// Defaults to `false`: the environment is not looked at.
     pub fn proxy_from_env(mut self, on: bool) -> Self {
@@ -174,9 +181,9 @@ impl ClientBuilder {
         self
     }
 
-    /// The longest answer that is taken for shares, from 1 byte to 1 GiB; a real one has about 15 KB.
+    /// The longest body of a response to `backup`, from 1 byte to 1 GiB; a real one has about 15 KB.
     ///
-    /// Of a longer answer, the error keeps the first `max` bytes. Defaults to 1 MiB.
+    /// Of a longer one, the error keeps the first `max` bytes. Defaults to 1 MiB.
     pub fn max_response_bytes(mut self, max: usize) -> Self {
         self.max_response_bytes = max;
         self
