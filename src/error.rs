@@ -3,9 +3,12 @@
 #[cfg(feature = "client")]
 use alloc::string::{String, ToString as _};
 use core::fmt;
+use core::time::Duration;
+
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
 use crate::invalid_input::InvalidInput;
-use crate::outcome::{Outcome, debug_is_display};
+use crate::outcome::{Call, Outcome, debug_is_display};
 #[cfg(feature = "client")]
 use crate::store::StoreError;
 use crate::wire::{Failure, MpcErrorResponse, Unreadable};
@@ -14,6 +17,9 @@ use crate::wire::{Failure, MpcErrorResponse, Unreadable};
 ///
 /// `Display` says in one line what failed, whether anything was sent, and what to do. Nothing in here holds the key or a
 /// share, except the body that [`Unreadable`] keeps and never prints.
+///
+/// serde's `Serialize` writes `{"call":"backup","outcome":"refused","error":"…","status":429,"id":"RATE_LIMITED",
+/// "message":"Try again","retryAfter":7}`, which is stable; each but `outcome` and `error` only where there is one.
 #[non_exhaustive]
 pub enum Error {
     /// The key, the generate response or the configuration is wrong; nothing was sent.
@@ -46,6 +52,56 @@ impl Error {
             Self::Store(e) => e.outcome(),
         }
     }
+
+    /// The HTTP status, if there was a response.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Refused(e) | Self::Failed(e) => Some(e.status()),
+            Self::Unreadable(e) => Some(e.status()),
+            _ => None,
+        }
+    }
+
+    /// How long to wait before the next call, if the service said so.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.response().and_then(MpcErrorResponse::retry_after)
+    }
+
+    fn response(&self) -> Option<&MpcErrorResponse> {
+        match self {
+            Self::Refused(e) | Self::Failed(e) => Some(e),
+            _ => None,
+        }
+    }
+
+    /// Which call failed, if one was made.
+    fn call(&self) -> Option<Call> {
+        match self {
+            #[cfg(feature = "client")]
+            Self::Transport(e) => Some(e.call),
+            Self::Refused(e) | Self::Failed(e) => Some(e.call),
+            Self::Unreadable(e) => Some(e.call),
+            _ => None,
+        }
+    }
+}
+
+impl Serialize for Error {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let response = self.response();
+        let mut fields = serializer.serialize_map(None)?;
+        self.call().iter().try_for_each(|call| fields.serialize_entry("call", call.name()))?;
+        fields.serialize_entry("outcome", &self.outcome())?;
+        fields.serialize_entry("error", &format_args!("{self}"))?;
+        self.status().iter().try_for_each(|status| fields.serialize_entry("status", status))?;
+        let texts = [("id", response.and_then(|e| e.id())), ("message", response.and_then(|e| e.message()))];
+        for (name, text) in texts {
+            text.iter().try_for_each(|text| fields.serialize_entry(name, text))?;
+        }
+        let retry_after = self.retry_after().map(|wait| wait.as_secs());
+        retry_after.iter().try_for_each(|seconds| fields.serialize_entry("retryAfter", seconds))?;
+        fields.end()
+    }
 }
 
 #[cfg(feature = "client")]
@@ -68,6 +124,9 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let (Some(call), Self::Refused(_) | Self::Failed(_)) = (self.call(), self) {
+            write!(f, "{}: ", call.name())?;
+        }
         match self {
             Self::InvalidInput(e) => write!(f, "{e}; nothing was sent"),
             #[cfg(feature = "client")]
@@ -75,6 +134,7 @@ impl fmt::Display for Error {
             Self::Refused(e) if matches!(e.status(), 425 | 429) => {
                 write!(f, "the service refused: {e}; try again later")
             }
+            Self::Refused(e) if e.status() == 401 => write!(f, "the service refused: {e}; check the key"),
             Self::Refused(e) => write!(f, "the service refused: {e}; read its message before you call again"),
             Self::Failed(e) => {
                 write!(f, "the service failed: {e}; it may have acted, and the call may be repeated")
@@ -114,22 +174,48 @@ impl From<Failure> for Error {
     }
 }
 
+/// What failed when a call ended without a response.
+#[cfg(feature = "client")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TransportErrorKind {
+    /// The name of the host was not found.
+    Resolve,
+    /// No address of the host could be connected to.
+    Connect,
+    /// The proxy could not be reached, or did not connect to the host.
+    Proxy,
+    /// The TLS handshake failed: a certificate, a version, an alert.
+    Tls,
+    /// The deadline passed, wherever the call was.
+    Timeout,
+    /// The connection broke while the request was sent or the response was received.
+    Io,
+}
+
 /// A call that ended before there was an answer: a name, a connection, a certificate, a deadline.
 ///
 /// Its text comes from the operating system and the TLS library, bounded and escaped.
 #[cfg(feature = "client")]
 pub struct TransportError {
+    pub(crate) call: Call,
+    pub(crate) kind: TransportErrorKind,
     pub(crate) what: String,
     /// What to do when the request was not sent.
     pub(crate) advice: &'static str,
     /// Whether the service has the whole request.
     pub(crate) is_sent: bool,
     /// Whether the same call may well pass a moment later.
-    pub(crate) is_repeatable: bool,
+    pub(crate) is_transient: bool,
 }
 
 #[cfg(feature = "client")]
 impl TransportError {
+    /// What failed: the name lookup, the connection, the proxy, TLS, the deadline, or sending and receiving.
+    pub const fn kind(&self) -> TransportErrorKind {
+        self.kind
+    }
+
     /// Whether the service can have acted: [`Outcome::NotSent`] or [`Outcome::Unknown`].
     pub const fn outcome(&self) -> Outcome {
         if self.is_sent { Outcome::Unknown } else { Outcome::NotSent }
@@ -139,7 +225,8 @@ impl TransportError {
 #[cfg(feature = "client")]
 impl fmt::Display for TransportError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { what, advice, .. } = self;
+        let Self { call, what, advice, .. } = self;
+        write!(f, "{}: ", call.name())?;
         match self.is_sent {
             true => write!(f, "{what}; the service may have acted, and the call may be repeated"),
             false => write!(f, "{what}; the request was not sent; {advice}"),
@@ -165,23 +252,4 @@ impl From<StoreError> for Error {
     fn from(e: StoreError) -> Self {
         Self::Store(e)
     }
-}
-
-/// In which step a call failed before there was a response.
-#[cfg(feature = "client")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(dead_code)]
-pub(crate) enum TransportErrorKind {
-    /// A name has no address, or could not be resolved.
-    Resolve,
-    /// No address accepted a connection.
-    Connect,
-    /// The proxy could not be reached, or did not connect.
-    Proxy,
-    /// The TLS handshake failed, such as by a wrong certificate.
-    Tls,
-    /// The deadline has passed.
-    Timeout,
-    /// The connection broke.
-    Io,
 }

@@ -96,7 +96,7 @@ pub mod wire;
 pub use client::{Client, ClientBuilder, backup};
 pub use error::Error;
 #[cfg(feature = "client")]
-pub use error::TransportError;
+pub use error::{TransportError, TransportErrorKind};
 pub use invalid_input::InvalidInput;
 pub use outcome::Outcome;
 #[cfg(feature = "sandbox")]
@@ -109,4 +109,4 @@ pub use wire::backup::{BackupShares, GenerateResponse};
 #[doc(inline)]
 pub use wire::confirm::StoredShares;
 #[doc(inline)]
-pub use wire::{MpcErrorResponse, MpcShare, NotBase64, Unreadable};
+pub use wire::{MpcErrorResponse, MpcShare, NotBase64, ShareForm, Unreadable};

@@ -27,6 +27,23 @@ impl Serialize for Outcome {
     }
 }
 
+/// Which of the two calls an error is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Call {
+    Backup,
+    Confirm,
+}
+
+impl Call {
+    /// The name that errors begin with, and that serde writes.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Backup => "backup",
+            Self::Confirm => "confirm",
+        }
+    }
+}
+
 /// `Debug` of an error is the line of `Display`: that is what a `main` prints that returns `Box<dyn Error>`.
 macro_rules! debug_is_display {
     ($type:ty) => {

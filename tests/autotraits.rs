@@ -82,7 +82,7 @@ secret_types!(assert_not_impl: AsRef<[u8]>);
 secret_types!(assert_not_impl: std::ops::Deref);
 secret_types!(assert_not_impl: PartialEq);
 assert_not_impl!(Clone: ApiKey, BackupShares, GenerateResponse<'static>, Request, SecretBytes, Unreadable);
-assert_not_impl!(serde::Serialize: Body<'static>, MpcShare<'static>, Unreadable, Error, Failure);
+assert_not_impl!(serde::Serialize: Body<'static>, MpcShare<'static>, Unreadable, Failure);
 assert_not_impl!(Display: MpcShare<'static>);
 #[cfg(feature = "client")]
 assert_not_impl!(Clone: ClientBuilder, FileSlot);
@@ -101,7 +101,7 @@ assert_not_impl!(From<[&'static str; 2]>: StoredShares);
 assert_not_impl!(From<[String; 2]>: StoredShares);
 // Serialized, it may wait in a queue between storing and confirming.
 assert_impl!(serde::de::DeserializeOwned: StoredShares);
-assert_impl!(serde::Serialize: MpcErrorResponse, Outcome, StoredShares);
+assert_impl!(serde::Serialize: Error, MpcErrorResponse, Outcome, StoredShares);
 assert_not_impl!(std::ops::Deref<Target = StoredShares>: BackupShares);
 assert_not_impl!(AsRef<StoredShares>: BackupShares);
 assert_not_impl!(std::borrow::Borrow<StoredShares>: BackupShares);

@@ -15,7 +15,7 @@ use super::connect::ConnectOptions;
 use super::exchange::{Call, Cut, Line, Reply, exchange};
 use crate::error::Error;
 use crate::invalid_input::InvalidInput;
-use crate::outcome::Outcome;
+use crate::outcome::{self, Outcome};
 use crate::redact::Redactor;
 use crate::secret::{ApiKey, SecretBytes};
 use crate::wire::backup::{BackupShares, GenerateResponse};
@@ -106,7 +106,12 @@ impl Client {
                 200..=299,
             ) = (&cut, status)
             {
-                return Err(Failure::Unreadable(Unreadable::new(status, cut.to_string(), body)));
+                return Err(Failure::Unreadable(Unreadable::new(
+                    outcome::Call::Backup,
+                    status,
+                    cut.to_string(),
+                    body,
+                )));
             }
             // Without a length, the closing brace tells that nothing is missing.
             let shares = wire::backup::respond(status, retry_after.as_deref(), body, &redactor)
@@ -114,7 +119,12 @@ impl Client {
             // Ids are shown to people and logged; what is documented is short and no secret.
             if shares.share_pair_ids().iter().any(|id| id.len() > 256 || redactor.is_in_id(id)) {
                 let what = "an id is very long, or repeats a secret that was sent";
-                return Err(Failure::Unreadable(Unreadable::new(status, what, shares.into_json())));
+                return Err(Failure::Unreadable(Unreadable::new(
+                    outcome::Call::Backup,
+                    status,
+                    what,
+                    shares.into_json(),
+                )));
             }
             Ok(shares)
         })
@@ -154,7 +164,12 @@ impl Client {
         self.repeat(&task, |reply| {
             let Reply { status, retry_after, body, cut, .. } = reply;
             if let (Some(cut @ Cut::NotHttp(_)), 200..=299) = (&cut, status) {
-                return Err(Failure::Unreadable(Unreadable::of_confirm(status, cut.to_string(), body)));
+                return Err(Failure::Unreadable(Unreadable::new(
+                    outcome::Call::Confirm,
+                    status,
+                    cut.to_string(),
+                    body,
+                )));
             }
             wire::confirm::respond(status, retry_after.as_deref(), body, &redactor)
                 .map_err(|failure| because(failure, cut))
@@ -182,7 +197,7 @@ impl Client {
             // 0.1 s, 0.2 s, 0.4 s, … to 6.4 s.
             let backoff = Duration::from_millis(100 << (attempt - 1).min(6));
             let pause = match &error {
-                Error::Transport(e) if e.is_repeatable => Some(backoff),
+                Error::Transport(e) if e.is_transient => Some(backoff),
                 Error::Transport(_) if task.is_idempotent && error.outcome() == Outcome::Unknown => {
                     Some(backoff)
                 }

@@ -15,7 +15,8 @@ use super::answer::{self, Answer, End, MAX_HEAD, before_the_answer, end_of_head,
 use super::connect::{Connect, ConnectError, ConnectOptions, NoLookup};
 use super::connection::{Course, Unfinished};
 use super::tls;
-use crate::error::TransportError;
+use crate::error::{TransportError, TransportErrorKind};
+use crate::outcome;
 use crate::redact::Redactor;
 use crate::secret::SecretBytes;
 use crate::wire;
@@ -323,8 +324,10 @@ fn explain(e: &ureq::Error, is_sent: bool, call: &Call<'_>, redactor: &Redactor<
         other => Failure::new(&other.to_string()),
     };
     redactor.push_printable(&failure.what, 400, &mut what);
-    let is_repeatable = failure.is_repeatable && !is_sent;
-    TransportError { what, advice: failure.advice, is_sent, is_repeatable }
+    let is_transient = failure.is_repeatable && !is_sent;
+    let name = if call.wants_body { outcome::Call::Backup } else { outcome::Call::Confirm };
+    let kind = TransportErrorKind::Io;
+    TransportError { call: name, kind, what, advice: failure.advice, is_sent, is_transient }
 }
 
 /// What failed, what to do about it, and whether the same call may well pass a moment later.

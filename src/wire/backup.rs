@@ -9,10 +9,11 @@ use super::error_body::Said;
 use super::failure::{Failure, Unreadable, is_success};
 #[cfg(feature = "client")]
 use super::json::{self, Unescaped};
-use super::mpc_share::MpcShare;
+use super::mpc_share::{MpcShare, ShareForm};
 use super::request::Request;
 use super::share_pair::{Mistake, SharePair};
 use crate::invalid_input::InvalidInput;
+use crate::outcome::Call;
 use crate::redact::Redactor;
 use crate::secret::{SecretBytes, SecretString};
 
@@ -134,6 +135,20 @@ impl BackupShares {
         self.json.expose()
     }
 
+    /// Whether both shares are whole, as far as that can be told: each is base64, with or without padding, or JSON as in
+    /// older responses, and what begins with `{` when it is decoded is whole JSON.
+    ///
+    /// Characters that are lost inside of a string and leave valid JSON cannot be seen; a checksum of your own can.
+    ///
+    /// # Errors
+    ///
+    /// - Base64 or JSON that is broken or cut short: [`InvalidInput`], which names the share; load another copy.
+    pub fn check(&self) -> Result<ShareForm, InvalidInput> {
+        let [secp256k1, ed25519] = self.views();
+        let forms = [secp256k1.check("SECP256K1")?, ed25519.check("ED25519")?];
+        Ok(if forms == [ShareForm::Known; 2] { ShareForm::Known } else { ShareForm::Unknown })
+    }
+
     /// Stores the shares by any means of the caller's, and returns the proof that `confirm` asks for.
     ///
     /// `save` gets the text of [`expose_json`](Self::expose_json). It must not return `Ok` before the shares would
@@ -202,13 +217,13 @@ pub(crate) fn respond(
     redactor: &Redactor<'_>,
 ) -> Result<BackupShares, Failure> {
     if !is_success(status) {
-        return Err(Failure::of(status, retry_after, &body, redactor));
+        return Err(Failure::of(Call::Backup, status, retry_after, &body, redactor));
     }
     BackupShares::from_json(body).map_err(|(json, mistake)| {
         let mut what = mistake.to_string();
         if mistake.is_told() {
             what += &Said::found_in(json.expose(), redactor).unwrap_or_default().to_string();
         }
-        Failure::Unreadable(Unreadable::new(status, what, json))
+        Failure::Unreadable(Unreadable::new(Call::Backup, status, what, json))
     })
 }

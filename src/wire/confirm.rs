@@ -13,6 +13,7 @@ use super::failure::{Failure, Unreadable, is_success};
 use super::json::{walk, which};
 use super::request::Request;
 use crate::invalid_input::InvalidInput;
+use crate::outcome::Call;
 use crate::redact::Redactor;
 use crate::secret::SecretBytes;
 
@@ -131,7 +132,7 @@ pub(crate) fn respond(
     redactor: &Redactor<'_>,
 ) -> Result<(), Failure> {
     if !is_success(status) {
-        return Err(Failure::of(status, retry_after, &body, redactor));
+        return Err(Failure::of(Call::Confirm, status, retry_after, &body, redactor));
     }
     let said = || Said::found_in(body.expose(), redactor);
     let what = match core::str::from_utf8(body.expose()).map(|text| has_error(without_bom(text))) {
@@ -140,7 +141,7 @@ pub(crate) fn respond(
         Ok(None) => said().map_or("it is not JSON".into(), |said| format!("it is a web page{said}")),
         Err(_) => format!("it {}", not_text(body.expose())),
     };
-    Err(Failure::Unreadable(Unreadable::of_confirm(status, what, body)))
+    Err(Failure::Unreadable(Unreadable::new(Call::Confirm, status, what, body)))
 }
 
 /// Whether the body of a success tells an error all the same; `None` when it is not JSON.

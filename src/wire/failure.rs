@@ -10,7 +10,7 @@ use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
 use super::error_body::Said;
 use super::retry_after;
-use crate::outcome::{Outcome, debug_is_display};
+use crate::outcome::{Call, Outcome, debug_is_display};
 use crate::redact::Redactor;
 use crate::secret::SecretBytes;
 
@@ -32,6 +32,7 @@ pub enum Failure {
 impl Failure {
     /// What a status that is not a success means.
     pub(super) fn of(
+        call: Call,
         status: u16,
         retry_after: Option<&str>,
         body: &SecretBytes,
@@ -43,7 +44,7 @@ impl Failure {
         let now = None;
         let retry_after = retry_after.and_then(|value| retry_after::seconds(value, now));
         let said = Said::by(&body.expose()[..body.len().min(MAX_ERROR_BODY)], redactor);
-        let response = MpcErrorResponse { status, said, retry_after, then: None };
+        let response = MpcErrorResponse { call, status, said, retry_after, then: None };
         match response.outcome() {
             Outcome::Refused => Self::Refused(response),
             _ => Self::Failed(response),
@@ -59,8 +60,8 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Refused(e) => write!(f, "the service refused: {e}"),
-            Self::Failed(e) => write!(f, "the service failed: {e}"),
+            Self::Refused(e) => write!(f, "{}: the service refused: {e}", e.call.name()),
+            Self::Failed(e) => write!(f, "{}: the service failed: {e}", e.call.name()),
             Self::Unreadable(e) => e.fmt(f),
         }
     }
@@ -79,6 +80,7 @@ impl core::error::Error for Failure {}
 /// each but the status is left out where there is none.
 #[derive(Clone)]
 pub struct MpcErrorResponse {
+    pub(crate) call: Call,
     status: u16,
     said: Said,
     retry_after: Option<u32>,
@@ -167,18 +169,25 @@ impl fmt::Display for MpcErrorResponse {
 pub struct Unreadable {
     status: u16,
     what: Cow<'static, str>,
-    is_confirm: bool,
+    pub(crate) call: Call,
+    is_raw: bool,
     body: SecretBytes,
 }
 
 impl Unreadable {
-    pub(crate) fn new(status: u16, what: impl Into<Cow<'static, str>>, body: SecretBytes) -> Self {
-        Self { status, what: what.into(), is_confirm: false, body }
+    pub(crate) fn new(
+        call: Call,
+        status: u16,
+        what: impl Into<Cow<'static, str>>,
+        body: SecretBytes,
+    ) -> Self {
+        Self { status, what: what.into(), call, is_raw: false, body }
     }
 
-    /// The same of a confirmation.
-    pub(crate) fn of_confirm(status: u16, what: impl Into<Cow<'static, str>>, body: SecretBytes) -> Self {
-        Self { is_confirm: true, ..Self::new(status, what, body) }
+    /// The same with all that came behind the status line, as it came.
+    #[cfg(feature = "client")]
+    pub(crate) fn raw(self) -> Self {
+        Self { is_raw: true, ..self }
     }
 
     /// Gives another reason, such as that the answer was cut.
@@ -198,6 +207,13 @@ impl Unreadable {
         self.status
     }
 
+    /// Whether the body is all that came behind the status line, as it came: the head, and what is around chunks, too.
+    ///
+    /// That is how it is kept when it is not HTTP to the letter; else it is the body alone.
+    pub const fn is_raw(&self) -> bool {
+        self.is_raw
+    }
+
     /// Every byte of the body that arrived.
     pub fn expose_body(&self) -> &[u8] {
         self.body.expose()
@@ -214,13 +230,18 @@ debug_is_display!(Unreadable);
 
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { status, what, body, .. } = self;
-        let advice = match (self.is_confirm, body.is_empty()) {
-            (true, _) => "the shares may be confirmed or not",
-            (false, true) => "shares may have been made",
-            (false, false) => "shares may have been made: keep the body of this error",
+        let Self { status, what, body, call, .. } = self;
+        let advice = match (call, body.is_empty()) {
+            (Call::Confirm, _) => "the shares may be confirmed or not",
+            (Call::Backup, true) => "shares may have been made",
+            (Call::Backup, false) => "shares may have been made: keep the body of this error",
         };
-        write!(f, "the answer (status {status}, {} bytes) could not be read: {what}; ", body.len())?;
+        write!(
+            f,
+            "{}: the response (status {status}, {} bytes) could not be read: {what}; ",
+            call.name(),
+            body.len()
+        )?;
         write!(f, "{advice}, and the call may be repeated")
     }
 }

@@ -39,5 +39,5 @@ mod share_pair;
 #[cfg(feature = "client")]
 pub(crate) use failure::MAX_ERROR_BODY;
 pub use failure::{Failure, MpcErrorResponse, Unreadable};
-pub use mpc_share::{MpcShare, NotBase64};
+pub use mpc_share::{MpcShare, NotBase64, ShareForm};
 pub use request::{Body, CONTENT_TYPE, Request};

@@ -5,7 +5,20 @@ use core::fmt;
 use base64::Engine as _;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
+use serde::de::IgnoredAny;
+
+use crate::invalid_input::InvalidInput;
 use crate::secret::SecretBytes;
+
+/// What the content of shares that are not damaged is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ShareForm {
+    /// JSON, as the service makes it.
+    Known,
+    /// Something else, of which nobody can tell whether it is whole.
+    Unknown,
+}
 
 /// One share of a wallet, for one curve: a view into [`BackupShares`](crate::BackupShares).
 #[derive(Clone, Copy)]
@@ -43,6 +56,24 @@ impl<'a> MpcShare<'a> {
         let len = BASE64.decode_slice(self.share, out.expose_mut()).map_err(|_| NotBase64)?;
         out.truncate(len);
         Ok(out)
+    }
+
+    /// Whether the share is whole; see [`BackupShares::check`](crate::BackupShares::check).
+    pub(super) fn check(&self, curve: &str) -> Result<ShareForm, InvalidInput> {
+        let damaged = |what| InvalidInput::new(alloc::format!("{curve}.share is damaged: {what}"));
+        let is_json = |text: &[u8]| serde_json::from_slice::<IgnoredAny>(text).is_ok();
+        if self.share.starts_with('{') {
+            return match is_json(self.share.as_bytes()) {
+                true => Ok(ShareForm::Known),
+                false => Err(damaged("its JSON is not whole")),
+            };
+        }
+        let decoded = self.decode().map_err(|_| damaged("its base64 is not whole"))?;
+        match decoded.expose() {
+            text @ [b'{', ..] if is_json(text) => Ok(ShareForm::Known),
+            [b'{', ..] => Err(damaged("the JSON in its base64 is not whole")),
+            _ => Ok(ShareForm::Unknown),
+        }
     }
 }
 
