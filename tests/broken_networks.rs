@@ -192,9 +192,6 @@ fn a_job_in_a_network_of_its_own() {
         thread::sleep(Duration::from_millis(5));
     }
     assert!(threads() <= before, "{} threads are left", threads() - before);
-    if said.ends_with("done") {
-        said += &format!(", curl took {} s for one call", curl(&url));
-    }
     if let Some(resolver) = resolver {
         said += &format!(" ({} queries)", resolver.queries.load(Ordering::SeqCst));
     }
@@ -273,27 +270,6 @@ fn assert_a_late_connection_is_closed(port: u16, connect_timeout: Duration) {
     let (mut connection, _) = late.accept().unwrap();
     connection.set_read_timeout(Some(connect_timeout)).unwrap();
     assert_eq!(connection.read(&mut [0]).unwrap(), 0, "it is open");
-}
-
-/// How long curl takes for one call, since its users know it: up to three seconds.
-fn curl(url: &str) -> String {
-    let output = Command::new("curl")
-        .args([
-            "--silent",
-            "--max-time",
-            "3",
-            "--noproxy",
-            "*",
-            "--write-out",
-            "%{time_total}",
-            "--output",
-            "/dev/null",
-            "--cacert",
-        ])
-        .arg(root_file())
-        .arg(url)
-        .output();
-    output.map_or("an unknown number of".into(), |it| String::from_utf8_lossy(&it.stdout).into())
 }
 
 const TEN_SECONDS: Duration = Duration::from_secs(10);

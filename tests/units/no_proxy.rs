@@ -5,87 +5,51 @@ use alloc::vec::Vec;
 
 use super::names;
 
-/// `NO_PROXY`, then hosts that are asked directly, then hosts that are asked for through the proxy.
-const TABLE: &[(&str, &[&str], &[&str])] = &[
-    ("", &[], &["a.example:443", "127.0.0.1:443", "[::1]:443"]),
-    (" , ,\t\n,", &[], &["a.example:443", "10.0.0.1:443"]),
-    ("*", &["a.example:443", "a:1", "10.0.0.1:443", "[::1]:443"], &[]),
-    ("b.example, *", &["a.example:443", "10.0.0.1:443"], &[]),
-    ("*:8443", &["a.example:8443", "[::1]:8443"], &["a.example:443"]),
-    // Between entries.
-    ("a.example b.example", &["a.example:443", "b.example:443"], &["c.example:443"]),
-    ("a.example,b.example", &["a.example:443", "b.example:443"], &["c.example:443"]),
-    (" a.example ,\tb.example\n", &["a.example:443", "b.example:443"], &["c.example:443"]),
-    // A domain, and what is below it.
-    (
-        "example.com",
-        &[
-            "example.com:443",
-            "www.example.com:443",
-            "a.b.example.com:1",
-            "EXAMPLE.com:443",
-            "example.com.:443",
-        ],
-        &["notexample.com:443", "example.com.org:443", "com:443", "example:443", "[::1]:443"],
-    ),
-    (".example.com", &["example.com:443", "www.example.com:443"], &["notexample.com:443"]),
-    ("*.example.com", &["example.com:443", "www.example.com:443"], &["notexample.com:443"]),
-    ("EXAMPLE.Com.", &["example.com:443", "www.example.com.:443"], &["notexample.com:443"]),
-    ("localhost", &["localhost:443", "LOCALHOST:1", "a.localhost:443"], &["127.0.0.1:443", "[::1]:443"]),
-    // A port.
-    ("example.com:8443", &["example.com:8443", "www.example.com:8443"], &["example.com:443"]),
-    (".example.com:8443", &["www.example.com:8443"], &["www.example.com:443"]),
-    ("10.0.0.1:8443", &["10.0.0.1:8443"], &["10.0.0.1:443", "10.0.0.2:8443"]),
-    ("[::1]:8443", &["[::1]:8443"], &["[::1]:443"]),
-    ("10.0.0.0/8:8443", &["10.9.9.9:8443"], &["10.0.0.1:443"]),
-    // An address, however it is written.
-    (
-        "10.0.0.1",
-        &["10.0.0.1:443", "10.0.0.1.:443", "[::ffff:10.0.0.1]:443"],
-        &["10.0.0.10:443", "a.10.0.0.1:1"],
-    ),
-    ("::ffff:10.0.0.1", &["10.0.0.1:443", "[::ffff:a00:1]:443"], &["10.0.0.2:443"]),
-    (
-        "::1",
-        &["[::1]:443", "::1:443", "[0:0:0:0:0:0:0:1]:1"],
-        &["[::2]:443", "127.0.0.1:443", "localhost:443"],
-    ),
-    ("[::1]", &["[::1]:443"], &["[::2]:443"]),
-    ("2001:DB8::A", &["[2001:db8:0::a]:443"], &["[2001:db8::b]:443"]),
-    // A range.
-    (
-        "10.0.0.0/8",
-        &["10.0.0.0:443", "10.255.255.255:1", "[::ffff:10.1.2.3]:443"],
-        &["11.0.0.0:443", "9.255.255.255:443"],
-    ),
-    ("10.1.2.3/8", &["10.9.9.9:443"], &["11.1.2.3:443"]),
-    ("192.168.1.128/25", &["192.168.1.128:443", "192.168.1.255:443"], &["192.168.1.127:443"]),
-    ("10.0.0.1/32", &["10.0.0.1:443"], &["10.0.0.0:443"]),
-    ("0.0.0.0/0", &["10.0.0.1:443", "255.255.255.255:1"], &["[2001:db8::1]:443", "a.example:443"]),
-    (
-        "fd00::/8",
-        &["[fd00::1]:443", "[fdff:ffff::1]:443"],
-        &["[fc00::1]:443", "[fe00::]:443", "10.0.0.1:443"],
-    ),
-    ("2001:db8::/33", &["[2001:db8:7fff::1]:443"], &["[2001:db8:8000::1]:443"]),
-    ("::/0", &["[::1]:443", "[ffff::]:443"], &["10.0.0.1:443", "a.example:443"]),
-    ("::ffff:10.0.0.0/104", &["10.9.9.9:443"], &["11.0.0.1:443"]),
+/// `NO_PROXY`, then hosts that are connected to directly, then hosts that the proxy is asked for: what the table of the
+/// documentation leaves out.
+const TABLE: &[(&str, &str, &str)] = &[
+    ("", "", "a.example:443 127.0.0.1:443 ::1:443"),
+    (" , ,\t\n,", "", "a.example:443 10.0.0.1:443"),
+    ("*:8443", "a.example:8443 ::1:8443", "a.example:443"),
+    (" a.example ,\tb.example\n", "a.example:443 b.example:443", "c.example:443"),
+    ("example.com", "a.b.example.com:1 EXAMPLE.com:443", "example.com.org:443 com:443 example:443 ::1:443"),
+    ("*.example.com", "a.b.example.com:443", "notexample.com:443"),
+    ("EXAMPLE.Com.", "www.example.com.:443", "notexample.com:443"),
+    ("localhost", "LOCALHOST:1 a.localhost:443", "::1:443"),
+    (".example.com:8443", "www.example.com:8443", "www.example.com:443"),
+    ("10.0.0.1:8443", "10.0.0.1:8443", "10.0.0.1:443 10.0.0.2:8443"),
+    ("[::1]:8443", "::1:8443", "::1:443"),
+    // It may look like an address and a port, and is an address.
+    ("fd00::1:443", "fd00::1:443:1", "fd00::1:443"),
+    ("10.0.0.0/8:8443", "10.9.9.9:8443", "10.0.0.1:443"),
+    ("10.0.0.1", "10.0.0.1.:443", "10.0.0.10:443 a.10.0.0.1:1"),
+    ("::ffff:10.0.0.1", "10.0.0.1:443 ::ffff:a00:1:443", "10.0.0.2:443"),
+    ("::1", "0:0:0:0:0:0:0:1:1", "::2:443 127.0.0.1:443 localhost:443"),
+    ("2001:DB8::A", "2001:db8:0::a:443", "2001:db8::b:443"),
+    ("10.0.0.0/8", "10.0.0.0:443 10.255.255.255:1", "11.0.0.0:443 9.255.255.255:443"),
+    ("10.1.2.3/8", "10.9.9.9:443", "11.1.2.3:443"),
+    ("192.168.1.128/25", "192.168.1.128:443 192.168.1.255:443", "192.168.1.127:443"),
+    ("10.0.0.1/32", "10.0.0.1:443", "10.0.0.0:443"),
+    ("0.0.0.0/0", "10.0.0.1:443 255.255.255.255:1", "2001:db8::1:443 a.example:443"),
+    ("fd00::/8", "fdff:ffff::1:443", "fc00::1:443 fe00:::443 10.0.0.1:443"),
+    ("2001:db8::/33", "2001:db8:7fff::1:443", "2001:db8:8000::1:443"),
+    ("::/0", "::1:443 ffff:::443", "10.0.0.1:443 a.example:443"),
+    ("::ffff:10.0.0.0/104", "10.9.9.9:443", "11.0.0.1:443"),
     // What means nothing is left out, and the rest holds.
     (
         "10.0.0.0/33 fd00::/129 10/8 10.0.0.0/ /8 . *. .. ** *x x* a/b a:b: : :443 http://a.example [::1 a.example:x ,b.example",
-        &["b.example:443"],
-        &["a.example:443", "10.0.0.1:443", "[fd00::1]:443", "x:443", "a:443", "[::1]:443"],
+        "b.example:443",
+        "a.example:443 10.0.0.1:443 fd00::1:443 x:443 a:443 ::1:443",
     ),
 ];
 
 #[test]
 fn no_proxy_is_read_as_its_table_says() {
     for (text, direct, through) in TABLE {
-        for (host_and_port, expected) in
-            direct.iter().map(|it| (it, true)).chain(through.iter().map(|it| (it, false)))
-        {
+        let rows = direct.split(' ').map(|it| (it, true)).chain(through.split(' ').map(|it| (it, false)));
+        for (host_and_port, expected) in rows.filter(|(it, _)| !it.is_empty()) {
             let (host, port) = host_and_port.rsplit_once(':').unwrap_or_default();
-            let found = names(text, host.trim_matches(['[', ']']), port.parse().unwrap_or_default());
+            let found = names(text, host, port.parse().unwrap_or_default());
             assert_eq!(found, expected, "NO_PROXY={text:?} for {host_and_port}");
         }
     }
