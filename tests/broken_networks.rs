@@ -330,7 +330,7 @@ fn when_all_addresses_are_dead_the_time_to_connect_is_the_end() {
         let connect_timeout = TEN_SECONDS / 10;
         let Some(ran) = job(addresses, connect_timeout) else { return };
         assert!(
-            ran.said.starts_with(&format!("NotSent: {NAME}: timed out while connecting")),
+            ran.said.starts_with(&format!("NotSent: backup: {NAME}: timed out while connecting")),
             "{}",
             ran.said
         );
@@ -363,13 +363,17 @@ fn a_name_that_does_not_exist_is_looked_up_once_and_a_resolver_that_fails_again(
     // NXDOMAIN, and a name without addresses.
     for how in ["3", "0"] {
         let Some(ran) = resolved(how) else { return };
-        assert!(ran.said.starts_with(&format!("NotSent: {NAME}: the name was not found; ")), "{}", ran.said);
+        assert!(
+            ran.said.starts_with(&format!("NotSent: backup: {NAME}: the name was not found; ")),
+            "{}",
+            ran.said
+        );
         assert!(ran.said.ends_with("(1 queries)"), "{}", ran.said);
     }
     // SERVFAIL, REFUSED, and none at all.
     for how in ["2", "5", "none"] {
         let Some(ran) = resolved(how) else { return };
-        assert!(ran.said.starts_with(&format!("NotSent: {NAME}: ")), "{}", ran.said);
+        assert!(ran.said.starts_with(&format!("NotSent: backup: {NAME}: ")), "{}", ran.said);
         assert!(
             ran.said.contains("failure in name resolution; ") && ran.said.contains("try again"),
             "{}",

@@ -322,7 +322,7 @@ fn the_platform_verifier_trusts_what_the_system_trusts_and_nothing_else() {
     assert_eq!(server.requests().len(), 1);
 
     fs::write(&system, other_authority().0).unwrap();
-    let untrusted = ["NotSent: localhost", "an authority that is not trusted"];
+    let untrusted = ["NotSent: backup: localhost", "an authority that is not trusted"];
     assert_says(&platform().env("SSL_CERT_FILE", &system).says(), &untrusted);
     let bundled = Child::new(&server.url()).roots("bundled").env("SSL_CERT_FILE", &system);
     assert_says(&bundled.says(), &untrusted);
@@ -373,7 +373,7 @@ fn a_clock_in_1970_is_told_to_be_checked() {
         _ => return println!("skipped: there is no `faketime` that works here"),
     }
     let said = Child::under(&faketime, &server.url()).env("TZ", "UTC").says();
-    assert_says(&said, &["NotSent: localhost: ", "check the clock"]);
+    assert_says(&said, &["NotSent: backup: localhost: ", "check the clock"]);
     assert_eq!((server.connections(), server.requests().len()), (1, 0));
 }
 

@@ -146,7 +146,11 @@ fn a_proxy_looks_the_name_up_itself_and_the_certificate_behind_it_is_checked() {
 
     let error = backup(&through(&url_of(&proxy), "https://localhost")).unwrap_err();
     assert_eq!((error.outcome(), server.requests().len()), (Outcome::NotSent, 1), "{error}");
-    assert!(error.to_string().starts_with("localhost: its certificate is for other names: other.example;"));
+    assert!(
+        error
+            .to_string()
+            .starts_with("backup: localhost: its certificate is for other names: other.example;")
+    );
 }
 
 /// Makes one tunnel that is itself inside of TLS, and returns what was asked for.
@@ -199,7 +203,7 @@ fn a_proxy_may_itself_be_spoken_to_over_tls() {
     let untrusted = Server::start(Some(certificates::server_config(Certificate::Untrusted)), good);
     let error = backup(&through(&untrusted.url(), &server.url())).unwrap_err();
     assert_eq!((error.outcome(), untrusted.requests().len()), (Outcome::NotSent, 0), "{error}");
-    assert!(error.to_string().starts_with("the proxy localhost:"), "{error}");
+    assert!(error.to_string().starts_with("backup: the proxy localhost:"), "{error}");
 }
 
 /// The request was not sent: the error names the proxy and hides the password.
