@@ -24,7 +24,8 @@ type Cause = Box<dyn core::error::Error + Send + Sync>;
 /// A step that failed, and why.
 pub(super) type Failed = (&'static str, Option<Cause>);
 
-pub(super) const EXISTS: &str = "exists already, and nothing is replaced";
+pub(super) const EXISTS: &str =
+    "exists already, and nothing is replaced (FileSlot::load takes up what is stored there)";
 
 /// For `map_err`: this step failed, and the error is why.
 pub(super) fn failed<E: Into<Cause>>(step: &'static str) -> impl FnOnce(E) -> Failed {
@@ -32,12 +33,8 @@ pub(super) fn failed<E: Into<Cause>>(step: &'static str) -> impl FnOnce(E) -> Fa
 }
 
 impl StoreError {
-    pub(super) fn new(
-        (step, cause): Failed,
-        path: &Path,
-        outcome: Outcome,
-        advice: impl Into<String>,
-    ) -> Self {
+    pub(super) fn new(failed: Failed, path: &Path, outcome: Outcome, advice: &str) -> Self {
+        let (step, cause) = failed;
         Self(Box::new(Failure { path: path.into(), step, cause, outcome, advice: advice.into() }))
     }
 
@@ -61,14 +58,14 @@ impl StoreError {
     }
 }
 
-pub(super) fn shown(path: &Path) -> String {
+pub(super) fn display_path(path: &Path) -> String {
     printable(&path.to_string_lossy(), 4096)
 }
 
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Failure { path, step, cause, advice, .. } = &*self.0;
-        write!(f, "{}: {step}", shown(path))?;
+        write!(f, "{}: {step}", display_path(path))?;
         if let Some(cause) = cause {
             write!(f, " ({cause})")?;
         }

@@ -1,20 +1,23 @@
 //! A file for the shares: reserved before they exist, under its name only when whole, never over another.
 
 mod error;
-mod folder;
-mod hidden;
+mod own_file;
 
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
+use core::hash::BuildHasher as _;
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Seek as _, Write as _};
+use std::hash::RandomState;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 pub use error::StoreError;
-use error::{EXISTS, Failed, failed, shown};
-use folder::{Folder, publish, read, read_back, rehearse_publish, split};
+use error::{EXISTS, Failed, display_path, failed};
+use own_file::{OwnFile, if_supported, read, synchronize};
 
 use crate::outcome::Outcome;
 use crate::windows_names::forbidden_on_windows;
@@ -25,10 +28,12 @@ use crate::wire::confirm::StoredShares;
 /// folder).
 ///
 /// The content goes to a hidden file beside the target, `.portal-backup-….tmp`. Only when it is written, synchronized
-/// with the disk and read back does it get the target's name, by a hard link, which cannot replace anything. Dropping
-/// the slot removes the hidden file. A program that is killed may leave one behind, which blocks nothing: the next
-/// [`reserve`](Self::reserve) of the same path removes it if it is empty, and else
-/// [`left_behind`](Self::left_behind) names it.
+/// with the disk and read back does it get the target's name, by a hard link, which cannot replace anything. Without
+/// hard links (FAT, some network file systems) the target itself is created and written, so it is visible while it
+/// grows. Dropping the slot removes the hidden file. A program that is killed leaves it behind, or without hard links
+/// perhaps a part of the target; [`left_behind`](Self::left_behind) names such hidden files, which block nothing.
+///
+/// No file is removed, emptied, renamed or replaced but those that the slot itself has created.
 ///
 /// ```
 /// use portal_backup::{BackupShares, FileSlot};
@@ -50,9 +55,10 @@ use crate::wire::confirm::StoredShares;
 #[must_use = "dropping a slot gives its place back"]
 pub struct FileSlot {
     target: PathBuf,
-    folder: Folder,
+    folder: Option<File>,
     hidden: PathBuf,
-    file: File,
+    file: OwnFile,
+    has_hard_links: bool,
 }
 
 impl FileSlot {
@@ -61,9 +67,11 @@ impl FileSlot {
     ///
     /// # Errors
     ///
-    /// - Something has that name already (a dangling link included), the path names no file, the folder is missing or
-    ///   not writable, the disk is full, or a step fails: [`StoreError`] with [`Outcome::NotSent`]; choose another path or
-    ///   fix the folder.
+    /// - Something has that name already (a dangling link included): [`StoreError`] with
+    ///   [`already_exists`](StoreError::already_exists) and [`Outcome::NotSent`]; [`load`](Self::load) what was stored
+    ///   there, or choose another path.
+    /// - The path names no file, the folder is missing, not writable or cannot be opened, the disk is full, or a step
+    ///   fails: [`StoreError`] with [`Outcome::NotSent`]; choose another path or fix the folder.
     pub fn reserve(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let target = path.as_ref();
         let reserve = || {
@@ -71,16 +79,15 @@ impl FileSlot {
             if let Some(why) = if cfg!(windows) { forbidden_on_windows(name) } else { None } {
                 return Err((why, None));
             }
-            let folder = Folder::open(folder).map_err(failed("its folder cannot be opened"))?;
-            hidden::sweep(&folder, target);
-            match folder.at(name).symlink_metadata() {
+            let folder = open_folder(folder).map_err(failed("its folder cannot be opened"))?;
+            match target.symlink_metadata() {
                 Ok(_) => return Err((EXISTS, None)),
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) if e.kind() == ErrorKind::NotFound => {}
                 Err(e) => return Err(failed("it cannot be looked for")(e)),
             }
-            let created = hidden::create(&folder, target);
-            let (hidden, file) = created.map_err(failed("no file can be created next to it"))?;
-            let mut slot = Self { target: target.into(), folder, hidden, file };
+            let hidden = hidden_path(target);
+            let file = OwnFile::create(&hidden).map_err(failed("no file can be created next to it"))?;
+            let mut slot = Self { target: target.into(), folder, hidden, file, has_hard_links: true };
             slot.rehearse()?;
             Ok(slot)
         };
@@ -89,12 +96,13 @@ impl FileSlot {
     }
 
     /// Takes up shares that were stored before, to confirm them: read, checked, and synchronized once more with their
-    /// folder.
+    /// folder, as far as the file system and the rights on the folder allow it.
     ///
     /// # Errors
     ///
-    /// - There is no such file, it cannot be read or synchronized, or it does not hold two whole shares with different
-    ///   ids: [`StoreError`] with [`Outcome::NotSent`]; take another copy, or run the backup again.
+    /// - There is no such file, it cannot be read, it cannot be synchronized though its file system can do that, or it
+    ///   does not hold two whole shares with different ids: [`StoreError`] with [`Outcome::NotSent`]; take another copy,
+    ///   or run the backup again.
     pub fn load(path: impl AsRef<Path>) -> Result<(BackupShares, StoredShares), StoreError> {
         let path = path.as_ref();
         let open = || {
@@ -106,22 +114,13 @@ impl FileSlot {
             let file = OpenOptions::new().read(true).write(cfg!(windows)).open(path)?;
             Ok((read(&file, MAX_GENERATE_RESPONSE)?, file))
         };
-        let synchronize = |file: File| {
-            file.sync_all()?;
-            // The name that a link leads to, as that is where the shares are.
-            let path = path.canonicalize()?;
-            let Some((folder, _)) = split(&path) else { return Ok(()) };
-            let folder = Folder::open(folder)?;
-            hidden::sweep(&folder, &path);
-            folder.sync()
-        };
         let load = || {
             let (text, file) = open().map_err(failed("it cannot be read"))?;
-            let parsed = BackupShares::parse(text.into_vec());
-            let shares = parsed.map_err(failed("it does not hold two shares"))?;
-            let stored = shares.store(|_| match synchronize(file) {
+            let shares = BackupShares::parse(text.into_vec());
+            let shares = shares.map_err(failed("it does not hold two whole shares"))?;
+            let stored = shares.store(|_| match synchronize_again(&file, path) {
                 // What cannot be written to has nothing to synchronize.
-                Err(e) if e.kind() == io::ErrorKind::ReadOnlyFilesystem => Ok(()),
+                Err(e) if e.kind() == ErrorKind::ReadOnlyFilesystem => Ok(()),
                 synchronized => synchronized,
             });
             let stored = stored.map_err(failed("it cannot be synchronized"))?;
@@ -131,15 +130,24 @@ impl FileSlot {
         load().map_err(|failed| StoreError::new(failed, path, Outcome::NotSent, advice))
     }
 
-    /// The hidden files of earlier runs for this path that hold something, shares most likely, and whose process is
-    /// gone.
+    /// The hidden files for this path, as their names and lengths tell: whatever is a regular file and not empty. They
+    /// are not opened, and never removed from here.
     ///
-    /// They are never removed from here: delete them once a later backup is confirmed.
+    /// Most likely an earlier run was killed while it stored. But such a file may also belong to a run that is still
+    /// going, and in a folder that others can write to, somebody else may have made it. When there is no such run,
+    /// delete them once a later backup is confirmed.
     #[must_use]
     pub fn left_behind(path: impl AsRef<Path>) -> Vec<PathBuf> {
-        let path = path.as_ref();
-        let folder = split(path).and_then(|(folder, _)| Folder::open(folder).ok());
-        folder.map(|folder| hidden::sweep(&folder, path)).unwrap_or_default()
+        let Some((folder, name)) = split(path.as_ref()) else { return Vec::new() };
+        let prefix = hidden_prefix(name);
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        let left = entries.filter(|entry| {
+            entry.file_name().as_encoded_bytes().starts_with(prefix.as_bytes())
+                && entry.metadata().is_ok_and(|found| found.is_file() && found.len() > 0)
+        });
+        let mut left: Vec<_> = left.map(|entry| path.as_ref().with_file_name(entry.file_name())).collect();
+        left.sort();
+        left
     }
 
     /// The hidden file of this slot. If it is still there after [`store`](Self::store), it could not be removed and is a
@@ -154,90 +162,124 @@ impl FileSlot {
     /// # Errors
     ///
     /// - The disk is full or broken, the folder is gone, or something took the name meanwhile: [`StoreError`] with
-    ///   [`Outcome::Unknown`]; nothing partial has the target's name, and the shares are still in `shares`: store them
-    ///   elsewhere, or run the backup again.
+    ///   [`Outcome::Unknown`]; the shares are still in `shares`: store them elsewhere, or run the backup again.
     pub fn store(self, shares: &BackupShares) -> Result<StoredShares, StoreError> {
         shares.store(|json| self.store_bytes(json.as_bytes()))
     }
 
-    /// Keeps any bytes with the same care: the body of an [`Unreadable`](crate::Unreadable) success.
+    /// Keeps any bytes with the same care: encrypted shares, or the body of an [`Unreadable`](crate::Unreadable) success.
     ///
     /// # Errors
     ///
     /// - There are no bytes, or as for [`store`](Self::store); the bytes are still the caller's: keep them elsewhere.
     pub fn store_bytes(self, bytes: &[u8]) -> Result<(), StoreError> {
         let mut slot = self;
-        let mut published = slot.publish(bytes);
-        if published.is_err() && slot.folder.at(&slot.hidden).symlink_metadata().is_err() {
-            // Somebody has removed the hidden file, perhaps a run on another machine that took it for left behind.
-            let create = |()| hidden::create(&slot.folder, &slot.target);
-            if let Ok(created) = slot.file.set_len(0).and_then(create) {
-                (slot.hidden, slot.file) = created;
-                published = slot.publish(bytes);
-            }
-        }
-        published.map_err(|failed| slot.take_back(failed, &[&slot.hidden]))?;
-        slot.check(bytes).map_err(|failed| slot.take_back(failed, &[&slot.hidden, &slot.target]))
+        slot.publish(bytes).map_err(|failed| slot.roll_back(failed))
     }
 
     /// Tries each step of storing while there is nothing to lose, and leaves the hidden file empty.
     fn rehearse(&mut self) -> Result<(), Failed> {
-        // More than four answers of usual size.
+        // More than four responses of usual size.
         static BLANK: [u8; 64 << 10] = [0; 64 << 10];
-        self.fill(&BLANK)?;
-        let emptied = self.file.set_len(0).and_then(|()| self.file.rewind());
-        emptied.map_err(failed("it cannot be emptied"))?;
-        let rehearsal = self.folder.at(&self.hidden).with_extension("tmp.d");
-        rehearse_publish(&rehearsal, &self.hidden, &self.target)
-            .map_err(failed("no file can be given its name"))?;
-        self.folder.sync().map_err(failed("its folder cannot be synchronized"))
-    }
-
-    /// Writes, synchronizes and reads back.
-    fn fill(&mut self, bytes: &[u8]) -> Result<(), Failed> {
-        self.file.write_all(bytes).map_err(failed("it cannot be written"))?;
-        self.file.sync_all().map_err(failed("it cannot be synchronized"))?;
-        read_back(&self.folder.at(&self.hidden), bytes).map_err(failed("it cannot be read back"))
+        self.file.write(&BLANK)?;
+        let second = hidden_path(&self.target);
+        let linked = if_supported(self.file.link(&self.hidden, &second));
+        let removed = linked.and_then(|is_linked| {
+            self.has_hard_links = is_linked;
+            if is_linked { self.file.remove(&second) } else { OwnFile::create(&second)?.remove(&second) }
+        });
+        removed.map_err(failed("no file can be given another name"))?;
+        self.file.empty().map_err(failed("it cannot be emptied"))?;
+        self.synchronize_folder()
     }
 
     fn publish(&mut self, bytes: &[u8]) -> Result<(), Failed> {
+        let not_named = "it cannot be given its name";
         if bytes.is_empty() {
             return Err(failed("it would be empty")("there is nothing to keep"));
         }
-        self.fill(bytes)?;
-        let named = publish(&self.folder.at(&self.hidden), &self.folder.at(&self.target));
-        named.map_err(failed("it cannot be given its name"))
+        if self.has_hard_links {
+            self.file.write(bytes)?;
+            self.file.link(&self.hidden, &self.target).map_err(failed(not_named))?;
+        } else {
+            // This removes the hidden file.
+            self.file = OwnFile::create(&self.target).map_err(failed(not_named))?;
+            self.file.write(bytes)?;
+        }
+        self.synchronize_folder()?;
+        match self.file.is_at(&self.target) {
+            Ok(true) => self.file.names.retain(|name| *name != self.target),
+            Ok(false) => return Err(failed("it cannot be found again")("something else has its name")),
+            Err(e) => return Err(failed("it cannot be found again")(e)),
+        }
+        Ok(())
     }
 
-    fn check(&self, bytes: &[u8]) -> Result<(), Failed> {
-        self.folder.sync().map_err(failed("its folder cannot be synchronized"))?;
-        // By the caller's path, which leads elsewhere if a folder on it was renamed.
-        read_back(&self.target, bytes).map_err(failed("it cannot be found again"))
+    /// Makes new names outlive a power cut.
+    fn synchronize_folder(&self) -> Result<(), Failed> {
+        let synchronized = self.folder.as_ref().map_or(Ok(()), synchronize);
+        synchronized.map_err(failed("its folder cannot be synchronized"))
     }
 
-    /// Removes the names of what is not stored; if one stays, empties the file.
-    fn take_back(&self, failed: Failed, names: &[&PathBuf]) -> StoreError {
-        let stay = |name: &&&PathBuf| fs::remove_file(self.folder.at(name)).is_err();
-        let stays = names.iter().filter(stay).fold(None, |_, name| Some(name));
-        let cannot_be_emptied = |_: &_| self.file.set_len(0).and_then(|()| self.file.sync_all()).is_err();
+    /// Removes the names of what is not stored, and empties the file, should a name stay.
+    fn roll_back(&mut self, failed: Failed) -> StoreError {
+        let stays = self.file.names.iter().find(|name| self.file.remove(name).is_err()).cloned();
         let mut advice = String::new();
-        if let Some(name) = stays.filter(cannot_be_emptied) {
-            advice = format!("{} holds the shares and can neither be removed nor emptied; ", shown(name));
+        if let (Err(_), Some(name)) = (self.file.empty(), stays) {
+            advice = format!("{} holds them and can neither be removed nor emptied; ", display_path(&name));
         }
         advice += "the shares are not stored there; store them elsewhere, or run the backup again";
-        StoreError::new(failed, &self.target, Outcome::Unknown, advice)
-    }
-}
-
-impl Drop for FileSlot {
-    fn drop(&mut self) {
-        // What cannot be removed is empty, or a second name of what is stored.
-        let _ = fs::remove_file(self.folder.at(&self.hidden));
+        StoreError::new(failed, &self.target, Outcome::Unknown, &advice)
     }
 }
 
 impl fmt::Debug for FileSlot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FileSlot").field("target", &self.target).finish_non_exhaustive()
+    }
+}
+
+/// The folder of a file and the file's name; `None` if the path is that of a folder, even when it is missing.
+fn split(path: &Path) -> Option<(&Path, &OsStr)> {
+    let (folder, name) = (path.parent()?, path.file_name()?);
+    // There is also a `file_name` in `new/` and `new/.`
+    let is_last = path.as_os_str().as_encoded_bytes().ends_with(name.as_encoded_bytes());
+    is_last.then_some((if folder.as_os_str().is_empty() { Path::new(".") } else { folder }, name))
+}
+
+/// What the names of the hidden files for a target begin with: a hash stands for its name, since file systems bound a
+/// name at 255 bytes, or at 143. It is FNV-1a, so that every version finds them.
+fn hidden_prefix(target: &OsStr) -> String {
+    let hash = target.as_encoded_bytes().iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!(".portal-backup-{hash:016x}-")
+}
+
+/// A new name of a hidden file, random, and with the target's unusual characters in it: a file system that takes no such
+/// names refuses this one.
+fn hidden_path(target: &Path) -> PathBuf {
+    let name = target.file_name().unwrap_or_default();
+    let is_unusual = |c: &char| !c.is_ascii_alphanumeric() && !"-_.".contains(*c);
+    let unusual: String = name.to_string_lossy().chars().filter(is_unusual).take(20).collect();
+    // After a fork, two processes have the same random numbers.
+    let random = RandomState::new().hash_one((std::process::id(), SystemTime::now()));
+    target.with_file_name(format!("{}{random:016x}{unusual}.tmp", hidden_prefix(name)))
+}
+
+/// Opens a folder, where the system can synchronize one.
+fn open_folder(path: &Path) -> io::Result<Option<File>> {
+    // With the dot, nothing but a folder is opened: opening a named pipe would wait.
+    if cfg!(unix) { File::open(path.join(".")).map(Some) } else { Ok(None) }
+}
+
+/// Synchronizes what may have been stored by another process, with its folder.
+fn synchronize_again(file: &File, path: &Path) -> io::Result<()> {
+    synchronize(file)?;
+    // The folder of the shares, and not that of a link to them.
+    match open_folder(path.canonicalize()?.parent().unwrap_or(path)) {
+        // Whoever may not list a folder cannot synchronize it.
+        Err(e) if e.kind() == ErrorKind::PermissionDenied => Ok(()),
+        folder => folder?.as_ref().map_or(Ok(()), synchronize),
     }
 }
