@@ -40,7 +40,7 @@ use crate::wire::confirm::StoredShares;
 ///
 /// # let folder = tempfile::tempdir()?;
 /// # let path = folder.path().join("backup.json");
-/// # let text = r#"{"SECP256K1":{"share":"a","id":"b"},"ED25519":{"share":"c","id":"d"}}"#;
+/// # let text = r#"{"SECP256K1":{"share":"YQ","id":"b"},"ED25519":{"share":"Yw","id":"d"}}"#;
 /// let slot = FileSlot::reserve(&path)?; // before the shares exist
 /// let shares = BackupShares::parse(text)?; // in real use: from `Client::backup`
 /// let stored = slot.store(&shares)?;
@@ -117,6 +117,7 @@ impl FileSlot {
         let load = || {
             let (text, file) = open().map_err(failed("it cannot be read"))?;
             let shares = BackupShares::parse(text.into_vec());
+            let shares = shares.and_then(|shares| shares.check().map(|_| shares));
             let shares = shares.map_err(failed("it does not hold two whole shares"))?;
             let stored = shares.store(|_| match synchronize_again(&file, path) {
                 // What cannot be written to has nothing to synchronize.

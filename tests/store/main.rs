@@ -509,7 +509,9 @@ fn what_is_not_whole_is_not_taken_up() {
     let folder = folder();
     let path = folder.path().join("backup.json");
     let same = r#"{"SECP256K1":{"share":"SECRET","id":"a"},"ED25519":{"share":"SECRET","id":"a"}}"#;
-    for text in ["", "{", &TEXT[..TEXT.len() - 1], &format!("{TEXT}x"), same, "SECRET", "\u{feff}{}"] {
+    let broken = TEXT.replacen("eyJ", "eyJ????", 1);
+    for text in ["", "{", &TEXT[..TEXT.len() - 1], &format!("{TEXT}x"), same, "SECRET", &broken, "\u{feff}{}"]
+    {
         fs::write(&path, text).unwrap();
         let e = FileSlot::load(&path).unwrap_err();
         assert_eq!(e.outcome(), Outcome::NotSent);
