@@ -239,29 +239,3 @@ fn a_command_that_cannot_be_run_is_found_before_anything_is_sent() {
     assert_eq!(scene.sandbox.requests(), []);
     assert_eq!(scene.names(), [""; 0], "nothing of the command is run");
 }
-
-#[test]
-fn a_file_that_could_not_be_read_back_is_found_before_anything_is_sent() {
-    let scene = Scene::new();
-    // As somebody whom modes do stop.
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c"]);
-    command.arg(format!(r#"umask 0400; exec "$0" "$@" --base-url {}"#, scene.sandbox.url()));
-    let inner = scene.command(&["-o", "x.json", "g.json"]);
-    command.arg(inner.get_program()).args(inner.get_args());
-    command.current_dir(scene.folder.path()).env("PORTAL_CLIENT_API_KEY", scene.sandbox.api_key());
-    fs::copy(GENERATE, scene.path("g.json")).unwrap();
-    let open = |path: &Path| {
-        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
-    };
-    open(scene.folder.path());
-    open(&scene.path("g.json"));
-    let output = command.output().unwrap();
-    if !matches!(output.status.code(), Some(0 | 2)) {
-        eprintln!("skipped: no other user may run this program here: {output:?}");
-        return;
-    }
-    Ran::new(output).exits(2).says("it cannot be read back").says("nothing was sent");
-    assert_eq!(scene.names(), ["g.json"]);
-    assert_eq!(scene.sandbox.requests(), []);
-}
