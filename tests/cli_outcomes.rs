@@ -151,7 +151,9 @@ fn only_whole_shares_get_the_name_and_are_confirmed() {
 fn an_answer_that_is_not_understood_is_kept_for_its_owner_alone() {
     for_each_row(backups(), |row| {
         let kept = row.file("backup.json.unreadable");
-        let Some(Kept { of, least }) = &row.promise.kept else { return expect("a kept answer", kept, None) };
+        let Some(Kept { of, least, .. }) = &row.promise.kept else {
+            return expect("a kept answer", kept, None);
+        };
         let kept = match kept {
             None if *least == 0 => return Ok(()),
             kept => kept.ok_or("nothing was kept")?,

@@ -116,8 +116,9 @@ fn shares_that_arrived_are_the_shares_that_were_sent() {
 #[test]
 fn a_success_that_is_not_understood_keeps_every_byte() {
     for_each_row(backups(), |row| {
-        let Some(Kept { of, least }) = &row.promise.kept else { return Ok(()) };
+        let Some(Kept { of, least, is_raw }) = &row.promise.kept else { return Ok(()) };
         let Err(Error::Unreadable(e)) = &row.result else { return Err("not unreadable".into()) };
+        expect("that the whole response is kept", e.is_raw(), *is_raw)?;
         let kept = e.expose_body();
         if of.starts_with(kept) && kept.len() >= *least {
             Ok(())

@@ -1,21 +1,21 @@
 //! Both calls, and which of their failures are tried again.
 
+use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
 use ureq::http::{HeaderValue, Uri};
 
-use super::connect::ConnectOptions;
-use super::exchange::{Call, Cut, Line, Reply, exchange};
+use super::connection::Limits;
+use super::exchange::{BodyError, Operation, Response, exchange, is_success};
+use super::pool::Pool;
 use crate::error::Error;
 use crate::invalid_input::InvalidInput;
-use crate::outcome::{self, Outcome};
+use crate::outcome::{Call, Outcome};
 use crate::redact::Redactor;
 use crate::secret::{ApiKey, SecretBytes};
 use crate::wire::backup::{BackupShares, GenerateResponse};
@@ -34,15 +34,13 @@ pub struct Client {
 
 /// What clients with different keys share.
 pub(super) struct Shared {
-    pub(super) connect_options: Arc<ConnectOptions>,
+    pub(super) pool: Pool,
     pub(super) backup: Uri,
     pub(super) confirm: Uri,
     pub(super) timeout: Duration,
     pub(super) attempts: u32,
-    pub(super) keep_alive: Duration,
     pub(super) max_response_bytes: usize,
     pub(super) allow_trace_logging: bool,
-    pub(super) idle: Mutex<Vec<Line>>,
 }
 
 /// A key, and the header that it travels in.
@@ -97,30 +95,22 @@ impl Client {
             redactor.add_share(share.expose().as_bytes());
         }
         let request = wire::backup::request(generate);
-        let task =
-            Task { uri: &self.shared.backup, request: &request, redactor: &redactor, is_idempotent: false };
-        self.repeat(&task, |reply| {
-            let Reply { status, retry_after, body, cut, .. } = reply;
+        self.repeat(Call::Backup, &request, &redactor, |response| {
+            let (status, retry_after, body) = response.take();
             if let (
-                Some(cut @ (Cut::NotHttp(_) | Cut::TooLong(_) | Cut::Short { is_announced: true, .. })),
                 200..=299,
-            ) = (&cut, status)
+                Some(BodyError::TooLong(_) | BodyError::Truncated { has_content_length: true, .. }),
+            ) = (status, &response.error)
             {
-                return Err(Failure::Unreadable(Unreadable::new(
-                    outcome::Call::Backup,
-                    status,
-                    cut.to_string(),
-                    body,
-                )));
+                return Err(Failure::Unreadable(Unreadable::new(Call::Backup, status, "", body)));
             }
             // Without a length, the closing brace tells that nothing is missing.
-            let shares = wire::backup::respond(status, retry_after.as_deref(), body, &redactor)
-                .map_err(|failure| because(failure, cut))?;
+            let shares = wire::backup::respond(status, retry_after.as_deref(), body, &redactor)?;
             // Ids are shown to people and logged; what is documented is short and no secret.
             if shares.share_pair_ids().iter().any(|id| id.len() > 256 || redactor.is_in_id(id)) {
                 let what = "an id is very long, or repeats a secret that was sent";
                 return Err(Failure::Unreadable(Unreadable::new(
-                    outcome::Call::Backup,
+                    Call::Backup,
                     status,
                     what,
                     shares.into_json(),
@@ -159,133 +149,94 @@ impl Client {
     pub fn confirm(&self, stored: &StoredShares) -> Result<(), Error> {
         let redactor = Redactor::of_key(self.key.key.expose());
         let request = wire::confirm::request(stored.share_pair_ids());
-        let task =
-            Task { uri: &self.shared.confirm, request: &request, redactor: &redactor, is_idempotent: true };
-        self.repeat(&task, |reply| {
-            let Reply { status, retry_after, body, cut, .. } = reply;
-            if let (Some(cut @ Cut::NotHttp(_)), 200..=299) = (&cut, status) {
-                return Err(Failure::Unreadable(Unreadable::new(
-                    outcome::Call::Confirm,
-                    status,
-                    cut.to_string(),
-                    body,
-                )));
+        self.repeat(Call::Confirm, &request, &redactor, |response| {
+            let (status, retry_after, body) = response.take();
+            if is_success(status) && response.error.is_some() {
+                return Err(Failure::Unreadable(Unreadable::new(Call::Confirm, status, "", body)));
             }
             wire::confirm::respond(status, retry_after.as_deref(), body, &redactor)
-                .map_err(|failure| because(failure, cut))
         })
     }
 
-    /// Tries a call until it is answered, its time is up, or repeating it might do harm.
-    fn repeat<T>(&self, task: &Task<'_>, read: impl Fn(Reply) -> Result<T, Failure>) -> Result<T, Error> {
+    /// Makes attempts until one succeeds, the time is up, or another might do harm.
+    fn repeat<T>(
+        &self,
+        call: Call,
+        request: &wire::Request<'_>,
+        redactor: &Redactor<'_>,
+        read: impl Fn(&mut Response) -> Result<T, Failure>,
+    ) -> Result<T, Error> {
         let shared = &*self.shared;
-        let until = Instant::now() + shared.timeout;
         // ureq-proto writes heads and bodies to this target; no filter of ours could take that back.
         if !shared.allow_trace_logging && log::log_enabled!(target: "ureq_proto::util", log::Level::Trace) {
             let mistake = "`ureq_proto` is logged at TRACE, which would write shares to the log: \
                            turn that off, or call `allow_trace_logging(true)`";
             return Err(InvalidInput::new(mistake).into());
         }
+        let uri = match call {
+            Call::Backup => &shared.backup,
+            Call::Confirm => &shared.confirm,
+        };
+        let operation = Operation { call, uri, authorization: &self.key.authorization, request, redactor };
+        let is_idempotent = call == Call::Confirm;
+        let limits = Limits {
+            deadline: Instant::now() + shared.timeout,
+            max_body: shared.max_response_bytes,
+            wants_body: call == Call::Backup,
+        };
         let mut attempt = 1;
-        // A later try that was not sent, or was refused, does not undo what an earlier one may have done.
+        // A later attempt that was not sent, or was refused, does not undo what an earlier one may have done.
         let mut may_have_acted: Option<Error> = None;
         loop {
-            let error = match self.try_once(task, until, &read) {
+            let error = match self.attempt(&operation, limits, &read) {
                 Ok(done) => return Ok(done),
                 Err(error) => error,
             };
+            let is_unknown = error.outcome() == Outcome::Unknown;
             // 0.1 s, 0.2 s, 0.4 s, … to 6.4 s.
             let backoff = Duration::from_millis(100 << (attempt - 1).min(6));
             let pause = match &error {
                 Error::Transport(e) if e.is_transient => Some(backoff),
-                Error::Transport(_) if task.is_idempotent && error.outcome() == Outcome::Unknown => {
-                    Some(backoff)
-                }
-                Error::Failed(e) if task.is_idempotent => Some(e.retry_after().unwrap_or(backoff)),
                 Error::Refused(e) if e.status() == 429 => e.retry_after(),
+                _ if is_idempotent && is_unknown => Some(error.retry_after().unwrap_or(backoff)),
                 _ => None,
             };
-            let left = until.saturating_duration_since(Instant::now());
-            let pause = pause.filter(|&pause| attempt < shared.attempts && pause < left);
-            if let Some(pause) = pause {
-                thread::sleep(pause);
-            } else if error.outcome() == Outcome::Unknown {
-                return Err(error);
-            } else {
-                return Err(match may_have_acted {
+            let left = limits.deadline.saturating_duration_since(Instant::now());
+            let Some(pause) = pause.filter(|&pause| attempt < shared.attempts && pause < left) else {
+                return Err(match may_have_acted.filter(|_| !is_unknown) {
                     Some(earlier) => earlier.then(&error),
                     None => error,
                 });
-            }
-            if error.outcome() == Outcome::Unknown {
+            };
+            log::info!(target: "portal_backup", "waiting {} s: {}", pause.as_secs_f32(), reason(&error));
+            thread::sleep(pause);
+            if is_unknown {
                 may_have_acted = Some(error);
             }
             attempt += 1;
         }
     }
 
-    fn try_once<T>(
+    fn attempt<T>(
         &self,
-        task: &Task<'_>,
-        until: Instant,
-        read: impl Fn(Reply) -> Result<T, Failure>,
+        operation: &Operation<'_>,
+        limits: Limits,
+        read: impl Fn(&mut Response) -> Result<T, Failure>,
     ) -> Result<T, Error> {
-        let call = Call {
-            uri: task.uri,
-            authorization: &self.key.authorization,
-            request: task.request,
-            until,
-            max_response_bytes: self.shared.max_response_bytes,
-            wants_body: !task.is_idempotent,
-        };
-        let line = self.shared.take_line();
-        let replied = exchange(&line, &call, task.redactor);
-        self.shared.put_back(line);
-        let mut reply = replied?;
-        let (is_sent, location) = (reply.is_sent, reply.location_host.take());
-        let coding = reply.coding.take();
-        // What can be read is not compressed, whatever its head says.
-        read(reply).map_err(|failure| match compressed(failure, coding.as_deref(), task.redactor) {
-            Failure::Refused(mut refusal) => {
-                if let (300..=399, Some(host)) = (refusal.status(), location) {
-                    refusal.name_redirect(&host, task.redactor);
-                }
-                Error::Refused(refusal)
-            }
-            // The status is about the time that the request took: nobody can have acted on a part of it.
-            Failure::Failed(e) if e.status() == 408 && !is_sent => Error::Refused(e),
-            other => other.into(),
-        })
+        let mut response = exchange(&self.shared.pool, operation, limits)?;
+        let result = read(&mut response).map_err(|failure| response.explain(failure, operation.redactor));
+        response.put_back(&self.shared.pool);
+        result
     }
 }
 
-/// One of the two calls.
-struct Task<'a> {
-    uri: &'a Uri,
-    request: &'a wire::Request<'a>,
-    redactor: &'a Redactor<'a>,
-    is_idempotent: bool,
-}
-
-/// Says of an answer that cannot be read how it is compressed, if its head tells.
-fn compressed(failure: Failure, coding: Option<&str>, redactor: &Redactor<'_>) -> Failure {
-    let Some(coding) = coding else { return failure };
-    match failure {
-        Failure::Refused(e) => Failure::Refused(e.compressed()),
-        Failure::Failed(e) => Failure::Failed(e.compressed()),
-        Failure::Unreadable(e) => {
-            let mut what = String::from("it is compressed, though that was not asked for: ");
-            redactor.push_printable(coding, 40, &mut what);
-            Failure::Unreadable(e.because(what))
-        }
-    }
-}
-
-/// Says why an answer cannot be read: not what is missing from it, but why it is.
-fn because(failure: Failure, cut: Option<Cut>) -> Failure {
-    match (failure, cut) {
-        (Failure::Unreadable(e), Some(cut)) => Failure::Unreadable(e.because(cut.to_string())),
-        (failure, _) => failure,
+/// Why an attempt failed, in a few words.
+fn reason(error: &Error) -> String {
+    match (error, error.status()) {
+        (Error::Transport(e), _) => e.what.clone(),
+        (Error::Unreadable(_), _) => "the response could not be read".into(),
+        (_, Some(status)) => format!("the service said {status}"),
+        (_, None) => error.to_string(),
     }
 }
 
@@ -311,27 +262,6 @@ struct Header(SecretBytes);
 impl AsRef<[u8]> for Header {
     fn as_ref(&self) -> &[u8] {
         self.0.expose()
-    }
-}
-
-/// How many lines wait for their next use: one for each thread of a large program.
-const MAX_IDLE: usize = 32;
-
-impl Shared {
-    /// The line that was used last, whose connection is the most likely to be open.
-    fn take_line(&self) -> Line {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let oldest = Instant::now().checked_sub(self.keep_alive);
-        idle.retain(|line| oldest.is_none_or(|oldest| line.last_use >= oldest));
-        idle.pop().unwrap_or_else(|| Line::new(self.connect_options.clone(), self.keep_alive))
-    }
-
-    fn put_back(&self, mut line: Line) {
-        line.last_use = Instant::now();
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < MAX_IDLE && !self.keep_alive.is_zero() {
-            idle.push(line);
-        }
     }
 }
 

@@ -2,15 +2,14 @@
 
 use alloc::format;
 use alloc::string::String;
-use alloc::sync::Arc;
 use core::fmt;
 use core::time::Duration;
-use std::sync::Mutex;
 
 use ureq::http::Uri;
 
 use super::calls::{Client, Shared};
 use super::connect::ConnectOptions;
+use super::pool::Pool;
 use super::proxy::{Proxy, host_and_port};
 use super::tls;
 use crate::error::Error;
@@ -259,15 +258,13 @@ impl ClientBuilder {
             user_agent: self.user_agent,
         };
         let shared = Shared {
-            connect_options: Arc::new(connect_options),
+            pool: Pool::new(connect_options, self.keep_alive),
             backup,
             confirm,
             timeout: self.timeout,
             attempts: self.attempts,
-            keep_alive: self.keep_alive,
             max_response_bytes: self.max_response_bytes,
             allow_trace_logging: self.allow_trace_logging,
-            idle: Mutex::default(),
         };
         Ok(Client::assemble(shared, self.key))
     }

@@ -4,22 +4,16 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::sync::Arc;
-use core::fmt;
 use core::time::Duration;
 use std::io::{self, ErrorKind};
 use std::time::Instant;
 
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use ureq::Error;
-use ureq::config::Config;
 use ureq::http::Uri;
-use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::{ConnectionDetails, Connector, NextTimeout};
 
-use super::answer::{MAX_HEAD, before_the_answer, end_of_head, status};
-use super::connection::{Connection, Course};
 use super::dial;
+use super::head::{MAX_HEAD, head_len, interim_len, status_line};
 use super::proxy::{Proxy, host_and_port};
 use super::stream::{Buffer, Socket, Stream, Tls};
 use super::tls;
@@ -36,39 +30,7 @@ pub(super) struct ConnectOptions {
     pub(super) user_agent: String,
 }
 
-/// Opens the connections of one agent.
-pub(super) struct Connect {
-    pub(super) options: Arc<ConnectOptions>,
-    pub(super) course: Arc<Course>,
-}
-
-impl fmt::Debug for Connect {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Connect")
-    }
-}
-
-impl Connector for Connect {
-    type Out = Connection;
-
-    fn connect(&self, details: &ConnectionDetails, _: Option<()>) -> Result<Option<Connection>, Error> {
-        let is_tls = details.needs_tls();
-        let stream = self.options.open(details.uri, is_tls, self.course.until()).map_err(io::Error::other)?;
-        Ok(Some(Connection::new(stream, is_tls, self.course.clone())))
-    }
-}
-
-/// Looks no name up: [`Connect`] does, and only when it opens a connection.
-#[derive(Debug)]
-pub(super) struct NoLookup;
-
-impl Resolver for NoLookup {
-    fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
-        Ok(self.empty())
-    }
-}
-
-/// Why there is no connection.
+/// Why there is no connection, or why it broke.
 #[derive(Debug)]
 pub(super) struct ConnectError {
     pub(super) kind: Kind,
@@ -81,11 +43,12 @@ pub(super) struct ConnectError {
 
 impl ConnectError {
     /// `who` is the host or proxy that it happened with.
-    fn new(kind: Kind, who: &str, e: &io::Error, deadline: Instant) -> Self {
+    pub(super) fn new(kind: Kind, who: &str, e: &io::Error, deadline: Instant) -> Self {
         let (kind, (what, advice), is_transient) = match e.get_ref().and_then(|e| e.downcast_ref()) {
-            Some(e) => (kind, tls::explain(e), false),
+            Some(e) => (Kind::Tls, tls::explain(e), false),
             None if e.kind() == ErrorKind::TimedOut && Instant::now() >= deadline => {
-                (Kind::Timeout, ("timed out while connecting".to_string(), RETRY), true)
+                let what = if kind == Kind::Io { "the time was up" } else { "timed out while connecting" };
+                (Kind::Timeout, (what.to_string(), RETRY), true)
             }
             None if kind == Kind::Resolve && dial::is_not_found(e) => {
                 (kind, ("the name was not found".into(), "check the name and the network"), false)
@@ -110,14 +73,6 @@ impl ConnectError {
     }
 }
 
-impl fmt::Display for ConnectError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what)
-    }
-}
-
-impl core::error::Error for ConnectError {}
-
 type Opened = Result<Box<dyn Stream>, ConnectError>;
 
 impl ConnectOptions {
@@ -137,7 +92,7 @@ impl ConnectOptions {
         }
         let through = proxy.map(|proxy| format!(" through {proxy}")).unwrap_or_default();
         let took = start.elapsed().as_millis();
-        log::debug!(target: "portal_backup", "connected to {host}:{port}{through} in {took} ms");
+        log::debug!(target: "portal_backup", "connected to {}{through} in {took} ms", stream.describe());
         Ok(stream)
     }
 
@@ -186,11 +141,11 @@ fn dial(who: &str, host: &str, port: u16, deadline: Instant) -> Opened {
 ///
 /// The text of an error holds nothing that the proxy wrote but the status.
 fn tunnel_response(who: &str, received: &[u8]) -> Result<Option<usize>, ConnectError> {
-    let start = before_the_answer(received);
+    let start = interim_len(received);
     let response = received.get(start..).unwrap_or_default();
-    let (what, is_transient) = match status(response) {
-        Some(200..=299) if end_of_head(response).is_some() => {
-            return Ok(end_of_head(response).map(|len| start + len));
+    let (what, is_transient) = match status_line(response).map(|(status, _)| status) {
+        Some(200..=299) if head_len(response).is_some() => {
+            return Ok(head_len(response).map(|len| start + len));
         }
         Some(407) => ("it refused the user name and password, or wants one (status 407)".into(), false),
         // Interim responses are left out, but for a 101, after which there would be no HTTP.

@@ -1,239 +1,240 @@
-//! One connection under ureq: what it sends leaves at once, and what it receives is kept until the call is done.
-//!
-//! ureq writes the request into the buffer of the next TLS record, and reads the answer from the buffer that it arrived
-//! in. What ureq has no way to tell goes through [`Course`].
+//! One connection, as ureq uses it: the request leaves in as few records as possible, and what the server sends is kept
+//! from its first byte until the call is done.
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
-use core::fmt;
 use core::time::Duration;
 use std::io::{self, ErrorKind};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use ureq::Error;
-use ureq::unversioned::transport::{Buffers, NextTimeout, Transport};
+use ureq::unversioned::transport::Buffers;
 
-use super::answer::{self, End, MAX_HEAD, before_the_answer, end_of_head, unfold};
+use super::head::{MAX_HEAD, head_len, interim_len, status_line};
 use super::stream::{Buffer, RECORD, Stream};
 use crate::secret::SecretBytes;
+use crate::wire;
 
-/// How a call goes: for the connection that carries it, and for who made it.
-pub(super) struct Course(Mutex<State>);
+/// How long the rest of a response is waited for whose status decides, or that came before the request was sent.
+const REST_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long nothing may come of a response that ureq refused, so that nobody knows its end.
+const RAW_IDLE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long what had arrived before the deadline may be read after it: more may keep coming.
+const LATE_READ_TIMEOUT: Duration = Duration::from_millis(250);
+/// The longest line between chunks, which ureq would wait for without end; it takes sizes of 20 bytes.
+const MAX_CHUNK_LINE: usize = 256;
+/// What a response may have besides its body: its head, and what is around chunks.
+const MAX_AROUND_BODY: usize = 64 << 10;
 
-struct State {
-    until: Instant,
-    /// How many bytes an answer may have, its head and chunks included.
-    most: usize,
-    unfinished: Option<Unfinished>,
+/// What holds for one request and its response.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) deadline: Instant,
+    /// The longest body of a success.
+    pub(super) max_body: usize,
+    /// Whether the body of a success is worth all the time that is left.
+    pub(super) wants_body: bool,
 }
-
-/// What ureq let go of before a connection was fit for the next call.
-pub(super) struct Unfinished {
-    /// Every byte that arrived since the request.
-    pub(super) received: Buffer,
-    pub(super) stream: Box<dyn Stream>,
-}
-
-impl Course {
-    pub(super) fn new() -> Self {
-        let until = Instant::now();
-        Self(Mutex::new(State { until, most: 0, unfinished: None }))
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing under this lock leaves the state half changed.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A request begins; its answer has to be there in time.
-    pub(super) fn begin(&self, until: Instant, most: usize) {
-        *self.state() = State { until, most, unfinished: None };
-    }
-
-    /// From here on, it has to be there by then at the latest.
-    pub(super) fn hurry(&self, until: Instant) {
-        let mut state = self.state();
-        state.until = state.until.min(until);
-    }
-
-    pub(super) fn until(&self) -> Instant {
-        self.state().until
-    }
-
-    pub(super) fn take_unfinished(&self) -> Option<Unfinished> {
-        self.state().unfinished.take()
-    }
-}
-
-/// How long it takes to read what is there.
-const A_MOMENT: Duration = Duration::from_millis(10);
 
 /// One connection, whose buffers are wiped as soon as they are used.
 pub(super) struct Connection {
-    /// Gone only when it was handed over.
-    stream: Option<Box<dyn Stream>>,
-    is_tls: bool,
-    course: Arc<Course>,
-    phase: Phase,
+    stream: Box<dyn Stream>,
+    limits: Limits,
+    /// The end of reading what had arrived before the deadline, once that has passed.
+    late_deadline: Option<Instant>,
     /// The request, as far as it was not sent.
     output: SecretBytes,
-    held: usize,
-    /// The answer from its first byte, and how much of it ureq has taken.
+    buffered: usize,
+    /// Nothing more is sent: the server has responded, or takes no more. What ureq still writes is thrown away.
+    is_stopped: bool,
+    /// Everything that arrived but interim responses, and how much of it ureq has consumed.
     received: Buffer,
-    taken: usize,
-    has_progressed: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Sending,
-    Receiving,
-    Idle,
+    consumed: usize,
+    has_new_input: bool,
+    status: Option<u16>,
+    /// What ended the connection: `UnexpectedEof` if the server closed it.
+    error: Option<io::Error>,
+    /// Whether ureq would send another request.
+    pub(super) is_reusable: bool,
 }
 
 impl Connection {
-    pub(super) fn new(stream: Box<dyn Stream>, is_tls: bool, course: Arc<Course>) -> Self {
+    pub(super) fn new(stream: Box<dyn Stream>, limits: Limits) -> Self {
         Self {
-            stream: Some(stream),
-            is_tls,
-            course,
-            phase: Phase::Idle,
+            stream,
+            limits,
+            late_deadline: None,
             output: SecretBytes::zeroed(RECORD),
-            held: 0,
+            buffered: 0,
+            is_stopped: false,
             received: Buffer::with_capacity(RECORD + MAX_HEAD / 4),
-            taken: 0,
-            has_progressed: false,
+            consumed: 0,
+            has_new_input: false,
+            status: None,
+            error: None,
+            is_reusable: false,
         }
     }
 
-    /// Sends what is held, and wipes it.
+    /// Forgets a response; whether another request can follow.
+    pub(super) fn reset(&mut self) -> bool {
+        let is_fit = self.is_reusable && self.is_consumed() && self.is_sent() && self.error.is_none();
+        self.received.discard(self.received.filled().len());
+        (self.consumed, self.status, self.is_reusable, self.late_deadline) = (0, None, false, None);
+        is_fit
+    }
+
+    /// Begins another request; false if the server has closed the connection, or has sent what nobody asked for.
+    pub(super) fn begin(&mut self, limits: Limits) -> bool {
+        self.limits = limits;
+        self.stream.is_silent()
+    }
+
+    /// Whether nothing of what ureq wrote is still buffered, or was thrown away.
+    pub(super) fn is_sent(&self) -> bool {
+        self.buffered == 0 && !self.is_stopped
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.is_stopped
+    }
+
+    /// Whether ureq consumed every byte that arrived.
+    pub(super) fn is_consumed(&self) -> bool {
+        self.consumed == self.received.filled().len()
+    }
+
+    /// The status of the response, once its first line is there.
+    pub(super) fn status(&self) -> Option<u16> {
+        self.status
+    }
+
+    pub(super) fn error(&self) -> Option<&io::Error> {
+        self.error.as_ref()
+    }
+
+    /// Whether the server has refused the TLS handshake, and so read nothing of the request.
+    pub(super) fn is_refused(&self) -> bool {
+        self.error.as_ref().is_some_and(|e| e.kind() == ErrorKind::ConnectionRefused)
+    }
+
+    /// Everything behind the status line, as it came, unless ureq consumed it all; what is still to come is read until
+    /// nothing comes for a while.
+    pub(super) fn read_raw(&mut self) -> Option<SecretBytes> {
+        while self.error.is_none() && self.received.filled().len() < self.max_received() {
+            self.error = self.receive(Instant::now() + RAW_IDLE_TIMEOUT).err();
+        }
+        let (_, start) = status_line(self.received.filled()).filter(|_| !self.is_consumed())?;
+        let end = self.received.filled().len().min(self.max_received());
+        Some(SecretBytes::new(self.received.filled()[start..end].into()))
+    }
+
+    /// Everything behind the head, as it came so far.
+    pub(super) fn after_head(&self) -> SecretBytes {
+        let received = self.received.filled();
+        SecretBytes::new(received[head_len(received).unwrap_or(received.len())..].into())
+    }
+
+    fn max_received(&self) -> usize {
+        let is_success = matches!(self.status, Some(200..=299));
+        let max_body = if is_success { self.limits.max_body } else { wire::MAX_ERROR_BODY };
+        max_body.saturating_add(MAX_AROUND_BODY)
+    }
+
+    /// Takes what ureq wrote. After an error, the server may have said why: ureq may be asked for its response.
+    pub(super) fn transmit(&mut self, len: usize) -> io::Result<()> {
+        self.buffered += len;
+        if self.buffered < self.output.len() { Ok(()) } else { self.flush() }
+    }
+
+    /// Sends what is buffered, and wipes it.
     fn flush(&mut self) -> io::Result<()> {
-        let held = core::mem::take(&mut self.held);
-        let result = self.send(held);
-        self.output.expose_mut()[..held].fill(0);
+        let buffered = core::mem::take(&mut self.buffered);
+        let result = if self.is_stopped { Ok(()) } else { self.send(buffered) };
+        self.output.expose_mut()[..buffered].fill(0);
+        if result.is_err() {
+            self.is_stopped = true;
+            self.shorten_deadline();
+        }
         result
     }
 
-    fn send(&mut self, held: usize) -> io::Result<()> {
-        let Some(stream) = &mut self.stream else { return Err(ErrorKind::NotConnected.into()) };
-        let (mut sent, until) = (0, self.course.until());
-        while sent < held {
-            match stream.write_some(&self.output.expose()[sent..held], until) {
-                Ok(len) => sent += len,
-                // Tickets of TLS and interim answers mean nothing.
+    fn send(&mut self, len: usize) -> io::Result<()> {
+        let (mut sent, deadline) = (0, self.limits.deadline);
+        loop {
+            let result = match &self.output.expose()[sent..len] {
+                [] => self.stream.flush(deadline).map(|()| None),
+                rest => self.stream.write_some(rest, deadline).map(Some),
+            };
+            match result {
+                Ok(None) => return Ok(()),
+                Ok(Some(len)) => sent += len,
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
-                    match stream.read(&mut self.received, until.min(Instant::now() + A_MOMENT)) {
-                        Err(e) if !matches!(e.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock) => {
-                            return Err(e);
-                        }
-                        Ok(0) => return Err(ErrorKind::BrokenPipe.into()),
-                        _ => self.received.discard(before_the_answer(self.received.filled())),
-                    }
-                    // Who answers before all was read will not read on.
-                    if answer::read(self.received.filled()).is_some_and(|answer| answer.status > 199) {
+                    // Tickets of TLS and interim responses mean nothing.
+                    let read = self.receive(Instant::now());
+                    self.error = read.err().filter(|e| e.kind() != ErrorKind::TimedOut);
+                    // Whoever responds before all was read will not read on.
+                    if self.error.is_some()
+                        || self.status.is_some()
+                        || self.received.filled().len() > MAX_HEAD
+                    {
                         return Err(ErrorKind::BrokenPipe.into());
                     }
                 }
                 Err(e) => return Err(e),
             }
         }
-        Ok(())
     }
 
-    /// Receives more of the answer, its head in one piece; false at the end.
-    fn receive(&mut self) -> io::Result<bool> {
-        loop {
-            let (until, most) = {
-                let state = self.course.state();
-                (state.until, state.most)
-            };
-            let is_stuck = self.taken > 0 && self.is_stuck();
-            if is_stuck || self.received.filled().len() > most {
-                return Err(io::Error::new(ErrorKind::InvalidData, "the answer is not HTTP"));
-            }
-            let Some(stream) = &mut self.stream else { return Err(ErrorKind::NotConnected.into()) };
-            if stream.read(&mut self.received, until)? == 0 {
-                return Ok(false);
-            }
-            if self.taken > 0 {
-                return Ok(true);
-            }
-            self.received.discard(before_the_answer(self.received.filled()));
-            match end_of_head(self.received.filled()) {
-                Some(end) => {
-                    unfold(&mut self.received.filled_mut()[..end]);
-                    return Ok(true);
-                }
-                None if self.received.filled().len() > MAX_HEAD => return Ok(true),
-                None => {}
-            }
+    /// Waits until more of the response is there; false at the end of the connection.
+    pub(super) fn await_input(&mut self) -> Result<bool, Error> {
+        // If it is the end of the request that cannot be sent, the server may have said why.
+        let _ = self.flush();
+        let max_input = if self.consumed == 0 { MAX_HEAD } else { MAX_CHUNK_LINE };
+        if self.input().len() > max_input {
+            return Err(io::Error::other("a line is too long").into());
+        }
+        if self.received.filled().len() > self.max_received() {
+            return Err(io::Error::other("too much came around its body").into());
+        }
+        if self.error.is_none() {
+            self.error = self.receive(self.limits.deadline).err();
+        }
+        match &self.error {
+            None => Ok(true),
+            Some(e) if e.kind() == ErrorKind::UnexpectedEof => Ok(false),
+            // The error itself is for the end of the call: ureq takes some for the end of a body.
+            Some(_) => Err(Error::ConnectionFailed),
         }
     }
 
-    /// Whether ureq waits for more of an answer that is whole, or that is not HTTP.
-    fn is_stuck(&self) -> bool {
-        answer::read(self.received.filled())
-            .is_some_and(|answer| matches!(answer.end, End::Whole | End::Odd(_)))
-    }
-
-    fn is_all_taken(&self) -> bool {
-        self.held == 0 && self.taken == self.received.filled().len()
-    }
-}
-
-impl fmt::Debug for Connection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Connection")
-    }
-}
-
-impl Transport for Connection {
-    fn buffers(&mut self) -> &mut dyn Buffers {
-        self
-    }
-
-    fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), Error> {
-        if self.phase != Phase::Sending {
-            self.received.clear();
-            (self.phase, self.taken) = (Phase::Sending, 0);
+    fn receive(&mut self, deadline: Instant) -> io::Result<()> {
+        let now = Instant::now();
+        if now >= self.limits.deadline && now >= *self.late_deadline.get_or_insert(now + LATE_READ_TIMEOUT) {
+            return Err(ErrorKind::TimedOut.into());
         }
-        self.held += amount;
-        if self.held == self.output.len() {
-            self.flush()?;
+        if self.stream.read(&mut self.received, deadline.min(self.limits.deadline))? == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        self.has_new_input = true;
+        if self.status.is_none() {
+            self.received.discard(interim_len(self.received.filled()));
+            self.status = status_line(self.received.filled()).map(|(status, _)| status);
+            self.status = self.status.filter(|status| !matches!(status, 100 | 102..=199));
+            if self.status.is_some_and(|status| !(self.limits.wants_body && matches!(status, 200..=299))) {
+                self.shorten_deadline();
+            }
         }
         Ok(())
     }
 
-    fn await_input(&mut self, _: NextTimeout) -> Result<bool, Error> {
-        if self.phase == Phase::Sending {
-            self.flush()?;
-            self.phase = Phase::Receiving;
-        }
-        Ok(self.receive()?)
-    }
-
-    /// ureq asks twice: when it puts a connection away, and when it takes it out. Only then is the socket looked at.
-    fn is_open(&mut self) -> bool {
-        let is_put_away = self.phase == Phase::Receiving;
-        if !self.is_all_taken() || self.phase == Phase::Sending {
-            return false;
-        }
-        if is_put_away {
-            self.received.clear();
-            (self.phase, self.taken) = (Phase::Idle, 0);
-        }
-        is_put_away || self.stream.as_mut().is_some_and(|stream| stream.is_silent())
-    }
-
-    fn is_tls(&self) -> bool {
-        self.is_tls
+    fn shorten_deadline(&mut self) {
+        self.limits.deadline = self.limits.deadline.min(Instant::now() + REST_TIMEOUT);
     }
 }
 
 impl Buffers for Connection {
     fn output(&mut self) -> &mut [u8] {
-        &mut self.output.expose_mut()[self.held..]
+        &mut self.output.expose_mut()[self.buffered..]
     }
 
     fn tmp_and_output(&mut self) -> (&mut [u8], &mut [u8]) {
@@ -242,7 +243,7 @@ impl Buffers for Connection {
     }
 
     fn input(&self) -> &[u8] {
-        &self.received.filled()[self.taken..]
+        &self.received.filled()[self.consumed..]
     }
 
     fn input_append_buf(&mut self) -> &mut [u8] {
@@ -251,24 +252,12 @@ impl Buffers for Connection {
 
     fn input_appended(&mut self, _: usize) {}
 
-    fn input_consume(&mut self, amount: usize) {
-        self.taken += amount;
-        self.has_progressed = amount > 0;
+    fn input_consume(&mut self, len: usize) {
+        self.consumed += len;
+        self.has_new_input = len > 0;
     }
 
     fn can_use_input(&self) -> bool {
-        self.has_progressed && !self.input().is_empty()
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        if self.phase == Phase::Idle {
-            return;
-        }
-        if let Some(stream) = self.stream.take() {
-            let received = core::mem::replace(&mut self.received, Buffer::with_capacity(0));
-            self.course.state().unfinished = Some(Unfinished { received, stream });
-        }
+        self.has_new_input && !self.input().is_empty()
     }
 }

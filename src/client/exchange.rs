@@ -1,149 +1,100 @@
-//! One HTTP exchange: bounded in time and size, and exact about how far it came.
+//! One request and its response: bounded in time and size, and exact about how far it came.
 
 use alloc::format;
 use alloc::string::{String, ToString as _};
-use alloc::sync::Arc;
 use core::fmt;
-use core::time::Duration;
+use core::mem;
 use std::io::{self, ErrorKind, Read};
 use std::time::Instant;
 
-use ureq::http::{self, HeaderValue, Uri, header};
-use ureq::{Agent, Body, SendBody};
+use ureq::http::{self, HeaderMap, HeaderName, HeaderValue, Request, Uri, header};
+use ureq::{Body, SendBody};
 
-use super::answer::{self, Answer, End, MAX_HEAD, before_the_answer, end_of_head, may_become_one, unfold};
-use super::connect::{Connect, ConnectError, ConnectOptions, NoLookup};
-use super::connection::{Course, Unfinished};
-use super::tls;
-use crate::error::{TransportError, TransportErrorKind};
-use crate::outcome;
+use super::connect::ConnectError;
+use super::connection::{Connection, Limits};
+use super::pool::{Pool, PooledAgent};
+use crate::error::{Error, TransportError, TransportErrorKind as Kind};
+use crate::outcome::Call;
 use crate::redact::Redactor;
 use crate::secret::SecretBytes;
-use crate::wire;
+use crate::wire::{self, Failure};
 
-/// How long the body of an answer may take whose status says enough, and how long nothing may come of one that is not
-/// HTTP, so that nobody knows its end.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// What an answer may have besides its body: its head, and what is around chunks.
-const AROUND_THE_BODY: usize = 64 << 10;
-
-/// ureq with connections of our own, for one call at a time.
-pub(super) struct Line {
-    agent: Agent,
-    course: Arc<Course>,
-    pub(super) last_use: Instant,
-}
-
-impl Line {
-    pub(super) fn new(options: Arc<ConnectOptions>, keep_alive: Duration) -> Self {
-        let config = Agent::config_builder()
-            .proxy(None)
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .user_agent(&options.user_agent)
-            .accept(wire::CONTENT_TYPE)
-            .accept_encoding("identity")
-            .max_response_header_size(MAX_HEAD)
-            .max_idle_age(keep_alive)
-            .max_idle_connections(2)
-            .max_idle_connections_per_host(usize::from(!keep_alive.is_zero()))
-            .build();
-        let course = Arc::new(Course::new());
-        let agent = Agent::with_parts(config, Connect { options, course: course.clone() }, NoLookup);
-        Self { agent, course, last_use: Instant::now() }
-    }
-}
-
-/// One request, with everything that is known before it is sent.
-pub(super) struct Call<'a> {
+/// One of the two calls, with everything that is known before it is sent.
+pub(super) struct Operation<'a> {
     pub(super) uri: &'a Uri,
     pub(super) authorization: &'a HeaderValue,
     pub(super) request: &'a wire::Request<'a>,
-    pub(super) until: Instant,
-    pub(super) max_response_bytes: usize,
-    /// Whether the body of a success is worth all the time that is left.
-    pub(super) wants_body: bool,
+    pub(super) redactor: &'a Redactor<'a>,
+    pub(super) call: Call,
 }
 
-/// What came back.
-pub(super) struct Reply {
-    pub(super) status: u16,
-    pub(super) retry_after: Option<String>,
-    /// Where a redirect points to.
-    pub(super) location_host: Option<String>,
-    /// How the body is compressed, though that was not asked for.
-    pub(super) coding: Option<String>,
-    pub(super) body: SecretBytes,
-    pub(super) cut: Option<Cut>,
+/// A response, as far as it came.
+pub(super) struct Response {
+    status: u16,
+    headers: HeaderMap,
+    /// As ureq decoded it.
+    body: SecretBytes,
+    pub(super) error: Option<BodyError>,
     /// Whether the service has the whole request.
-    pub(super) is_sent: bool,
+    is_sent: bool,
+    agent: PooledAgent,
+    connection: Connection,
 }
 
-/// Why a body is not known to be whole.
-pub(super) enum Cut {
-    /// What is kept begins behind the status line.
-    NotHttp(&'static str),
-    TooLong(usize),
-    Short {
-        why: &'static str,
-        after: usize,
-        is_announced: bool,
-    },
+/// Why a body is not known to be complete.
+pub(super) enum BodyError {
+    Malformed(String),
+    TooLong(u64),
+    Truncated { why: &'static str, after: usize, has_content_length: bool },
 }
 
-impl fmt::Display for Cut {
+impl fmt::Display for BodyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotHttp(what) => write!(f, "it is not HTTP: {what}"),
+            Self::Malformed(what) => write!(f, "it is not HTTP: {what}"),
             Self::TooLong(max) => write!(f, "it is longer than {max} bytes"),
-            Self::Short { why, after, .. } => write!(f, "{why} after {after} bytes of it"),
+            Self::Truncated { why, after, .. } => write!(f, "{why} after {after} bytes of it"),
         }
     }
 }
 
-/// Sends one request and receives the answer to it.
+/// Sends one request, and receives the response to it.
 pub(super) fn exchange(
-    line: &Line,
-    call: &Call<'_>,
-    redactor: &Redactor<'_>,
-) -> Result<Reply, TransportError> {
-    let course = &*line.course;
-    course.begin(call.until, call.max_response_bytes.saturating_add(AROUND_THE_BODY));
-    let mut body = CountedBody(call.request.body());
-    let received = send(&line.agent, call, &mut body).and_then(|response| receive(response, call, course));
-    // ureq's errors do not tell a request that never left from one whose answer was lost. The body does: as long as
-    // some of it was not even asked for, the service cannot have the whole request.
-    let is_sent = body.0.remaining() == 0;
-    let unfinished = course.take_unfinished();
-    let e = match received {
-        Ok(reply) => return Ok(Reply { is_sent, ..reply }),
-        Err(e) => e,
+    pool: &Pool,
+    operation: &Operation<'_>,
+    limits: Limits,
+) -> Result<Response, TransportError> {
+    let (deadline, host) = (limits.deadline, operation.uri.host().unwrap_or_default());
+    let agent = pool.connect(operation.uri, limits).map_err(|e| operation.failed(e, false, deadline))?;
+    let (start, request) = (Instant::now(), operation.request);
+    log::debug!(target: "portal_backup", "sending {} {}, {} bytes", request.method(), operation.uri, request.body_len());
+
+    let mut body = CountedBody(request.body());
+    let decoded = Decoded::send(&agent, operation, &mut body, limits.max_body);
+    // What was not even asked for was not sent, and the service cannot have the whole request.
+    let is_asked_for = body.0.remaining() == 0;
+    let Some(connection) = agent.take_connection() else {
+        // ureq gives back what it was lent.
+        let e = ConnectError::new(Kind::Io, host, &ErrorKind::NotConnected.into(), deadline);
+        return Err(operation.failed(e, is_asked_for, deadline));
     };
-    if !is_sent {
-        // An answer that tells why is here, or it does not come.
-        course.hurry(Instant::now() + PATIENCE);
+    let is_sent = is_asked_for && connection.is_sent();
+    let Some(status) = connection.status() else {
+        let e = no_response(&decoded.result, &connection, host, deadline);
+        return Err(operation.failed(e, is_sent && !connection.is_refused(), deadline));
+    };
+    log::debug!(target: "portal_backup", "status {status} after {} ms", start.elapsed().as_millis());
+
+    let Decoded { headers, mut body, has_content_length, result } = decoded;
+    let error = result.err().map(|e| BodyError::new(&e, &connection, body.len(), has_content_length));
+    if !is_success(status) && connection.error().is_none() && matches!(error, Some(BodyError::Malformed(_))) {
+        body = connection.after_head();
     }
-    let may_be_answered = is_sent || matches!(e, ureq::Error::Io(_));
-    match unfinished.filter(|_| may_be_answered).and_then(|it| finish(it, &e, call, course)) {
-        Some(reply) => Ok(Reply { is_sent, ..reply }),
-        None => Err(explain(&e, is_sent, call, redactor)),
-    }
+    Ok(Response { status, headers, body, error, is_sent, agent, connection })
 }
 
-fn send(
-    agent: &Agent,
-    call: &Call<'_>,
-    body: &mut CountedBody<'_>,
-) -> Result<http::Response<Body>, ureq::Error> {
-    let request = http::Request::builder()
-        .method(call.request.method())
-        .uri(call.uri)
-        .header(header::AUTHORIZATION, call.authorization)
-        .header(header::CONTENT_TYPE, wire::CONTENT_TYPE)
-        .header(header::CONTENT_LENGTH, call.request.body_len())
-        .body(SendBody::from_reader(body))?;
-    agent.run(request)
+pub(super) const fn is_success(status: u16) -> bool {
+    matches!(status, 200..=299)
 }
 
 /// A request's body, which knows how much of it was asked for.
@@ -155,142 +106,145 @@ impl Read for CountedBody<'_> {
     }
 }
 
-/// Receives the body into a buffer of the announced size. A larger buffer takes the place of one that is full, which is
-/// wiped.
-fn receive(
-    mut response: http::Response<Body>,
-    call: &Call<'_>,
-    course: &Course,
-) -> Result<Reply, ureq::Error> {
+/// What ureq made of a response, as far as it came.
+struct Decoded {
+    headers: HeaderMap,
+    body: SecretBytes,
+    has_content_length: bool,
+    result: Result<(), ureq::Error>,
+}
+
+impl Decoded {
+    fn send(
+        agent: &PooledAgent,
+        operation: &Operation<'_>,
+        body: &mut CountedBody<'_>,
+        max_body: usize,
+    ) -> Self {
+        let request = Request::builder()
+            .method(operation.request.method())
+            .uri(operation.uri)
+            .header(header::AUTHORIZATION, operation.authorization)
+            .header(header::CONTENT_TYPE, wire::CONTENT_TYPE)
+            .header(header::CONTENT_LENGTH, operation.request.body_len())
+            .body(SendBody::from_reader(body));
+        let decoded = Self::run(agent, request, max_body);
+        if decoded.result.is_ok() || !agent.is_stopped() {
+            return decoded;
+        }
+        // Nothing of this request is sent. It makes ureq read the response to the one that the server did not read.
+        Self::run(agent, Request::get(operation.uri).body(SendBody::none()), max_body)
+    }
+
+    fn run(agent: &PooledAgent, request: http::Result<Request<SendBody<'_>>>, max_body: usize) -> Self {
+        let (mut headers, mut body, mut has_content_length) =
+            (HeaderMap::new(), SecretBytes::zeroed(0), false);
+        let response = request.map_err(ureq::Error::from).and_then(|request| agent.agent.run(request));
+        let result = response.and_then(|response| {
+            let (head, mut reader) = response.into_parts();
+            headers = head.headers;
+            has_content_length = reader.content_length().is_some();
+            let max = if head.status.is_success() { max_body } else { wire::MAX_ERROR_BODY };
+            read_body(&mut reader, max, &mut body)
+        });
+        Self { headers, body, has_content_length, result }
+    }
+}
+
+/// Reads a body into a buffer of the announced size. A larger buffer takes the place of one that is full, which is wiped.
+fn read_body(body: &mut Body, max: usize, into: &mut SecretBytes) -> Result<(), ureq::Error> {
     const ROOM_IF_NOT_ANNOUNCED: usize = 16 << 10;
-    let status = response.status();
-    let text = |name| {
-        response.headers().get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).to_string())
-    };
-    let mut reply = Reply {
-        status: status.as_u16(),
-        retry_after: text(header::RETRY_AFTER),
-        location_host: text(header::LOCATION).as_deref().map(host_of),
-        coding: text(header::CONTENT_ENCODING).filter(|coding| !coding.eq_ignore_ascii_case("identity")),
-        body: SecretBytes::zeroed(0),
-        cut: None,
-        is_sent: true,
-    };
-    let max = limit(reply.status, call, course);
-    let body = response.body_mut();
-    let announced = body.content_length().map(|n| usize::try_from(n).unwrap_or(usize::MAX));
-    let mut reader = body.as_reader();
-    let mut received = 0;
-    reply.body = SecretBytes::zeroed(announced.unwrap_or(ROOM_IF_NOT_ANNOUNCED).min(max));
-    loop {
-        if received == reply.body.len() && received < max && announced.is_none() {
-            let mut larger = SecretBytes::zeroed((received * 2).clamp(ROOM_IF_NOT_ANNOUNCED.min(max), max));
-            larger.expose_mut()[..received].copy_from_slice(reply.body.expose());
-            reply.body = larger;
+    let announced = body.content_length().map(|len| usize::try_from(len).unwrap_or(usize::MAX));
+    *into = SecretBytes::zeroed(announced.unwrap_or(ROOM_IF_NOT_ANNOUNCED).min(max));
+    let (mut reader, mut len) = (body.as_reader(), 0);
+    let result = loop {
+        if len == into.len() && len < max && announced.is_none() {
+            let mut larger = SecretBytes::zeroed((len * 2).min(max));
+            larger.expose_mut()[..len].copy_from_slice(into.expose());
+            *into = larger;
         }
         let mut beyond = [0];
-        let is_full = received == reply.body.len();
-        let room = if is_full { &mut beyond[..] } else { &mut reply.body.expose_mut()[received..] };
+        let is_full = len == into.len();
+        let room = if is_full { &mut beyond } else { &mut into.expose_mut()[len..] };
         match reader.read(room) {
-            Ok(0) => break,
-            Ok(_) if is_full => {
-                reply.cut = Some(Cut::TooLong(received));
-                break;
-            }
-            Ok(n) => received += n,
-            Err(e) if e.kind() == ErrorKind::Interrupted => {}
-            Err(e) => return Err(e.into()),
+            Ok(0) => break Ok(()),
+            Ok(_) if is_full => break Err(ureq::Error::BodyExceedsLimit(max as u64)),
+            Ok(read) => len += read,
+            Err(e) => break Err(e.into()),
         }
-    }
-    reply.body.truncate(received);
-    Ok(reply)
-}
-
-const fn is_success(status: u16) -> bool {
-    matches!(status, 200..=299)
-}
-
-/// How long a body of this status may be; one that changes nothing is not waited for.
-fn limit(status: u16, call: &Call<'_>, course: &Course) -> usize {
-    if !is_success(status) || !call.wants_body {
-        course.hurry(Instant::now() + PATIENCE);
-    }
-    if is_success(status) { call.max_response_bytes } else { wire::MAX_ERROR_BODY }
-}
-
-/// Reads what ureq did not take: an answer that came before the whole request was sent, that is not HTTP to the letter,
-/// or that was cut. `None` if there is none.
-fn finish(unfinished: Unfinished, e: &ureq::Error, call: &Call<'_>, course: &Course) -> Option<Reply> {
-    let Unfinished { mut received, mut stream } = unfinished;
-    let mut end = match e {
-        ureq::Error::Io(e) if e.kind() == ErrorKind::TimedOut => "the time was up",
-        _ => "the connection broke",
     };
-    let answer = loop {
-        received.discard(before_the_answer(received.filled()));
-        if let Some(end) = end_of_head(received.filled()) {
-            unfold(&mut received.filled_mut()[..end]);
+    into.truncate(len);
+    result
+}
+
+impl BodyError {
+    fn new(e: &ureq::Error, connection: &Connection, after: usize, has_content_length: bool) -> Self {
+        match (e, connection.error()) {
+            (ureq::Error::BodyExceedsLimit(max), _) => Self::TooLong(*max),
+            (_, Some(e)) => {
+                let is_late = e.kind() == ErrorKind::TimedOut;
+                let why = if is_late { "the time was up" } else { "the connection broke" };
+                Self::Truncated { why, after, has_content_length }
+            }
+            (ureq::Error::Protocol(e), None) => Self::Malformed(e.to_string()),
+            (ureq::Error::Io(e), None) => Self::Malformed(e.to_string()),
+            (e, None) => Self::Malformed(e.to_string()),
         }
-        let answer = answer::read(received.filled());
-        let (max, until) = match &answer {
-            None if may_become_one(received.filled()) => (0, course.until()),
-            None => return None,
-            Some(Answer { status, end, .. }) => {
-                let max = limit(*status, call, course);
-                match end {
-                    End::Open | End::InHead => (max, course.until()),
-                    End::Odd(_) if is_success(*status) => {
-                        (max, course.until().min(Instant::now() + PATIENCE))
-                    }
-                    End::Whole | End::Odd(_) => break answer?,
+    }
+}
+
+impl Response {
+    /// Status, `Retry-After` and body.
+    pub(super) fn take(&mut self) -> (u16, Option<String>, SecretBytes) {
+        let body = mem::replace(&mut self.body, SecretBytes::zeroed(0));
+        (self.status, self.text(header::RETRY_AFTER), body)
+    }
+
+    fn text(&self, name: HeaderName) -> Option<String> {
+        self.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+    }
+
+    /// Adds to a failure what only the response tells.
+    pub(super) fn explain(&mut self, failure: Failure, redactor: &Redactor<'_>) -> Error {
+        let coding = self.text(header::CONTENT_ENCODING).filter(|it| !it.eq_ignore_ascii_case("identity"));
+        match failure {
+            Failure::Refused(mut e) => {
+                if let (300..=399, Some(location)) = (self.status, self.text(header::LOCATION)) {
+                    e.name_redirect(&host_of(&location), redactor);
+                } else if coding.is_some() {
+                    e = e.compressed();
                 }
+                Error::Refused(e)
             }
-        };
-        if received.filled().len() > max.saturating_add(AROUND_THE_BODY) {
-            end = "too much came around its chunks";
-            break answer?;
-        }
-        match stream.read(&mut received, until) {
-            Ok(1..) => {}
-            Err(e) if e.kind() == ErrorKind::TimedOut => {
-                end = "the time was up";
-                break answer?;
+            Failure::Failed(e) => {
+                let e = if coding.is_some() { e.compressed() } else { e };
+                // The status is about the time that the request took: nobody can have acted on a part of it.
+                if self.status == 408 && !self.is_sent { Error::Refused(e) } else { Error::Failed(e) }
             }
-            _ => break answer?,
+            Failure::Unreadable(mut e) => {
+                let mut what = String::new();
+                if let Some(error) = &self.error {
+                    redactor.push_printable(&error.to_string(), 200, &mut what);
+                } else if let Some(coding) = coding {
+                    what += "it is compressed, though that was not asked for: ";
+                    redactor.push_printable(&coding, 40, &mut what);
+                }
+                if !what.is_empty() {
+                    e = e.because(what);
+                }
+                if !matches!(self.error, Some(BodyError::TooLong(_))) {
+                    if let Some(raw) = self.connection.read_raw() {
+                        e = e.with_raw(raw);
+                    }
+                }
+                Error::Unreadable(e)
+            }
         }
-    };
-    let max = limit(answer.status, call, course);
-    let is_kept = call.wants_body && answer.body(received.filled()).any(|piece| !piece.is_empty());
-    if answer.end == End::InHead && is_success(answer.status) && !is_kept {
-        return None;
     }
-    Some(reply(&answer, received.filled(), max, end))
-}
 
-fn reply(answer: &Answer, received: &[u8], max: usize, end: &'static str) -> Reply {
-    let len = answer.body(received).map(<[u8]>::len).sum::<usize>();
-    let mut body = SecretBytes::zeroed(len.min(max));
-    let mut rest = body.expose_mut();
-    for piece in answer.body(received) {
-        let (room, after) = rest.split_at_mut(piece.len().min(rest.len()));
-        room.copy_from_slice(&piece[..room.len()]);
-        rest = after;
-    }
-    let cut = match answer.end {
-        End::Odd(what) => Some(Cut::NotHttp(what)),
-        End::InHead => Some(Cut::NotHttp("its head is not whole")),
-        _ if len > max => Some(Cut::TooLong(max)),
-        End::Whole => None,
-        End::Open => Some(Cut::Short { why: end, after: len, is_announced: answer.is_announced }),
-    };
-    Reply {
-        status: answer.status,
-        retry_after: answer.retry_after.clone(),
-        location_host: answer.location.as_deref().map(host_of),
-        coding: answer.coding.clone(),
-        body,
-        cut,
-        is_sent: true,
+    /// Gives the connection back.
+    pub(super) fn put_back(self, pool: &Pool) {
+        pool.put_back(self.agent, self.connection);
     }
 }
 
@@ -306,54 +260,30 @@ fn host_of(location: &str) -> String {
     uri.as_ref().and_then(Uri::host).unwrap_or("an invalid address").into()
 }
 
-/// Says what went wrong, in words that are safe to show.
-fn explain(e: &ureq::Error, is_sent: bool, call: &Call<'_>, redactor: &Redactor<'_>) -> TransportError {
-    let mut what = format!("{}: ", call.uri.host().unwrap_or_default());
-    let failure = match e {
-        ureq::Error::Io(e) => match e.get_ref().and_then(|inner| inner.downcast_ref::<ConnectError>()) {
-            Some(ConnectError { what: whole, advice, is_transient, .. }) => {
-                what.clear();
-                Failure { what: whole.clone(), advice, is_repeatable: *is_transient }
-            }
-            None => Failure::of_io(e),
-        },
-        ureq::Error::Protocol(_) if !is_sent => Failure::new("the head of the request is too long"),
-        ureq::Error::Protocol(_) | ureq::Error::LargeResponseHeader(..) => {
-            Failure::new("the answer is not HTTP")
+impl Operation<'_> {
+    fn failed(&self, e: ConnectError, is_sent: bool, deadline: Instant) -> TransportError {
+        let kind = if Instant::now() >= deadline { Kind::Timeout } else { e.kind };
+        let mut what = String::new();
+        self.redactor.push_printable(&e.what, 400, &mut what);
+        let is_transient = e.is_transient && !is_sent;
+        TransportError { call: self.call, kind, what, advice: e.advice, is_sent, is_transient }
+    }
+}
+
+/// Why no status came over a connection.
+fn no_response(
+    result: &Result<(), ureq::Error>,
+    connection: &Connection,
+    host: &str,
+    deadline: Instant,
+) -> ConnectError {
+    let (what, advice) = match (connection.error(), result) {
+        (Some(e), _) => return ConnectError::new(Kind::Io, host, e, deadline),
+        // Nothing came that ureq could refuse.
+        (None, Err(e)) if connection.is_consumed() => {
+            (format!("the request cannot be written ({e})"), "use a shorter address")
         }
-        other => Failure::new(&other.to_string()),
+        (None, _) => ("the response is not HTTP".into(), "try again"),
     };
-    redactor.push_printable(&failure.what, 400, &mut what);
-    let is_transient = failure.is_repeatable && !is_sent;
-    let name = if call.wants_body { outcome::Call::Backup } else { outcome::Call::Confirm };
-    let kind = TransportErrorKind::Io;
-    TransportError { call: name, kind, what, advice: failure.advice, is_sent, is_transient }
-}
-
-/// What failed, what to do about it, and whether the same call may well pass a moment later.
-struct Failure {
-    what: String,
-    advice: &'static str,
-    is_repeatable: bool,
-}
-
-impl Failure {
-    fn new(what: &str) -> Self {
-        Self { what: what.into(), advice: "try again", is_repeatable: false }
-    }
-
-    fn of_io(e: &io::Error) -> Self {
-        if let Some(tls) = e.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-            let (what, advice) = tls::explain(tls);
-            return Self { what, advice, is_repeatable: false };
-        }
-        match e.kind() {
-            ErrorKind::TimedOut => Self::new("the time for the call was up"),
-            ErrorKind::InvalidData => Self::new("the server sent what nobody asked for"),
-            ErrorKind::UnexpectedEof => {
-                Self { is_repeatable: true, ..Self::new("the server closed the connection") }
-            }
-            _ => Self { is_repeatable: true, ..Self::new(&e.to_string()) },
-        }
-    }
+    ConnectError { kind: Kind::Io, what: format!("{host}: {what}"), advice, is_transient: false }
 }

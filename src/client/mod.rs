@@ -1,14 +1,15 @@
 //! The client over ureq and rustls; nothing outside of this folder names either.
 
-mod answer;
 mod calls;
 mod config;
 mod connect;
 mod connection;
 mod dial;
 mod exchange;
+mod head;
 mod no_proxy;
 mod pem;
+mod pool;
 mod proxy;
 mod stream;
 mod tls;

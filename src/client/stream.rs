@@ -1,17 +1,16 @@
 //! Bytes to and from a server, through TLS where it is wanted; every step ends with its deadline.
 
 use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::{String, ToString as _};
 use alloc::sync::Arc;
-use core::ops::Range;
 use core::time::Duration;
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _, Write};
 use std::net::TcpStream;
 use std::time::Instant;
 
-use rustls::ClientConfig;
-use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
-use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
+use rustls::{AlertDescription as Alert, ClientConfig, ClientConnection, ProtocolVersion};
 
 use crate::secret::SecretBytes;
 
@@ -19,29 +18,36 @@ use crate::secret::SecretBytes;
 pub(super) const RECORD: usize = 16 << 10;
 /// A record with its head and seal (RFC 5246, section 6.2.3).
 const SEALED_RECORD: usize = RECORD + 2048 + 5;
-/// The longest message of a handshake that is taken, in bytes; certificates may be many.
-const MAX_HANDSHAKE: usize = 256 << 10;
+/// How much room there is at least for what is read next.
+const MIN_ROOM: usize = 4 << 10;
 
 /// A way to a server and back.
 pub(super) trait Stream: Send + Sync {
-    /// Appends what arrives next, and returns how many bytes: 0 at the end.
-    fn read(&mut self, into: &mut Buffer, until: Instant) -> io::Result<usize>;
+    /// Appends what arrives next, and returns how many bytes: 0 at the end. When the deadline has passed, what has
+    /// already arrived is still read.
+    fn read(&mut self, into: &mut Buffer, deadline: Instant) -> io::Result<usize>;
 
-    /// Sends the beginning of it, and returns how many bytes. `WouldBlock`: something arrived, and the server reads no
-    /// further for now. Read it, then write the same bytes again.
-    fn write_some(&mut self, bytes: &[u8], until: Instant) -> io::Result<usize>;
+    /// Takes the beginning of it to be sent, and returns how many bytes. `WouldBlock`: see [`flush`](Self::flush).
+    fn write_some(&mut self, bytes: &[u8], deadline: Instant) -> io::Result<usize>;
 
-    /// Sends all of it to a server that says nothing meanwhile. An error means that its end was not sent.
-    fn write(&mut self, mut bytes: &[u8], until: Instant) -> io::Result<()> {
+    /// Sends what was taken. `WouldBlock`: the server has sent something and reads no further for now; read that, then
+    /// go on.
+    fn flush(&mut self, deadline: Instant) -> io::Result<()>;
+
+    /// Sends all of it to a server that says nothing meanwhile.
+    fn write(&mut self, mut bytes: &[u8], deadline: Instant) -> io::Result<()> {
         while !bytes.is_empty() {
-            let len = self.write_some(bytes, until)?;
+            let len = self.write_some(bytes, deadline)?;
             bytes = bytes.get(len..).unwrap_or_default();
         }
-        Ok(())
+        self.flush(deadline)
     }
 
     /// Whether the server has sent nothing that was not read, not even part of a record, nor closed the connection.
     fn is_silent(&mut self) -> bool;
+
+    /// The address of the other end, and the version of TLS.
+    fn describe(&self) -> String;
 }
 
 /// Bytes that were received: in one piece, wiped on drop and when they move to a larger buffer.
@@ -56,41 +62,27 @@ impl Buffer {
     }
 
     pub(super) fn filled(&self) -> &[u8] {
-        self.bytes.expose().get(..self.len).unwrap_or_default()
+        &self.bytes.expose()[..self.len]
     }
 
-    pub(super) fn filled_mut(&mut self) -> &mut [u8] {
-        self.bytes.expose_mut().get_mut(..self.len).unwrap_or_default()
-    }
-
-    /// Room for at least so many bytes behind those that are there.
-    fn room(&mut self, least: usize) -> &mut [u8] {
-        if self.bytes.len() - self.len < least {
-            let mut larger = SecretBytes::zeroed((self.bytes.len() * 2).max(self.len + least));
+    /// Lets `read` append to the buffer, and returns what it returns.
+    fn append(&mut self, read: impl FnOnce(&mut [u8]) -> io::Result<usize>) -> io::Result<usize> {
+        if self.bytes.len() - self.len < MIN_ROOM {
+            let mut larger = SecretBytes::zeroed(self.bytes.len() * 2 + MIN_ROOM);
             larger.expose_mut()[..self.len].copy_from_slice(self.filled());
             self.bytes = larger;
         }
-        &mut self.bytes.expose_mut()[self.len..]
+        let len = read(&mut self.bytes.expose_mut()[self.len..])?;
+        self.len += len;
+        Ok(len)
     }
 
-    fn append(&mut self, bytes: &[u8]) {
-        self.room(bytes.len())[..bytes.len()].copy_from_slice(bytes);
-        self.len += bytes.len();
-    }
-
-    /// Takes bytes away at the front.
+    /// Takes bytes away at the front, and wipes what is free then.
     pub(super) fn discard(&mut self, count: usize) {
-        let (len, count) = (self.len, count.min(self.len));
-        self.filled_mut().copy_within(count.., 0);
-        // What was decrypted in place is plain text.
-        self.filled_mut()[len - count..].fill(0);
+        let filled = &mut self.bytes.expose_mut()[..self.len];
+        filled.copy_within(count.., 0);
         self.len -= count;
-    }
-
-    /// Takes all bytes away, and wipes them.
-    pub(super) fn clear(&mut self) {
-        self.filled_mut().fill(0);
-        self.len = 0;
+        filled[self.len..].fill(0);
     }
 }
 
@@ -106,89 +98,84 @@ impl Socket {
         stream.set_nodelay(true)?;
         Ok(Self { stream, read_timeout: Duration::ZERO, write_timeout: Duration::ZERO })
     }
+
+    fn without_waiting<T>(&self, operation: impl FnOnce(&TcpStream) -> io::Result<T>) -> io::Result<T> {
+        self.stream.set_nonblocking(true)?;
+        let result = operation(&self.stream);
+        self.stream.set_nonblocking(false)?;
+        result
+    }
 }
 
 /// The longest wait for the operating system at a time: with one value for nearly all waits, it is set once.
-const WAIT: Duration = Duration::from_secs(1);
+const MAX_WAIT: Duration = Duration::from_secs(1);
 
 /// How long to wait next, if there is time left.
-fn next_wait(until: Instant) -> io::Result<Duration> {
-    let left = until.saturating_duration_since(Instant::now());
-    if left.is_zero() {
-        return Err(ErrorKind::TimedOut.into());
-    }
+fn next_wait(deadline: Instant) -> Option<Duration> {
+    let left = deadline.saturating_duration_since(Instant::now());
     // No system takes less than a millisecond.
-    Ok(left.clamp(Duration::from_millis(1), WAIT))
+    (!left.is_zero()).then(|| left.clamp(Duration::from_millis(1), MAX_WAIT))
 }
 
-/// Whether a wait was over before anything happened.
-fn is_passing(e: &io::Error) -> bool {
+/// Whether a wait was over before anything happened: its time was up, or a signal came.
+fn is_interrupted(e: &io::Error) -> bool {
     matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
 }
 
 impl Stream for Socket {
-    fn read(&mut self, into: &mut Buffer, until: Instant) -> io::Result<usize> {
-        loop {
-            let wait = next_wait(until)?;
+    fn read(&mut self, into: &mut Buffer, deadline: Instant) -> io::Result<usize> {
+        while let Some(wait) = next_wait(deadline) {
             if wait != self.read_timeout {
                 self.stream.set_read_timeout(Some(wait))?;
                 self.read_timeout = wait;
             }
-            match self.stream.read(into.room(SEALED_RECORD)) {
-                Ok(n) => {
-                    into.len += n;
-                    return Ok(n);
-                }
-                Err(e) if is_passing(&e) => {}
-                Err(e) => return Err(e),
+            match into.append(|room| self.stream.read(room)) {
+                Err(e) if is_interrupted(&e) => {}
+                result => return result,
             }
         }
+        let result = into.append(|room| self.without_waiting(|mut stream| stream.read(room)));
+        result.map_err(|e| if is_interrupted(&e) { ErrorKind::TimedOut.into() } else { e })
     }
 
-    fn write_some(&mut self, bytes: &[u8], until: Instant) -> io::Result<usize> {
-        loop {
-            let wait = next_wait(until)?;
+    fn write_some(&mut self, bytes: &[u8], deadline: Instant) -> io::Result<usize> {
+        while let Some(wait) = next_wait(deadline) {
             if wait != self.write_timeout {
                 self.stream.set_write_timeout(Some(wait))?;
                 self.write_timeout = wait;
             }
             match self.stream.write(bytes) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Err(e) if is_passing(&e) && !self.is_silent() => return Err(ErrorKind::WouldBlock.into()),
-                Err(e) if is_passing(&e) => {}
+                Err(e) if is_interrupted(&e) && !self.is_silent() => return Err(ErrorKind::WouldBlock.into()),
+                Err(e) if is_interrupted(&e) => {}
                 result => return result,
             }
         }
+        Err(ErrorKind::TimedOut.into())
+    }
+
+    fn flush(&mut self, _: Instant) -> io::Result<()> {
+        Ok(())
     }
 
     fn is_silent(&mut self) -> bool {
-        let peek = || {
-            self.stream.set_nonblocking(true)?;
-            let peeked = self.stream.peek(&mut [0]);
-            self.stream.set_nonblocking(false)?;
-            Ok::<_, io::Error>(peeked)
-        };
-        matches!(peek(), Ok(Err(e)) if e.kind() == ErrorKind::WouldBlock)
+        let peeked = self.without_waiting(|stream| stream.peek(&mut [0]));
+        peeked.is_err_and(|e| e.kind() == ErrorKind::WouldBlock)
+    }
+
+    fn describe(&self) -> String {
+        self.stream.peer_addr().map_or_else(|e| e.to_string(), |address| address.to_string())
     }
 }
 
 /// A TLS session over another stream.
 pub(super) struct Tls {
-    session: UnbufferedClientConnection,
+    session: ClientConnection,
     below: Box<dyn Stream>,
-    /// Records that arrived, and that are to be sent.
+    /// What arrived, from the beginning of a record.
     incoming: Buffer,
-    outgoing: SecretBytes,
-    /// Where in `outgoing` what is still to be sent is.
-    unsent: Range<usize>,
-    has_ended: bool,
-}
-
-/// What a session is asked for.
-enum Wish<'a> {
-    Handshake,
-    Read(&'a mut Buffer),
-    Seal(&'a [u8]),
+    /// Whether the server has sent what is no part of the handshake.
+    has_received: bool,
 }
 
 impl Tls {
@@ -197,138 +184,138 @@ impl Tls {
         config: &Arc<ClientConfig>,
         name: ServerName<'static>,
         below: Box<dyn Stream>,
-        until: Instant,
+        deadline: Instant,
     ) -> io::Result<Self> {
-        let session = UnbufferedClientConnection::new(config.clone(), name).map_err(io::Error::other)?;
-        let (incoming, outgoing) = (Buffer::with_capacity(SEALED_RECORD), SecretBytes::zeroed(SEALED_RECORD));
-        let mut tls = Self { session, below, incoming, outgoing, unsent: 0..0, has_ended: false };
-        tls.fulfil(Wish::Handshake, until)?;
-        if tls.has_ended { Err(ErrorKind::UnexpectedEof.into()) } else { Ok(tls) }
+        let session = ClientConnection::new(config.clone(), name).map_err(io::Error::other)?;
+        let mut tls = Self {
+            session,
+            below,
+            incoming: Buffer::with_capacity(SEALED_RECORD + MIN_ROOM),
+            has_received: false,
+        };
+        loop {
+            tls.flush(deadline)?;
+            if !tls.session.is_handshaking() {
+                return Ok(tls);
+            }
+            if !tls.receive(deadline)? {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+        }
     }
 
-    /// Lets the session work until the wish is granted, and returns how many bytes were read for it.
-    fn fulfil(&mut self, mut wish: Wish<'_>, until: Instant) -> io::Result<usize> {
-        let Self { session, below, incoming, outgoing, unsent, has_ended } = self;
-        let mut received = 0;
-        loop {
-            let UnbufferedStatus { mut discard, state, .. } =
-                session.process_tls_records(incoming.filled_mut());
-            let mut is_waiting = false;
-            let mut is_granted = false;
-            match state {
-                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
-                    while let Some(record) = traffic.next_record() {
-                        let record = record.map_err(invalid)?;
-                        // Nobody asked for what arrives before a request.
-                        let Wish::Read(into) = &mut wish else {
-                            *has_ended = true;
-                            return Err(ErrorKind::InvalidData.into());
-                        };
-                        into.append(record.payload);
-                        received += record.payload.len();
-                        discard += record.discard;
-                    }
-                }
-                Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                    let mut encoded = data.encode(&mut outgoing.expose_mut()[unsent.end..]);
-                    if let Err(EncodeError::InsufficientSize(size)) = &encoded {
-                        grow(outgoing, unsent.end + size.required_size);
-                        encoded = data.encode(&mut outgoing.expose_mut()[unsent.end..]);
-                    }
-                    unsent.end += encoded.map_err(invalid)?;
-                }
-                Ok(ConnectionState::TransmitTlsData(data)) => {
-                    send(&mut **below, outgoing, unsent, until)?;
-                    data.done();
-                }
-                Ok(ConnectionState::WriteTraffic(mut traffic)) => match &wish {
-                    Wish::Handshake => is_granted = true,
-                    Wish::Read(_) if received > 0 => is_granted = true,
-                    Wish::Read(_) => is_waiting = true,
-                    Wish::Seal(bytes) => {
-                        let mut sealed = traffic.encrypt(bytes, &mut outgoing.expose_mut()[unsent.end..]);
-                        if let Err(EncryptError::InsufficientSize(size)) = &sealed {
-                            grow(outgoing, unsent.end + size.required_size);
-                            sealed = traffic.encrypt(bytes, &mut outgoing.expose_mut()[unsent.end..]);
-                        }
-                        unsent.end += sealed.map_err(invalid)?;
-                        is_granted = true;
-                    }
-                },
-                Ok(ConnectionState::BlockedHandshake) => is_waiting = true,
-                Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => *has_ended = true,
-                Ok(_) => return Err(ErrorKind::InvalidData.into()),
-                Err(e) => {
-                    // The alert that tells the server why, as far as it can be sent.
-                    if session.wants_write() {
-                        let last = session.process_tls_records(&mut []);
-                        if let Ok(ConnectionState::EncodeTlsData(mut alert)) = last.state {
-                            unsent.end +=
-                                alert.encode(&mut outgoing.expose_mut()[unsent.end..]).unwrap_or_default();
-                            let _ = send(&mut **below, outgoing, unsent, until);
-                        }
-                    }
-                    // rustls must not be asked again. What came before counts.
-                    *has_ended = true;
-                    return if received > 0 { Ok(received) } else { Err(invalid(e)) };
-                }
+    /// Hands the next record to the session; false at the end.
+    fn receive(&mut self, deadline: Instant) -> io::Result<bool> {
+        let len = loop {
+            match next_record(self.incoming.filled()) {
+                Some(len) => break len,
+                None if self.below.read(&mut self.incoming, deadline)? == 0 => return Ok(false),
+                None => {}
             }
-            incoming.discard(discard);
-            match wish {
-                Wish::Seal(_) if *has_ended && !is_granted => return Err(ErrorKind::BrokenPipe.into()),
-                _ if is_granted || *has_ended => return Ok(received),
-                _ if is_waiting && incoming.len > MAX_HANDSHAKE => return Err(ErrorKind::InvalidData.into()),
-                // The end without the alert for it may be a cut; the length of an answer tells.
-                _ if is_waiting => *has_ended = below.read(incoming, until)? == 0,
-                _ => {}
-            }
-            if *has_ended {
-                return Ok(received);
-            }
+        };
+        let mut record = &self.incoming.filled()[..len];
+        while !record.is_empty() && self.session.read_tls(&mut record)? > 0 {}
+        self.incoming.discard(len);
+        let processed = self.session.process_new_packets();
+        // Such as the alert that tells the server why. What cannot be sent now goes with the next request.
+        let sent = if self.session.wants_write() { self.flush(deadline) } else { Ok(()) };
+        processed.map_err(|e| {
+            // In TLS 1.3 the handshake ends here before it does there: a server that refuses it has read no request.
+            let is_tls13 = self.session.protocol_version() == Some(ProtocolVersion::TLSv1_3);
+            let is_refused = is_tls13 && !self.has_received && is_about_handshake(&e);
+            io::Error::new(if is_refused { ErrorKind::ConnectionRefused } else { ErrorKind::InvalidData }, e)
+        })?;
+        match sent {
+            Err(e) if self.session.is_handshaking() => Err(e),
+            _ => Ok(true),
         }
     }
 }
 
-fn invalid(e: impl Into<Box<dyn core::error::Error + Send + Sync>>) -> io::Error {
-    io::Error::new(ErrorKind::InvalidData, e)
+/// Whether it is an alert that only a handshake can end with.
+fn is_about_handshake(e: &rustls::Error) -> bool {
+    let rustls::Error::AlertReceived(alert) = e else { return false };
+    matches!(
+        alert,
+        Alert::CertificateRequired
+            | Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::UnknownCA
+            | Alert::AccessDenied
+            | Alert::HandshakeFailure
+    )
 }
 
-/// Sends what is unsent, and remembers how far it came.
-fn send(
-    below: &mut dyn Stream,
-    outgoing: &SecretBytes,
-    unsent: &mut Range<usize>,
-    until: Instant,
-) -> io::Result<()> {
-    while unsent.start < unsent.end {
-        unsent.start += below.write_some(&outgoing.expose()[unsent.clone()], until)?;
+/// The length of the record at the beginning, once it is there whole. The session gets no part of one, so that what is
+/// left tells whether the server has begun another.
+fn next_record(incoming: &[u8]) -> Option<usize> {
+    let [kind, major, _, high, low, ..] = *incoming else { return None };
+    let len = 5 + usize::from(u16::from_be_bytes([high, low]));
+    if !(20..=23).contains(&kind) || major != 3 || len > SEALED_RECORD {
+        // It is no record: the session knows what to say of it.
+        return Some(incoming.len().min(SEALED_RECORD));
     }
-    *unsent = 0..0;
-    Ok(())
+    (len <= incoming.len()).then_some(len)
 }
 
-/// Makes room behind the sealed records that are there.
-fn grow(buffer: &mut SecretBytes, least: usize) {
-    let mut larger = SecretBytes::zeroed(least.max(buffer.len() * 2));
-    larger.expose_mut()[..buffer.len()].copy_from_slice(buffer.expose());
-    *buffer = larger;
+/// What the session writes to.
+struct Below<'a>(&'a mut dyn Stream, Instant);
+
+impl Write for Below<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write_some(bytes, self.1)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush(self.1)
+    }
 }
 
 impl Stream for Tls {
-    fn read(&mut self, into: &mut Buffer, until: Instant) -> io::Result<usize> {
-        if self.has_ended { Ok(0) } else { self.fulfil(Wish::Read(into), until) }
+    fn read(&mut self, into: &mut Buffer, deadline: Instant) -> io::Result<usize> {
+        loop {
+            match into.append(|room| self.session.reader().read(room)) {
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {}
+                result => {
+                    self.has_received = true;
+                    return result;
+                }
+            }
+            // The end without the alert for it may be a cut; the length of a response tells.
+            if !self.receive(deadline)? {
+                return Ok(0);
+            }
+        }
     }
 
-    fn write_some(&mut self, bytes: &[u8], until: Instant) -> io::Result<usize> {
-        // What was sealed before is what is offered again.
-        if self.unsent.is_empty() {
-            self.fulfil(Wish::Seal(bytes), until)?;
+    fn write_some(&mut self, bytes: &[u8], deadline: Instant) -> io::Result<usize> {
+        self.flush(deadline)?;
+        self.session.writer().write(bytes)
+    }
+
+    fn flush(&mut self, deadline: Instant) -> io::Result<()> {
+        while self.session.wants_write() {
+            self.session.write_tls(&mut Below(&mut *self.below, deadline))?;
         }
-        send(&mut *self.below, &self.outgoing, &mut self.unsent, until)?;
-        Ok(bytes.len())
+        self.below.flush(deadline)
     }
 
     fn is_silent(&mut self) -> bool {
-        !self.has_ended && self.incoming.filled().is_empty() && self.below.is_silent()
+        let is_drained = |session: &mut ClientConnection| {
+            let state = session.process_new_packets();
+            state.is_ok_and(|state| state.plaintext_bytes_to_read() == 0 && !state.peer_has_closed())
+        };
+        self.incoming.filled().is_empty() && is_drained(&mut self.session) && self.below.is_silent()
+    }
+
+    fn describe(&self) -> String {
+        let version = match self.session.protocol_version() {
+            Some(ProtocolVersion::TLSv1_3) => "TLS 1.3",
+            _ => "TLS 1.2",
+        };
+        format!("{}, {version}", self.below.describe())
     }
 }

@@ -186,8 +186,8 @@ impl Unreadable {
 
     /// The same with all that came behind the status line, as it came.
     #[cfg(feature = "client")]
-    pub(crate) fn raw(self) -> Self {
-        Self { is_raw: true, ..self }
+    pub(crate) fn with_raw(self, body: SecretBytes) -> Self {
+        Self { is_raw: true, body, ..self }
     }
 
     /// Gives another reason, such as that the answer was cut.

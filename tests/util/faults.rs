@@ -35,6 +35,8 @@ pub struct Promise {
 pub struct Kept {
     pub of: Vec<u8>,
     pub least: usize,
+    /// Whether it is everything behind the status line.
+    pub is_raw: bool,
 }
 
 /// The request did not leave whole, and is not tried again.
@@ -60,34 +62,49 @@ const UNKNOWN: Promise = Promise {
     confirm_connections: 3,
     ..NOT_SENT
 };
-/// The same, but nothing is left of the time.
-const UNKNOWN_AT_THE_END: Promise = Promise { confirm_connections: 1, ..UNKNOWN };
 const SUCCESS: Promise = Promise { outcome: None, confirm_outcome: None, exit: 0, ..NOT_SENT };
 
-/// A success that holds no shares; it confirms if it is empty or JSON without an error.
-fn unreadable(kept: impl Into<Vec<u8>>) -> Promise {
-    let of = kept.into();
-    let confirms = of.trim_ascii().is_empty()
-        || serde_json::from_slice::<serde_json::Value>(&of).is_ok_and(|json| json.get("error").is_none());
-    Promise { confirm_outcome: (!confirms).then_some(Outcome::Unknown), ..not_http(of) }
+/// A complete success that holds no shares; it confirms if it is empty or JSON without an error.
+fn unreadable(body: impl Into<Vec<u8>>) -> Promise {
+    confirming(incomplete(body))
 }
 
-/// A success that HTTP cannot be read from: everything behind the status line is kept.
-fn not_http(kept: impl Into<Vec<u8>>) -> Promise {
-    let of = kept.into();
-    Promise { kept: Some(Kept { least: of.len(), of }), confirm_connections: 1, ..UNKNOWN }
+fn confirming(promise: Promise) -> Promise {
+    let body = &promise.kept.as_ref().unwrap().of;
+    let confirms = body.trim_ascii().is_empty()
+        || serde_json::from_slice::<serde_json::Value>(body).is_ok_and(|json| json.get("error").is_none());
+    if confirms { Promise { confirm_outcome: None, confirm_connections: 1, ..promise } } else { promise }
 }
 
-fn not_http_from(least: usize, of: impl Into<Vec<u8>>) -> Promise {
-    Promise { kept: Some(Kept { of: of.into(), least }), confirm_connections: 1, ..UNKNOWN }
+/// A success whose body does not come whole: what came is kept.
+fn incomplete(body: impl Into<Vec<u8>>) -> Promise {
+    let of = body.into();
+    Promise { kept: Some(Kept { least: of.len(), of, is_raw: false }), ..UNKNOWN }
 }
 
-/// The longest answer that a client takes by default.
-const MAX: usize = 1 << 20;
-
-fn unreadable_from(least: usize, of: impl Into<Vec<u8>>) -> Promise {
-    Promise { kept: Some(Kept { of: of.into(), least }), confirm_connections: 1, ..UNKNOWN }
+/// A success that ureq does not take as it came: everything behind the status line is kept.
+fn raw(behind_the_status: impl Into<Vec<u8>>) -> Promise {
+    incomplete(behind_the_status).raw()
 }
+
+/// Two whole shares, in a response whose end does not come.
+const WHOLE: Promise = Promise { outcome: None, exit: 0, ..UNKNOWN };
+
+impl Promise {
+    fn raw(mut self) -> Self {
+        self.kept.as_mut().unwrap().is_raw = true;
+        self
+    }
+
+    /// So much of it is there before it breaks.
+    fn from(mut self, least: usize) -> Self {
+        self.kept.as_mut().unwrap().least = least;
+        self
+    }
+}
+
+/// The longest body of a success that a client takes by default, and what may be around it.
+const MAX: usize = (1 << 20) + (64 << 10);
 
 /// One row of the table.
 pub struct Fault {
@@ -211,9 +228,9 @@ impl Table {
     }
 
     /// The same with an answer that says 200, of which everything behind the status line is kept.
-    fn not_http(&mut self, name: &str, behind_the_status: impl Into<String>) {
+    fn raw(&mut self, name: &str, behind_the_status: impl Into<String>) {
         let behind = behind_the_status.into();
-        self.answer(name, not_http(&*behind), format!("HTTP/1.1 200 OK\r\n{behind}"));
+        self.answer(name, raw(&*behind), format!("HTTP/1.1 200 OK\r\n{behind}"));
     }
 
     fn certificate(&mut self, name: &str, certificate: Certificate) {
@@ -239,6 +256,8 @@ impl Pair<'_> {
 impl Fault {
     fn lasts(&mut self) {
         self.lasts = true;
+        // Nothing is left of the time for another try.
+        self.promise.confirm_connections = self.promise.confirm_connections.min(1);
     }
 
     fn large(&mut self) -> &mut Self {
@@ -251,6 +270,10 @@ impl Fault {
 pub fn good(c: &mut Connection) -> io::Result<()> {
     c.request()?;
     c.send(answer_of(200, &secrets::backup_response(c.number)))
+}
+
+fn behind_status(response: &str) -> &str {
+    response.split_once("\r\n").unwrap().1
 }
 
 /// A whole answer with a length.
@@ -417,7 +440,7 @@ fn instead_of_an_answer(t: &mut Table) {
         c.will_reset();
         c.request().map(drop)
     });
-    t.both("silent after the request", UNKNOWN_AT_THE_END, |c| {
+    t.both("silent after the request", UNKNOWN, |c| {
         c.request()?;
         c.silence()
     })
@@ -431,58 +454,40 @@ fn instead_of_an_answer(t: &mut Table) {
         b"\0\0\x12\x04\0\0\0\0\0\0\x03\0\0\0\x80\0\x04\0\x01\0\0\0\x05\0\xff\xff\xff",
     );
     let whole = answer_of(200, "{}").replacen("HTTP/1.1", "HTTP/3.0", 1);
-    let behind = whole.split_once("\r\n").map(|(_, behind)| behind.to_string()).unwrap();
-    t.answer("HTTP/3.0 in its status line", not_http(behind), whole);
+    let behind = behind_status(&whole).to_string();
+    t.answer("HTTP/3.0 in its status line", raw(behind), whole);
     t.answer("a status of two digits", UNKNOWN, "HTTP/1.1 20 OK\r\n\r\n");
     t.answer("a status below 100", UNKNOWN, "HTTP/1.1 099 OK\r\n\r\n");
     t.answer("not HTTP that repeats the key", UNKNOWN, format!("{KEY} {KEY}\r\n\r\n"));
 }
 
-/// A success that is cut before its body: what is kept may be something, but a confirmation is tried again.
-fn in_head(kept: &str) -> Promise {
-    Promise { kept: Some(Kept { least: kept.len(), of: kept.into() }), ..UNKNOWN }
-}
-
-fn kept_head() -> Kept {
-    let of = "Content-Type: applica";
-    Kept { least: of.len(), of: of.into() }
-}
-
 fn heads(t: &mut Table) {
     t.answer("cut inside the status line", UNKNOWN, "HTTP/1.1 2");
-    t.answer("cut after the status line", UNKNOWN, "HTTP/1.1 200 OK\r\n");
-    t.answer(
-        "cut inside the head",
-        in_head("Content-Type: applica"),
-        "HTTP/1.1 200 OK\r\nContent-Type: applica",
-    );
+    t.answer("cut after the status line", raw(""), "HTTP/1.1 200 OK\r\n");
+    t.answer("cut inside the head", raw("Content-Type: applica"), "HTTP/1.1 200 OK\r\nContent-Type: applica");
     t.answer(
         "cut before the empty line",
-        in_head("Content-Length: 2\r\n"),
+        raw("Content-Length: 2\r\n"),
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n",
     );
     t.answer("a refusal that is cut in its head", REFUSED, "HTTP/1.1 400 Bad Request\r\nContent-Le");
     t.answer("a failure that is cut in its head", UNKNOWN, "HTTP/1.1 500 No\r\nContent-Le");
     t.answer("a refusal with a wrong head", REFUSED, "HTTP/1.1 400 Bad Request\r\nContent-Length\r\n\r\n{}");
-    t.both(
-        "reset inside the head",
-        Promise { kept: Some(Kept { least: 0, ..kept_head() }), ..UNKNOWN },
-        |c| {
-            c.will_reset();
-            c.request()?;
-            c.send("HTTP/1.1 200 OK\r\nContent-Type: applica")
-        },
-    );
-    t.both("silent inside the head", Promise { kept: Some(kept_head()), ..UNKNOWN_AT_THE_END }, |c| {
+    t.both("reset inside the head", raw("Content-Type: applica").from(0), |c| {
+        c.will_reset();
+        c.request()?;
+        c.send("HTTP/1.1 200 OK\r\nContent-Type: applica")
+    });
+    t.both("silent inside the head", raw("Content-Type: applica"), |c| {
         c.request()?;
         c.send("HTTP/1.1 200 OK\r\nContent-Type: applica")?;
         c.silence()
     })
     .lasts();
     for (name, bytes, promise) in [
-        ("inside the head", "Content-Type: applica", in_head("Content-Type: applica")),
-        ("behind a wrong head", "Wrong\r\n\r\n{}", not_http("Wrong\r\n\r\n{}")),
-        ("in a body", "Content-Length: 9\r\n\r\n{\"SECP", unreadable("{\"SECP")),
+        ("inside the head", "Content-Type: applica", raw("Content-Type: applica")),
+        ("behind a wrong head", "Wrong\r\n\r\n{}", raw("Wrong\r\n\r\n{}")),
+        ("in a body", "Content-Length: 9\r\n\r\n{\"SECP", incomplete("{\"SECP")),
     ] {
         t.tls(format!("a record that cannot be decrypted, {name}"), promise, move |c| {
             c.request()?;
@@ -492,21 +497,20 @@ fn heads(t: &mut Table) {
         });
     }
     let padding = format!("X-Padding: {}\r\n", "x".repeat(400));
-    let kept = Kept { least: 1, of: padding.clone().into() };
-    t.both("dripping in the head", Promise { kept: Some(kept), ..UNKNOWN_AT_THE_END }, move |c| {
+    t.both("dripping in the head", raw(&*padding).from(1), move |c| {
         c.request()?;
         let head = format!("HTTP/1.1 200 OK\r\n{padding}");
         c.drip(head.as_bytes(), DRIP)
     })
     .lasts();
     let fields = "X-More: of the same\r\n";
-    t.both("an endless head of many headers", not_http_from(MAX / 2, fields.repeat(MAX / 20)), |c| {
+    t.both("an endless head of many headers", raw(fields.repeat(MAX / 20)).from(10_000), |c| {
         c.request()?;
         c.send("HTTP/1.1 200 OK\r\n")?;
         c.endless(b"X-More: of the same\r\n")
     });
     let field = format!("X-Endless: {}", "x".repeat(MAX));
-    t.both("an endless header", not_http_from(MAX / 2, field), |c| {
+    t.both("an endless header", raw(field).from(10_000), |c| {
         c.request()?;
         c.send("HTTP/1.1 200 OK\r\nX-Endless: ")?;
         c.endless(&[b'x'; 4096])
@@ -516,7 +520,7 @@ fn heads(t: &mut Table) {
         c.send("HTTP/1.1 200 ")?;
         c.endless(&[b'x'; 4096])
     });
-    t.both("an endless row of interim answers", UNKNOWN_AT_THE_END, |c| {
+    t.both("an endless row of interim answers", UNKNOWN, |c| {
         c.request()?;
         c.endless(&b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(50))
     })
@@ -540,22 +544,19 @@ fn heads(t: &mut Table) {
         ("a head of more than 16 KB", format!("X-Padding: {}", "x".repeat(17_000))),
         ("more than 128 headers", vec!["X-More: of the same"; 129].join("\r\n")),
     ] {
-        t.not_http(name, format!("{field}\r\n\r\n{body}"));
+        t.raw(name, format!("{field}\r\n\r\n{body}"));
     }
     for fold in ["\r\n ", "\r\n\t", "\n  "] {
-        let head =
-            format!("HTTP/1.1 200 OK\r\nX-Folded: a{fold}b{fold}c\r\nContent-Length:{fold}{len}\r\n\r\n");
-        t.answer(&format!("headers folded by {fold:?}"), SUCCESS, head + &body);
+        t.raw(
+            &format!("headers folded by {fold:?}"),
+            format!("X-Folded: a{fold}b\r\n\r\n{{{fold}{}", &body[1..]),
+        );
     }
-    t.both(
-        "a wrong head and a body that follows later",
-        not_http(format!("Wrong\r\n\r\n{body}")),
-        move |c| {
-            c.request()?;
-            c.send("HTTP/1.1 200 OK\r\nWrong\r\n\r\n")?;
-            c.pieces(body.as_bytes().chunks(4000), Duration::from_millis(20))
-        },
-    );
+    t.both("a wrong head and a body that follows later", raw(format!("Wrong\r\n\r\n{body}")), move |c| {
+        c.request()?;
+        c.send("HTTP/1.1 200 OK\r\nWrong\r\n\r\n")?;
+        c.pieces(body.as_bytes().chunks(4000), Duration::from_millis(20))
+    });
 }
 
 fn bodies(t: &mut Table) {
@@ -565,56 +566,42 @@ fn bodies(t: &mut Table) {
     let with_length = |len: u64| format!("{head}Content-Length: {len}\r\n\r\n");
     let whole_len = body.len() as u64;
 
-    t.answer("cut in a body with a length", unreadable(half), with_length(whole_len) + half);
-    t.answer("cut before a body with a length", unreadable(""), with_length(whole_len));
+    t.answer("cut in a body with a length", incomplete(half), with_length(whole_len) + half);
+    t.answer("cut before a body with a length", incomplete(""), with_length(whole_len));
     t.answer("cut in a body without a length", unreadable(half), format!("{head}\r\n{half}"));
     t.answer("cut before a body without a length", unreadable(""), format!("{head}\r\n"));
     let in_chunks = format!("{head}Transfer-Encoding: chunked\r\n\r\n");
-    t.answer("cut inside a chunk", unreadable(half), format!("{in_chunks}{whole_len:x}\r\n{half}"));
-    t.answer("cut between two chunks", unreadable(half), format!("{in_chunks}{}", chunked(half, 1000)));
+    t.answer("cut inside a chunk", incomplete(half), format!("{in_chunks}{whole_len:x}\r\n{half}"));
+    t.answer("cut between two chunks", incomplete(half), format!("{in_chunks}{}", chunked(half, 1000)));
     t.answer(
         "cut in the length of a chunk",
-        unreadable(half),
+        raw(format!("{}{}3", behind_status(&in_chunks), chunked(half, 1000))),
         format!("{in_chunks}{}3", chunked(half, 1000)),
     );
-    t.answer("cut before the last chunk", SUCCESS, format!("{in_chunks}{}", chunked(&body, 1000)));
-    t.answer("cut inside the last chunk", SUCCESS, format!("{in_chunks}{}0\r", chunked(&body, 1000)));
+    t.answer("cut before the last chunk", WHOLE, format!("{in_chunks}{}", chunked(&body, 1000)));
+    t.answer("cut inside the last chunk", WHOLE, format!("{in_chunks}{}0\r", chunked(&body, 1000)));
     t.answer("cut behind the last chunk", SUCCESS, format!("{in_chunks}{}0\r\n", chunked(&body, 1000)));
-    t.answer("a chunk that is not closed", SUCCESS, format!("{in_chunks}{whole_len:x}\r\n{body}"));
+    t.answer("a chunk that is not closed", WHOLE, format!("{in_chunks}{whole_len:x}\r\n{body}"));
     let chunks = "Transfer-Encoding: chunked\r\n\r\n";
-    t.not_http("a chunk whose length is no number", {
+    t.raw("a chunk whose length is no number", {
         format!("{chunks}{}many\r\n{half}\r\n", chunked(half, 1000))
     });
-    t.not_http("a chunk longer than it says", format!("{chunks}100\r\n{body}\r\n0\r\n\r\n"));
-    t.not_http("a chunk's length without a carriage return", format!("{chunks}{whole_len:x}\n{body}\n0\n\n"));
-    for place in ["first", "later", "last"] {
-        let (mut at, chunks) = (0, chunked(&body, 5000) + "0\r\n\r\n");
-        let extended: String = chunks
-            .split_inclusive("\r\n")
-            .map(|line| {
-                let is_size =
-                    line.len() < 10 && line.trim().bytes().all(|b| b.is_ascii_hexdigit()) && line.len() > 2;
-                at += usize::from(is_size);
-                let is_here = is_size
-                    && match place {
-                        "first" => at == 1,
-                        "later" => at == 2,
-                        _ => line == "0\r\n",
-                    };
-                if is_here { line.replace("\r", ";a=0123456789abcdefg;b=\"c d\"\r") } else { line.into() }
-            })
-            .collect();
-        assert_ne!(extended, chunks);
-        t.answer(
-            &format!("a long extension of the {place} chunk"),
-            SUCCESS,
-            format!("{in_chunks}{extended}"),
-        );
-    }
+    t.raw("a chunk longer than it says", format!("{chunks}100\r\n{body}\r\n0\r\n\r\n"));
+    t.raw("a chunk's length without a carriage return", format!("{chunks}{whole_len:x}\n{body}\n0\n\n"));
+    // A size may have 20 bytes.
+    let size = |len: usize| format!("{len:x};a=0123456789abcdefg;b=\"c d\"");
+    let (first, later, last) = (size(body.len()), size(half.len()), size(0));
+    t.raw("a long extension of the first chunk", format!("{chunks}{first}\r\n{body}\r\n0\r\n\r\n"));
+    t.raw("a long extension of a later chunk", {
+        format!("{chunks}{}{later}\r\n{half}\r\n0\r\n\r\n", chunked(half, 5000))
+    });
+    t.raw("a long extension of the last chunk", format!("{chunks}{whole_len:x}\r\n{body}\r\n{last}\r\n\r\n"));
+    t.raw("no chunks, though its head says so", format!("{chunks}{body}"));
+    t.raw("a last chunk that comes too early", format!("{chunks}{}0\r\n\r\n{half}", chunked(half, 1000)));
     for coding in ["gzip", "br", "x-unknown"] {
         let bytes = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 1, 2, 3];
         let head = format!("{head}Content-Encoding: {coding}\r\nContent-Length: {}\r\n\r\n", bytes.len());
-        t.answer(&format!("compressed by {coding}"), not_http(bytes), [head.as_bytes(), &bytes].concat());
+        t.answer(&format!("compressed by {coding}"), incomplete(bytes), [head.as_bytes(), &bytes].concat());
     }
     for coding in ["gzip", "utf-8"] {
         let head = format!("{head}Content-Encoding: {coding}\r\nContent-Length: {whole_len}\r\n\r\n");
@@ -625,81 +612,96 @@ fn bodies(t: &mut Table) {
     let plain = format!("{head}Content-Encoding: identity\r\nContent-Length: {whole_len}\r\n\r\n{body}");
     t.answer("not compressed, and said so", SUCCESS, plain);
     let bytes = with_length(whole_len) + half;
-    t.both("reset in a body", unreadable_from(0, half), move |c| {
+    t.both("reset in a body", incomplete(half).from(0), move |c| {
         c.will_reset();
         c.request()?;
         c.send(&bytes)
     });
     let bytes = with_length(whole_len) + half;
-    t.both("silent in a body", unreadable(half), move |c| {
+    t.both("silent in a body", incomplete(half), move |c| {
         c.request()?;
         c.send(&bytes)?;
         c.silence()
     })
     .lasts();
     let bytes = format!("{in_chunks}{whole_len:x}\r\n{half}");
-    t.both("silent in a chunk", unreadable(half), move |c| {
+    t.both("silent in a chunk", incomplete(half), move |c| {
         c.request()?;
         c.send(&bytes)?;
         c.silence()
     })
     .lasts();
     let (start, dripped) = (with_length(whole_len), body.clone());
-    t.both("dripping in a body", unreadable_from(10, &*body), move |c| {
+    t.both("dripping in a body", incomplete(&*body).from(10), move |c| {
         c.request()?;
         c.send(&start)?;
         c.drip(dripped.as_bytes(), DRIP)
     })
     .lasts();
     let (start, dripped) = (in_chunks.clone(), chunked(&body, 1));
-    t.both("dripping in chunks", unreadable_from(1, &*body), move |c| {
+    t.both("dripping in chunks", incomplete(&*body).from(1), move |c| {
         c.request()?;
         c.send(&start)?;
-        c.drip(dripped.as_bytes(), DRIP)
+        c.pieces(dripped.as_bytes().chunks(6), DRIP)
     })
     .lasts();
 
     let start = format!("{head}\r\n");
-    t.both("an endless body", unreadable(vec![b' '; 1 << 20]), move |c| {
+    t.both("an endless body", incomplete(vec![b' '; 1 << 20]), move |c| {
         c.request()?;
         c.send(&start)?;
         c.endless(&[b' '; 4096])
     });
     let start = in_chunks.clone();
-    t.both("endless chunks", unreadable(vec![b' '; 1 << 20]), move |c| {
+    t.both("endless chunks", incomplete(vec![b' '; 1 << 20]), move |c| {
         c.request()?;
         c.send(&start)?;
         c.endless(format!("1000\r\n{}\r\n", " ".repeat(4096)).as_bytes())
     });
-    let behind = format!("{}{}1;", in_chunks.split_once("\r\n").unwrap().1, chunked(half, 1000));
+    let behind = format!("{}{}1;", behind_status(&in_chunks), chunked(half, 1000));
     let start = format!("{in_chunks}{}1;", chunked(half, 1000));
-    t.both("an endless chunk head", not_http_from(MAX / 2, behind + &"x".repeat(MAX)), move |c| {
+    t.both("an endless chunk head", raw(behind + &"x".repeat(MAX)).from(MAX / 2), move |c| {
         c.request()?;
         c.send(&start)?;
         c.endless(&[b'x'; 4096])
     });
     let start = format!("{in_chunks}{}0\r\n", chunked(&body, 1000));
-    t.both("endless trailers", SUCCESS, move |c| {
+    t.both("endless trailers", WHOLE, move |c| {
         c.request()?;
         c.send(&start)?;
         c.endless(b"X-More: of the same\r\n")
     });
     let bytes = with_length(1 << 44) + half;
-    t.both("terabytes announced, then silence", unreadable(half), move |c| {
+    t.both("terabytes announced, then silence", incomplete(half), move |c| {
         c.request()?;
         c.send(&bytes)?;
         c.silence()
     })
     .lasts();
     let start = with_length(1 << 44);
-    t.both("terabytes announced and sent", unreadable(vec![b' '; 1 << 20]), move |c| {
+    t.both("terabytes announced and sent", incomplete(vec![b' '; 1 << 20]), move |c| {
         c.request()?;
         c.send(&start)?;
         c.endless(&[b' '; 4096])
     });
-    t.answer("a length longer than the body", unreadable(&*body), with_length(whole_len + 10) + &body);
-    t.answer("a length shorter than the body", unreadable(&body[..100]), with_length(100) + &body);
-    t.answer("a length of nothing, with a body", unreadable(""), with_length(0) + &body);
+    t.answer("a length longer than the body", incomplete(&*body), with_length(whole_len + 10) + &body);
+    t.raw("a length shorter than the body", format!("Content-Length: 100\r\n\r\n{body}"));
+    // An empty body confirms, and what comes behind it is no part of it.
+    let confirms = |promise| Promise { confirm_outcome: None, confirm_connections: 1, ..promise };
+    for (name, head) in [
+        ("a length of nothing, with a body", "200 OK\r\nContent-Length: 0\r\n\r\n"),
+        ("no content, with a body", "204 No Content\r\n\r\n"),
+    ] {
+        let behind = format!("{}{body}", behind_status(&head));
+        t.answer(name, confirms(raw(behind)), format!("HTTP/1.1 {head}{body}"));
+        let (head, behind) = (format!("HTTP/1.1 {head}"), body.clone());
+        let kept = format!("{}{body}", behind_status(&head));
+        t.both(&format!("{name} that comes later"), confirms(raw(kept)), move |c| {
+            c.request()?;
+            c.send(&head)?;
+            c.pieces(behind.as_bytes().chunks(5000), Duration::from_millis(200))
+        });
+    }
     let text = &body[..body.len() - 1];
     t.answer("the last brace missing", unreadable(text), answer_of(200, text));
     let text = format!("{body}{{}}");

@@ -1,0 +1,189 @@
+//! Connections between their requests, each with the ureq agent that it is lent to.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use ureq::config::Config;
+use ureq::http::Uri;
+use ureq::http::uri::{Authority, Scheme};
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{
+    Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
+};
+use ureq::{Agent, Error};
+
+use super::connect::{ConnectError, ConnectOptions};
+use super::connection::{Connection, Limits};
+use super::head::MAX_HEAD;
+use crate::wire;
+
+/// How many connections wait for their next request: one for each thread of a large program.
+const MAX_IDLE: usize = 32;
+
+/// Opens connections, and keeps them from one request to the next.
+pub(super) struct Pool {
+    options: ConnectOptions,
+    keep_alive: Duration,
+    idle: Mutex<Vec<PooledAgent>>,
+}
+
+/// An agent that has one connection, which is in the slot whenever ureq does not use it.
+pub(super) struct PooledAgent {
+    pub(super) agent: Agent,
+    slot: Slot,
+    endpoint: Endpoint,
+    last_use: Instant,
+}
+
+type Slot = Arc<Mutex<Option<Connection>>>;
+type Endpoint = (Option<Scheme>, Option<Authority>);
+
+impl Pool {
+    pub(super) fn new(options: ConnectOptions, keep_alive: Duration) -> Self {
+        Self { options, keep_alive, idle: Mutex::default() }
+    }
+
+    /// An agent with a connection to the server of this URL: the one that was used last, which is the most likely to be
+    /// open, or a new one.
+    pub(super) fn connect(&self, uri: &Uri, limits: Limits) -> Result<PooledAgent, ConnectError> {
+        let endpoint = (uri.scheme().cloned(), uri.authority().cloned());
+        while let Some(idle) = self.take_idle(&endpoint) {
+            if lock(&idle.slot).as_mut().is_some_and(|connection| connection.begin(limits)) {
+                return Ok(idle);
+            }
+        }
+        let is_tls = endpoint.0 == Some(Scheme::HTTPS);
+        let stream = self.options.open(uri, is_tls, limits.deadline)?;
+        let slot = Arc::new(Mutex::new(Some(Connection::new(stream, limits))));
+        let config = Agent::config_builder()
+            .proxy(None)
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .user_agent(&self.options.user_agent)
+            .accept(wire::CONTENT_TYPE)
+            .accept_encoding("identity")
+            .max_response_header_size(MAX_HEAD)
+            .max_idle_connections(0)
+            .build();
+        let agent = Agent::with_parts(config, Lender(slot.clone()), NoLookup);
+        Ok(PooledAgent { agent, slot, endpoint, last_use: Instant::now() })
+    }
+
+    fn take_idle(&self, endpoint: &Endpoint) -> Option<PooledAgent> {
+        let mut idle = lock(&self.idle);
+        idle.retain(|agent| agent.last_use.elapsed() <= self.keep_alive);
+        let last = idle.iter().rposition(|agent| agent.endpoint == *endpoint)?;
+        Some(idle.remove(last))
+    }
+
+    /// Keeps the connection for the next request, if it is fit for one.
+    pub(super) fn put_back(&self, mut agent: PooledAgent, mut connection: Connection) {
+        if connection.reset() && !self.keep_alive.is_zero() {
+            *lock(&agent.slot) = Some(connection);
+            agent.last_use = Instant::now();
+            let mut idle = lock(&self.idle);
+            if idle.len() < MAX_IDLE {
+                idle.push(agent);
+            }
+        }
+    }
+}
+
+impl PooledAgent {
+    /// Whether the server has responded, or takes no more, before the request was sent.
+    pub(super) fn is_stopped(&self) -> bool {
+        lock(&self.slot).as_ref().is_some_and(Connection::is_stopped)
+    }
+
+    /// What ureq has given back.
+    pub(super) fn take_connection(&self) -> Option<Connection> {
+        lock(&self.slot).take()
+    }
+}
+
+/// Nothing under these locks leaves anything half changed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Lends the connection in the slot.
+struct Lender(Slot);
+
+impl fmt::Debug for Lender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Lender")
+    }
+}
+
+impl Connector for Lender {
+    type Out = Lent;
+
+    fn connect(&self, _: &ConnectionDetails, _: Option<()>) -> Result<Option<Lent>, Error> {
+        let connection = lock(&self.0).take();
+        Ok(Some(Lent { connection, nothing: LazyBuffers::new(1, 1), slot: self.0.clone() }))
+    }
+}
+
+/// Looks no name up: the connection is there already.
+#[derive(Debug)]
+struct NoLookup;
+
+impl Resolver for NoLookup {
+    fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
+        Ok(self.empty())
+    }
+}
+
+/// A connection in ureq's hands, which goes back into the slot when ureq drops it.
+struct Lent {
+    connection: Option<Connection>,
+    nothing: LazyBuffers,
+    slot: Slot,
+}
+
+impl Transport for Lent {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        match &mut self.connection {
+            Some(connection) => connection,
+            None => &mut self.nothing,
+        }
+    }
+
+    fn transmit_output(&mut self, len: usize, _: NextTimeout) -> Result<(), Error> {
+        Ok(self.connection.as_mut().ok_or(Error::ConnectionFailed)?.transmit(len)?)
+    }
+
+    fn await_input(&mut self, _: NextTimeout) -> Result<bool, Error> {
+        self.connection.as_mut().ok_or(Error::ConnectionFailed)?.await_input()
+    }
+
+    /// ureq asks this of a connection that it would keep. It has none to keep, but its judgement counts.
+    fn is_open(&mut self) -> bool {
+        if let Some(connection) = &mut self.connection {
+            connection.is_reusable = true;
+        }
+        false
+    }
+
+    fn is_tls(&self) -> bool {
+        // Wherever the URL asks for it.
+        true
+    }
+}
+
+impl fmt::Debug for Lent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Lent")
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        *lock(&self.slot) = self.connection.take();
+    }
+}
