@@ -1,29 +1,30 @@
 //! Guides to tasks that span several items.
 
-#[doc = include_str!("../docs/many_wallets.md")]
-#[doc = "\nSee [`Client::with_key`](crate::Client::with_key) and [`FileSlot`](crate::FileSlot)."]
-pub mod many_wallets {}
+/// A guide of the folder `docs`. Links between them lead to each other's pages here, and to files there.
+macro_rules! guide {
+    ($name:ident, $file:literal) => {
+        #[doc = "[encrypting]: crate::guide::encrypting\n[logging]: crate::guide::logging\n\
+                 [proxies]: crate::guide::proxies\n[storing]: crate::guide::storing\n\
+                 [transport]: crate::guide::transport\n[unknown]: crate::guide::unknown\n\
+                 [embedded]: crate::guide::embedded\n"]
+        #[doc = include_str!($file)]
+        pub mod $name {}
+    };
+}
 
-#[doc = include_str!("../docs/storing.md")]
-#[doc = "\nSee [`FileSlot`](crate::FileSlot), [`BackupShares::store`](crate::BackupShares::store) and \
-         [`StoredShares`](crate::StoredShares)."]
-pub mod storing {}
-
-#[doc = include_str!("../docs/unknown.md")]
-#[doc = "\nSee [`Outcome`](crate::Outcome), [`Error`](crate::Error) and [`Unreadable`](crate::Unreadable)."]
-pub mod unknown {}
-
-#[doc = include_str!("../docs/testing.md")]
-#[doc = "\nSee [`Sandbox`](crate::Sandbox) and [`Fault`](crate::Fault)."]
-pub mod testing {}
-
-#[doc = include_str!("../docs/transport.md")]
-#[doc = "\nSee [`wire`](crate::wire)."]
-pub mod transport {}
-
-#[doc = include_str!("../docs/proxies.md")]
-#[doc = "\nSee [`ClientBuilder`](crate::ClientBuilder)."]
-pub mod proxies {}
+guide!(storing, "../docs/storing.md");
+guide!(encrypting, "../docs/encrypting.md");
+guide!(restoring, "../docs/restoring.md");
+guide!(unknown, "../docs/unknown.md");
+guide!(many_wallets, "../docs/many_wallets.md");
+guide!(build_scripts, "../docs/build_scripts.md");
+guide!(testing, "../docs/testing.md");
+guide!(logging, "../docs/logging.md");
+guide!(proxies, "../docs/proxies.md");
+guide!(embedded, "../docs/embedded.md");
+guide!(transport, "../docs/transport.md");
+guide!(command_line, "../docs/command_line.md");
+guide!(platforms, "../docs/platforms.md");
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

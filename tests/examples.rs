@@ -173,16 +173,16 @@ impl Many {
         self.folder.path().join(folder).join(format!("user.{number}.{extension}"))
     }
 
-    fn command(&self, a_minute: &str) -> Command {
+    fn command(&self, numbers: &[&str]) -> Command {
         let mut command = example("many_wallets", &self.sandbox);
         command.env_remove("PORTAL_CLIENT_API_KEY").current_dir(self.folder.path());
-        command.args(["wallets", "backups", a_minute]);
+        command.args(["wallets", "backups"]).args(numbers);
         command
     }
 
-    /// The exit status, and the last lines.
+    /// The exit status, and the last lines. One thread, so that each fault meets the wallet that it is for.
     fn run(&self) -> (i32, String) {
-        let output = self.command("60000").output().unwrap();
+        let output = self.command(&["60000", "1"]).output().unwrap();
         let text = said(&output);
         (output.status.code().unwrap(), text[text.find("Done: ").unwrap_or(0)..].into())
     }
@@ -222,7 +222,7 @@ fn many_wallets_killed_after_any_request_are_backed_up_once_unless_the_answer_wa
     let mut lost = 0;
     for requests in 1..2 * COUNT {
         let many = Many::new(COUNT);
-        let mut run = many.command("60000").stderr(Stdio::null()).spawn().unwrap();
+        let mut run = many.command(&["60000", "1"]).stderr(Stdio::null()).spawn().unwrap();
         while many.sandbox.requests().len() < requests {
             assert_eq!(run.try_wait().unwrap(), None, "it ended by itself");
             thread::yield_now();
@@ -297,7 +297,7 @@ fn many_wallets_confirm_what_is_stored_and_look_after_what_is_not_there() {
 fn many_wallets_keep_the_pace_and_wait_as_long_as_the_service_asks() {
     let many = Many::new(4);
     let start = Instant::now();
-    let output = many.command("300").output().unwrap();
+    let output = many.command(&["300", "1"]).output().unwrap();
     assert!(output.status.success(), "{}", said(&output));
     assert!(start.elapsed() >= Duration::from_millis(600), "{:?}", start.elapsed());
 
@@ -313,12 +313,27 @@ fn many_wallets_keep_the_pace_and_wait_as_long_as_the_service_asks() {
 }
 
 #[test]
+fn many_wallets_are_backed_up_by_many_threads_and_what_was_left_behind_is_reported() {
+    let many = Many::new(20);
+    let slot = FileSlot::reserve(many.path("backups", 3, "backup")).unwrap();
+    let hidden = slot.hidden_path().to_path_buf();
+    drop(slot);
+    fs::write(&hidden, "of a run that was killed").unwrap();
+    let output = many.command(&["60000", "8"]).output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    let text = said(&output);
+    assert_eq!(text.matches("backed up and confirmed").count(), 20, "{text}");
+    assert!(text.contains(hidden.file_name().unwrap().to_str().unwrap()), "{text}");
+    many.all_is_done();
+}
+
+#[test]
 fn many_wallets_show_a_line_for_each_and_refuse_wrong_arguments() -> io::Result<()> {
     let many = Many::new(2);
-    let mut run = many.command("60000").stderr(Stdio::piped()).spawn()?;
+    let mut run = many.command(&["60000", "1"]).stderr(Stdio::piped()).spawn()?;
     let lines = BufReader::new(run.stderr.take().unwrap()).lines().collect::<io::Result<Vec<_>>>()?;
     assert!(run.wait()?.success());
-    let expected = ["1 of 2, user.0: backed up and confirmed", "2 of 2, user.1: backed up and confirmed"];
+    let expected = ["user.0: backed up and confirmed", "user.1: backed up and confirmed"];
     assert_eq!(lines, [expected[0], expected[1], "Done: 2 of 2."]);
 
     for arguments in
@@ -328,6 +343,6 @@ fn many_wallets_show_a_line_for_each_and_refuse_wrong_arguments() -> io::Result<
         let output = command.current_dir(many.folder.path()).args(arguments).output()?;
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", said(&output));
     }
-    assert_eq!(many.command("fast").output()?.status.code(), Some(2));
+    assert_eq!(many.command(&["fast", "1"]).output()?.status.code(), Some(2));
     Ok(())
 }

@@ -73,5 +73,5 @@ fn no_proxy_is_read_as_the_table_of_the_documentation_says() {
         assert_eq!(if is_direct { "direct" } else { "through" }, *expected, "{line}");
         rows += 1;
     }
-    assert_eq!(rows, 29);
+    assert_eq!(rows, 18);
 }

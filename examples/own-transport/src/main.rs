@@ -2,10 +2,10 @@
 //!
 //! `own-transport GENERATE_RESPONSE BACKUP`, with the key in `PORTAL_CLIENT_API_KEY`. Run it again whenever it did not end
 //! well. Without its client, the crate has no file store either: see `store`. With `PORTAL_SANDBOX_URL` it calls a
-//! stand-in, which is to speak TLS, too.
+//! stand-in, which must speak TLS, too.
 
-mod answer;
 mod http;
+mod response;
 
 use std::error::Error;
 use std::fs::{self, File};
@@ -17,7 +17,7 @@ use std::{env, str};
 use portal_backup::wire::{self, Failure, backup, confirm};
 use portal_backup::{ApiKey, BackupShares, GenerateResponse, SecretBytes};
 
-use crate::answer::Answer;
+use crate::response::Response;
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = env::args_os().skip(1).map(PathBuf::from).collect();
@@ -50,8 +50,8 @@ fn back_up(generate_response: &Path, backup: &Path) -> Result<(), Box<dyn Error>
         format!("{}: {e}; nothing was confirmed, and the backup may be repeated", backup.display())
     })?;
 
-    let answer = call(&key, confirm::BASE_URL, &confirm::request(stored.share_pair_ids()))?;
-    let confirmed = confirm::response(answer.status, answer.retry_after.as_deref(), answer.body);
+    let response = call(&key, confirm::BASE_URL, &confirm::request(stored.share_pair_ids()))?;
+    let confirmed = confirm::response(response.status, response.retry_after.as_deref(), response.body);
     Ok(confirmed.map_err(portal_backup::Error::from)?)
 }
 
@@ -59,16 +59,16 @@ fn make(key: &ApiKey, generate_response: &Path, backup: &Path) -> Result<BackupS
     let text = fs::read(generate_response).map_err(|e| format!("{}: {e}", generate_response.display()))?;
     let text = SecretBytes::new(text); // wiped when it is dropped
     let generate_response = GenerateResponse::parse(str::from_utf8(text.expose())?)?;
-    let answer = call(key, backup::BASE_URL, &backup::request(&generate_response))?;
-    let shares = backup::response(answer.status, answer.retry_after.as_deref(), answer.body);
-    if let Err(Failure::Unreadable(answer)) = &shares {
+    let response = call(key, backup::BASE_URL, &backup::request(&generate_response))?;
+    let shares = backup::response(response.status, response.retry_after.as_deref(), response.body);
+    if let Err(Failure::Unreadable(response)) = &shares {
         // It may hold shares that somebody can still read.
-        open(&backup.with_extension("unreadable"))?.write_all(answer.expose_body())?;
+        open(&backup.with_extension("unreadable"))?.write_all(response.expose_body())?;
     }
     Ok(shares.map_err(portal_backup::Error::from)?)
 }
 
-fn call(key: &ApiKey, base_url: &str, request: &wire::Request<'_>) -> Result<Answer, Box<dyn Error>> {
+fn call(key: &ApiKey, base_url: &str, request: &wire::Request<'_>) -> Result<Response, Box<dyn Error>> {
     let sandbox = env::var("PORTAL_SANDBOX_URL");
     Ok(http::exchange(sandbox.as_deref().unwrap_or(base_url), key, request)?)
 }

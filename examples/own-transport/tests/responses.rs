@@ -1,4 +1,4 @@
-//! The program against a server with the same TLS, which answers as each test wants. Needs `openssl`, and the address and
+//! The program against a server with the same TLS, which responds as each test wants. Needs `openssl`, and the address and
 //! key of `portal-backup sandbox` in `SANDBOX_URL` and `SANDBOX_KEY`: see `check`.
 
 use std::fs;
@@ -61,11 +61,11 @@ impl Scene {
         Self { folder, url }
     }
 
-    /// Answers the first request with these bytes, and the next with a confirmation.
-    fn answering(answer: impl Into<Vec<u8>>) -> Self {
-        let answer = answer.into();
+    /// Responds to the first request with these bytes, and to the next with a confirmation.
+    fn responding(response: impl Into<Vec<u8>>) -> Self {
+        let response = response.into();
         Self::new(move |number, _, socket| {
-            let _ = socket.write_all(if number == 0 { &answer } else { DONE.as_bytes() });
+            let _ = socket.write_all(if number == 0 { &response } else { DONE.as_bytes() });
         })
     }
 
@@ -94,7 +94,7 @@ impl Scene {
         assert_eq!(mode & 0o777, 0o600);
     }
 
-    /// Says this, and leaves nothing behind but an answer that could not be read, if there was one.
+    /// Says this, and leaves nothing behind but a response that could not be read, if there was one.
     #[track_caller]
     fn fails(&self, says: &[&str], kept: Option<&[u8]>) {
         let (is_done, said) = self.run();
@@ -135,9 +135,9 @@ fn a_wallet_is_backed_up_and_confirmed_once_its_shares_are_stored() {
         assert!(request.starts_with(if number == 0 { b"POST /v1/backup " } else { b"PATCH /api/v" }));
         let mut service = TcpStream::connect(&sandbox).unwrap();
         service.write_all(request).unwrap();
-        let mut answer = Vec::new();
-        service.read_to_end(&mut answer).unwrap();
-        socket.write_all(&answer).unwrap();
+        let mut response = Vec::new();
+        service.read_to_end(&mut response).unwrap();
+        socket.write_all(&response).unwrap();
     });
     let key = std::env::var("SANDBOX_KEY").unwrap();
     // The second run finds the shares, and confirms them once more.
@@ -150,7 +150,7 @@ fn a_wallet_is_backed_up_and_confirmed_once_its_shares_are_stored() {
 }
 
 #[test]
-fn an_answer_is_read_in_each_form_that_it_may_have() {
+fn a_response_is_read_in_each_form_that_it_may_have() {
     let chunked = format!(
         "HTTP/1.1 200 OK\r\ntransfer-encoding: Chunked\r\n\r\n{:x};a=b\r\n{}\r\n{:X}\r\n{}\r\n0\r\nX: y\r\n\r\n",
         10,
@@ -161,9 +161,9 @@ fn an_answer_is_read_in_each_form_that_it_may_have() {
     let whole = with_length("200 OK", SHARES);
     let interim = format!("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n{whole}");
     let until_the_end = format!("HTTP/1.1 200 OK\r\n\r\n{SHARES}");
-    for answer in [whole, chunked, interim, until_the_end] {
-        for step in [answer.len(), 1] {
-            let bytes = answer.clone().into_bytes();
+    for response in [whole, chunked, interim, until_the_end] {
+        for step in [response.len(), 1] {
+            let bytes = response.clone().into_bytes();
             let scene = Scene::new(move |number, _, socket| match number {
                 0 => bytes.chunks(step).for_each(|piece| socket.write_all(piece).unwrap()),
                 _ => socket.write_all(DONE.as_bytes()).unwrap(),
@@ -175,10 +175,10 @@ fn an_answer_is_read_in_each_form_that_it_may_have() {
 }
 
 #[test]
-fn an_answer_that_is_whole_is_not_waited_for_until_the_connection_ends() {
+fn a_response_that_is_complete_is_not_waited_for_until_the_connection_ends() {
     let scene = Scene::new(|number, _, socket| {
-        let answer = if number == 0 { with_length("200 OK", SHARES) } else { DONE.into() };
-        socket.write_all(answer.as_bytes()).unwrap();
+        let response = if number == 0 { with_length("200 OK", SHARES) } else { DONE.into() };
+        socket.write_all(response.as_bytes()).unwrap();
         // Until the client closes, or for 20 seconds.
         let _ = socket.read(&mut [0]);
     });
@@ -202,10 +202,10 @@ fn what_cannot_be_read_is_kept_to_the_byte() {
         let line = if head.is_empty() { "HTTP/1.1 200 " } else { "HTTP/1.1 200 OK\r\n" };
         // Of a head that is cut, all behind the status.
         let kept = if head.is_empty() { format!(" {body}") } else { body.clone() };
-        Scene::answering(format!("{line}{head}{body}")).fails(&says, Some(kept.as_bytes()));
+        Scene::responding(format!("{line}{head}{body}")).fails(&says, Some(kept.as_bytes()));
     }
     let endless = [b"HTTP/1.1 200 OK\r\n\r\n", &[b' '; 100_000][..]].concat();
-    let (is_done, said) = Scene::answering(endless).run();
+    let (is_done, said) = Scene::responding(endless).run();
     assert!(!is_done && said.contains("65517 bytes) could not be read"), "{said}");
 }
 
@@ -214,26 +214,26 @@ fn a_refusal_is_told_as_one_with_the_time_to_wait() {
     let body = r#"{"id":"OPERATION_IN_PROGRESS","message":"Later"}"#;
     let head = format!("HTTP/1.1 429 Slow\r\nretry-after:  7 \r\nContent-Length: {}\r\n\r\n", body.len());
     let says = ["refused", "status 429", "OPERATION_IN_PROGRESS", "retry after 7 s"];
-    Scene::answering(head + body).fails(&says, None);
-    Scene::answering(with_length("401 No", "Authorization header is invalid"))
+    Scene::responding(head + body).fails(&says, None);
+    Scene::responding(with_length("401 No", "Authorization header is invalid"))
         .fails(&["status 401", "refused"], None);
     let failed = "HTTP/1.1 503 Later\r\nRetry-After: 9\r\nContent-Length: 0\r\n\r\n";
-    Scene::answering(failed).fails(&["status 503", "retry after 9 s", "it may have acted"], None);
+    Scene::responding(failed).fails(&["status 503", "retry after 9 s", "it may have acted"], None);
 }
 
 #[test]
-fn without_an_answer_it_says_whether_the_service_can_have_acted() {
-    Scene::answering("").fails(&["no answer", "may have acted"], None);
-    Scene::answering("SSH-2.0-x\r\n").fails(&["not HTTP", "may have acted"], None);
+fn without_a_response_it_says_whether_the_service_can_have_acted() {
+    Scene::responding("").fails(&["no response", "may have acted"], None);
+    Scene::responding("SSH-2.0-x\r\n").fails(&["not HTTP", "may have acted"], None);
 
-    let mut nobody = Scene::answering("");
+    let mut nobody = Scene::responding("");
     let port = TcpListener::bind("localhost:0").unwrap().local_addr().unwrap().port();
     nobody.url = format!("https://localhost:{port}");
     nobody.fails(&["refused", "the request was not sent"], None);
     nobody.url = "http://localhost".into();
     nobody.fails(&["https", "the request was not sent"], None);
 
-    let stranger = Scene::answering(with_length("200 OK", SHARES));
+    let stranger = Scene::responding(with_length("200 OK", SHARES));
     let output = stranger.command().env("SSL_CERT_FILE", "/dev/null").output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("certificate") && said.contains("was not sent"), "{said}");
@@ -242,7 +242,7 @@ fn without_an_answer_it_says_whether_the_service_can_have_acted() {
 #[test]
 fn a_service_that_refuses_before_it_has_read_all_is_heard() {
     let listener = TcpListener::bind("localhost:0").unwrap();
-    let mut scene = Scene::answering("");
+    let mut scene = Scene::responding("");
     scene.url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
     let long = fs::read_to_string(GENERATE).unwrap().replacen('{', &format!("{{{}", " ".repeat(3 << 20)), 1);
     fs::write(scene.path("generate.json"), long).unwrap();
