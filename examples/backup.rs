@@ -26,7 +26,7 @@ fn main() -> Result<(), Failed> {
         }
         Err(e) => return Err(e.into()),
     };
-    // The same is to be done whatever the outcome: the shares are safe, and confirming twice does no harm.
+    // Whatever the outcome, the next step is the same: the shares are safe, and confirming twice does no harm.
     client
         .confirm(&stored)
         .map_err(|e| Failed(format!("{e}\n{BACKUP} is stored, but not confirmed: run this again")))?;
@@ -46,12 +46,12 @@ fn make(client: &Client) -> Result<BackupShares, Failed> {
             Ok(shares) => return Ok(shares),
             Err(error) => error,
         };
-        if let Error::Unreadable(answer) = &error {
+        if let Error::Unreadable(response) = &error {
             // It may hold both shares, in a form that somebody can still read.
             let name = format!("{BACKUP}.unreadable-{}", SystemTime::UNIX_EPOCH.elapsed()?.as_millis());
-            let kept = FileSlot::reserve(&name).and_then(|slot| slot.store_bytes(answer.expose_body()));
+            let kept = FileSlot::reserve(&name).and_then(|slot| slot.store_bytes(response.expose_body()));
             kept.map_err(|e| Failed(format!("{error}\nIt cannot be kept: {e}")))?;
-            eprintln!("The answer is kept in {name}.");
+            eprintln!("The response is kept in {name}.");
         }
         let asked = match &error {
             Error::Refused(e) | Error::Failed(e) => e.retry_after(),

@@ -115,8 +115,8 @@ fn backup_says_what_failed_and_what_to_do() {
 #[test]
 fn backup_keeps_what_it_cannot_read_and_then_backs_up() {
     let one = One::new();
-    for answer in ["no shares", "nor here"] {
-        one.sandbox.fail_next(Fault::Body(answer.into()));
+    for body in ["no shares", "nor here"] {
+        one.sandbox.fail_next(Fault::Body(body.into()));
     }
     let output = one.run();
     assert!(output.status.success(), "{}", said(&output));
@@ -217,7 +217,7 @@ impl Many {
 }
 
 #[test]
-fn many_wallets_killed_after_any_request_are_backed_up_once_unless_the_answer_was_lost() {
+fn many_wallets_killed_after_any_request_are_backed_up_once_unless_the_response_was_lost() {
     const COUNT: usize = 4;
     let mut lost = 0;
     for requests in 1..2 * COUNT {
@@ -301,7 +301,7 @@ fn many_wallets_keep_the_pace_and_wait_as_long_as_the_service_asks() {
     assert!(output.status.success(), "{}", said(&output));
     assert!(start.elapsed() >= Duration::from_millis(600), "{:?}", start.elapsed());
 
-    // Put off three times, the client gives up, and the next wallet is to wait for the third second.
+    // Put off three times, the client gives up, and the next wallet waits for the third second.
     let many = Many::new(2);
     (0..3).for_each(|_| many.sandbox.fail_next(Fault::StatusRetryAfter(429, Duration::from_secs(1))));
     let start = Instant::now();

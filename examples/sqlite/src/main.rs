@@ -59,12 +59,12 @@ fn make(
         "INSERT INTO backup (wallet) VALUES (?1) ON CONFLICT (wallet) DO UPDATE SET writes = writes + 1";
     connection.execute(reserve, [wallet])?;
     match client.backup(&generate_response) {
-        Err(portal_backup::Error::Unreadable(answer)) => {
+        Err(portal_backup::Error::Unreadable(response)) => {
             let keep = "UPDATE backup SET unreadable = ?2 WHERE wallet = ?1";
-            connection.execute(keep, (wallet, answer.expose_body()))?;
-            Err(answer.into())
+            connection.execute(keep, (wallet, response.expose_body()))?;
+            Err(response.into())
         }
-        answer => Ok(answer?),
+        result => Ok(result?),
     }
 }
 

@@ -142,7 +142,7 @@ fn killed_at_any_step_it_goes_on_without_a_second_backup_once_the_shares_are_sto
         runs.len(),
         "one backup, or two if the first was never stored: {runs:?}"
     );
-    assert!(before > 10 && lost > 1 && after > 10, "each part of the run is to be among them");
+    assert!(before > 10 && lost > 1 && after > 10, "each part of the run must be among them");
 }
 
 /// In a whole run, and in one that finds the shares of a run that was killed before it confirmed them.
@@ -192,7 +192,7 @@ fn of_two_runs_at_once_the_stored_shares_are_confirmed_and_no_others() {
 }
 
 #[test]
-fn an_answer_that_cannot_be_read_is_kept() {
+fn a_response_that_cannot_be_read_is_kept() {
     let scene = Scene::new();
     scene.sandbox.fail_next(Fault::Body(b"no shares".to_vec()));
     assert!(!scene.run().status.success());

@@ -33,7 +33,7 @@ fn main() -> ! {
     take_backup();
     heap::step("refusals", 24_000, read_refusals);
     heap::step("wrong input", 1024, refuse_wrong_input);
-    heap::step("hostile answers", 42_000, keep_unreadable_answers);
+    heap::step("hostile responses", 42_000, keep_unreadable_responses);
 
     assert_eq!(heap::used(), 0, "memory leaked");
     assert_eq!(heap::unwiped(), 0, "memory was freed with a share in it");
@@ -54,7 +54,7 @@ fn take_backup() {
     });
     assert_eq!((request.method(), request.path()), ("POST", "/v1/backup"));
 
-    let shares = heap::step("the answer", BACKUP.len() + 1024, || {
+    let shares = heap::step("the response", BACKUP.len() + 1024, || {
         wire::backup::response(200, None, BACKUP.as_bytes().to_vec()).unwrap()
     });
     assert_eq!(shares.share_pair_ids(), IDS);
@@ -112,29 +112,29 @@ fn holds(text: &str, part: &str) -> bool {
 }
 
 fn read_refusals() {
-    let answer = wire::backup::response(400, None, REFUSAL.into());
-    let Err(Failure::Refused(refusal)) = answer else { panic!("{answer:?}") };
+    let response = wire::backup::response(400, None, REFUSAL.into());
+    let Err(Failure::Refused(refusal)) = response else { panic!("{response:?}") };
     assert_eq!(refusal.status(), 400);
     assert_eq!(refusal.id(), Some("BAD_REQUEST"));
     assert_eq!(refusal.message(), Some("Can't parse the request body"));
 
-    let answer = wire::backup::response(401, None, "Authorization header is missing".into());
-    let Err(Failure::Refused(refusal)) = answer else { panic!("{answer:?}") };
+    let response = wire::backup::response(401, None, "Authorization header is missing".into());
+    let Err(Failure::Refused(refusal)) = response else { panic!("{response:?}") };
     assert_eq!(refusal.id(), None);
     assert_eq!(refusal.message(), Some("Authorization header is missing"));
 
-    let answer = wire::backup::response(429, Some("7"), Vec::new());
-    let Err(Failure::Refused(refusal)) = answer else { panic!("{answer:?}") };
+    let response = wire::backup::response(429, Some("7"), Vec::new());
+    let Err(Failure::Refused(refusal)) = response else { panic!("{response:?}") };
     assert_eq!(refusal.retry_after().unwrap().as_secs(), 7);
 
-    let answer = wire::confirm::response(503, None, Vec::new());
-    let error = portal_backup::Error::from(answer.unwrap_err());
+    let response = wire::confirm::response(503, None, Vec::new());
+    let error = portal_backup::Error::from(response.unwrap_err());
     assert_eq!(error.outcome(), Outcome::Unknown);
     assert!(error.to_string().starts_with("the service failed: status 503"), "{error}");
 
     // A refusal that says too much: cut, and without what may be a share.
-    let answer = wire::backup::response(400, None, BACKUP.into());
-    let Err(Failure::Refused(refusal)) = answer else { panic!("{answer:?}") };
+    let response = wire::backup::response(400, None, BACKUP.into());
+    let Err(Failure::Refused(refusal)) = response else { panic!("{response:?}") };
     assert!(!holds(refusal.message().unwrap_or_default(), &BACKUP[40..60]));
 }
 
@@ -169,12 +169,12 @@ fn refuse_wrong_input() {
     assert!(wire::confirm::request(stored.share_pair_ids()).to_bytes().expose().ends_with(br#"["\"","\n"]}"#));
 }
 
-fn keep_unreadable_answers() {
+fn keep_unreadable_responses() {
     let whole = BACKUP.as_bytes();
     for body in [&whole[..whole.len() - 1], b"", b"\xff", b"{}"] {
         assert_eq!(unreadable(body.to_vec()).expose_body(), body);
     }
-    // As long as a real answer, and nested as deep as that allows.
+    // As long as a real response, and nested as deep as that allows.
     let mut deep = Vec::with_capacity(whole.len());
     deep.extend(br#"{"x":"#);
     deep.resize(whole.len(), b'[');
