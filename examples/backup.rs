@@ -53,11 +53,7 @@ fn make(client: &Client) -> Result<BackupShares, Failed> {
             kept.map_err(|e| Failed(format!("{error}\nIt cannot be kept: {e}")))?;
             eprintln!("The response is kept in {name}.");
         }
-        let asked = match &error {
-            Error::Refused(e) | Error::Failed(e) => e.retry_after(),
-            _ => None,
-        };
-        let pause = asked.unwrap_or(Duration::from_secs(tries));
+        let pause = error.retry_after().unwrap_or(Duration::from_secs(tries));
         match error.outcome() {
             // The client has tried this up to three times by itself, where that could help.
             Outcome::NotSent => return Err(error.into()),

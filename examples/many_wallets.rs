@@ -156,10 +156,8 @@ impl Job {
 
     /// The client itself waits for `Retry-After`, if that fits into its timeout. What did not fit, all threads wait for.
     fn heed<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
-        if let Err(Error::Refused(response) | Error::Failed(response)) = &result {
-            self.pace.push(response.retry_after().unwrap_or_default(), Duration::ZERO);
-        }
         result
+            .inspect_err(|error| _ = self.pace.push(error.retry_after().unwrap_or_default(), Duration::ZERO))
     }
 }
 

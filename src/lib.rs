@@ -63,9 +63,12 @@
 //!
 #![cfg_attr(
     feature = "sandbox",
-    doc = "Guides: [many wallets](guide::many_wallets), [storing elsewhere](guide::storing), \
-           [an unknown outcome](guide::unknown), [testing with the sandbox](guide::testing), \
-           [your own transport](guide::transport), [proxies](guide::proxies)."
+    doc = "Guides: [storing](guide::storing), [encrypting](guide::encrypting), [restoring](guide::restoring), \
+           [an unknown outcome](guide::unknown), [many wallets](guide::many_wallets), \
+           [build scripts](guide::build_scripts), [testing with the sandbox](guide::testing), \
+           [logging](guide::logging), [proxies](guide::proxies), [small devices](guide::embedded), \
+           [your own transport](guide::transport), [the command line](guide::command_line), \
+           [where it runs](guide::platforms)."
 )]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![no_std]

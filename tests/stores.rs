@@ -1,4 +1,5 @@
-//! The commands of docs/storing.md, run as they stand there: what they store is what the service sent.
+//! The commands of docs/encrypting.md with real programs: what they store is what the service sent, and nothing else
+//! counts as stored. `tests/readme` runs the commands as they stand, these tests with what goes wrong.
 #![cfg(all(feature = "cli", unix))]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
 
@@ -13,26 +14,23 @@ use tempfile::TempDir;
 use util::server::Server;
 use util::{faults, secrets};
 
-const GUIDE: &str = include_str!("../docs/storing.md");
+const GUIDE: &str = include_str!("../docs/encrypting.md");
 
-/// Two lines of the guide, of which the first stores and the second reads it again.
+/// Two lines of the guide, of which the first stores and the second decrypts and verifies.
 struct Example {
     store: &'static str,
-    read: &'static str,
+    check: &'static str,
 }
 
 impl Example {
     fn all() -> Vec<Self> {
-        let section =
-            GUIDE.split("\n# ").find(|section| section.starts_with("From the command line")).unwrap();
-        let blocks = section.split("```sh\n").skip(1).map(|rest| rest.split_once("```").unwrap().0);
-        let lines: Vec<_> = blocks.flat_map(str::lines).filter(|line| !line.is_empty()).collect();
-        assert_eq!(
-            section.matches("portal-backup --").count(),
-            lines.len() / 2,
-            "all in blocks that are run"
-        );
-        lines.chunks(2).map(|pair| Self { store: pair[0], read: pair[1] }).collect()
+        let blocks = GUIDE.split("```sh\n").skip(1).map(|rest| rest.split_once("```").unwrap().0);
+        let lines = blocks.map(|block| block.trim_end().split_once('\n').unwrap());
+        lines.map(|(store, check)| Self { store, check }).collect()
+    }
+
+    fn program(&self) -> &'static str {
+        self.check.split(' ').next().unwrap()
     }
 
     /// The example of this program; none when it is not here.
@@ -42,7 +40,7 @@ impl Example {
             println!("skipped: there is no `{program}` here");
             return None;
         }
-        Self::all().into_iter().find(|example| example.read.split(' ').next() == Some(program))
+        Self::all().into_iter().find(|example| example.program() == program)
     }
 }
 
@@ -98,40 +96,42 @@ impl Scene {
         self.service.requests().iter().filter(|request| request.starts_with(b"PATCH ")).count()
     }
 
-    /// Stores, reads again, and does neither replace anything nor count as stored what was not.
+    /// Stores for `value` in place of `placeholder`, decrypts, and does neither replace anything nor count as stored what
+    /// was not.
     #[track_caller]
     fn try_out(&self, example: &Example, placeholder: &str, value: &str) {
-        let ends_with_6 = |line: &str| {
+        let ends_with = |code: i32, line: &str| {
             let output = self.run(line);
-            assert_eq!(output.status.code(), Some(6), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+            let text = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(code), "{line}: {text}");
         };
-        let store = example.store.replace(placeholder, value);
-        let file = example.read.split(' ').find(|word| word.starts_with("backup.")).unwrap();
+        let store = example.store.replace("--api-key-file key.txt ", "").replace(placeholder, value);
+        let file = store.split(' ').find(|word| word.starts_with("shares.")).unwrap();
         let stored = || fs::read(self.path().join(file));
 
         // Nobody of that name is known: the shares are not encrypted for somebody else, or not at all.
-        ends_with_6(&example.store.replace(placeholder, "nobody"));
-        assert!(stored().is_ok_and(|bytes| bytes.is_empty()), "the shell made it before the command failed");
-        fs::remove_file(self.path().join(file)).unwrap();
+        ends_with(6, &store.replace(value, "nobody"));
+        assert!(stored().is_err());
         assert_eq!(self.confirmations(), 0);
 
         self.run_well(&store);
         assert_eq!(self.confirmations(), 1);
-        assert_eq!(self.run_well(example.read), secrets::backup_response(0));
+        let (decrypt, verify) = example.check.split_once(" | ").unwrap();
+        assert_eq!(self.run_well(decrypt), secrets::backup_response(0));
+        assert_eq!(verify, "portal-backup verify -");
         let encrypted = stored().unwrap();
         secrets::assert_none_in("what is stored", &String::from_utf8_lossy(&encrypted));
 
-        ends_with_6(&store);
-        assert_eq!(self.confirmations(), 1);
+        let requests = self.service.requests().len();
+        ends_with(2, &store);
+        assert_eq!(self.service.requests().len(), requests, "a second pair was made");
         assert_eq!(stored().unwrap(), encrypted, "it was replaced");
     }
 }
 
 #[test]
 fn the_guide_has_examples_of_these() {
-    let all = Example::all();
-    assert!(all.iter().all(|example| example.store.starts_with("portal-backup --store-with '")));
-    let programs: Vec<_> = all.iter().map(|example| example.read.split(' ').next().unwrap()).collect();
+    let programs: Vec<_> = Example::all().iter().map(Example::program).collect();
     assert_eq!(programs, ["age", "gpg", "openssl"]);
 }
 
@@ -139,9 +139,9 @@ fn the_guide_has_examples_of_these() {
 fn age_stores_for_a_recipient() {
     let Some(example) = Example::of("age") else { return };
     let scene = Scene::new();
-    scene.run_well("age-keygen --output key.txt");
-    let recipient = scene.run_well("age-keygen -y key.txt");
-    scene.try_out(&example, "age1…", recipient.trim());
+    scene.run_well("age-keygen --output age-key.txt");
+    scene.run_well("age-keygen -y age-key.txt >recipient.txt");
+    scene.try_out(&example, "recipient.txt", "recipient.txt");
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn openssl_stores_for_a_certificate() {
     let Some(example) = Example::of("openssl") else { return };
     let scene = Scene::new();
     scene.run_well(
-        "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=ops -days 9 -keyout key.pem -out ops.pem",
+        "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=ops -days 9 -keyout ops.key -out ops.pem",
     );
     scene.try_out(&example, "ops.pem", "ops.pem");
 }
