@@ -180,7 +180,7 @@ fn a_root_that_could_never_vouch_for_anybody_is_a_mistake() {
         let line = mistake(builder("https://localhost").root_certs_pem(root));
         assert_says(
             &line,
-            &["root certificate number 1 ", "key", "RSA from 2048 to 8192 bits", "P-256 or P-384"],
+            &["root certificate number 1 ", "key", "RSA from 2048 to 8192 bits", "P-256 and P-384"],
         );
         assert_has_no_dump(&line);
         // One of a collection is left out.

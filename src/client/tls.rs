@@ -7,12 +7,10 @@ use alloc::string::{String, ToString as _};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use rustls::client::WantsClientCert;
 use rustls::crypto::CryptoProvider;
 use rustls::server::ParsedCertificate;
 use rustls::{
-    ALL_VERSIONS, AlertDescription, CertificateError, ClientConfig, ConfigBuilder, Error, InvalidMessage,
-    RootCertStore, WantsVerifier,
+    ALL_VERSIONS, AlertDescription, CertificateError, ClientConfig, Error, InvalidMessage, RootCertStore,
 };
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, TrustAnchor, alg_id};
@@ -39,7 +37,11 @@ pub(super) fn config(
     let builder = match root_certs_pem {
         Some(pem) => builder.with_root_certificates(own_roots(pem, &provider)?),
         None if platform_verifier => {
-            with_platform_roots(builder).map_err(unusable("the platform's roots cannot be used"))?
+            #[cfg(not(feature = "platform-verifier"))]
+            return Err(InvalidInput::new("platform_verifier needs the feature `platform-verifier`"));
+            #[cfg(feature = "platform-verifier")]
+            rustls_platform_verifier::BuilderVerifierExt::with_platform_verifier(builder)
+                .map_err(unusable("the platform's roots cannot be used"))?
         }
         None => {
             builder.with_root_certificates(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() })
@@ -64,19 +66,6 @@ fn provider() -> Result<Arc<CryptoProvider>, InvalidInput> {
     CryptoProvider::get_default().cloned().ok_or(InvalidInput::new(
         "no crypto provider: enable the feature `ring`, or call rustls' `CryptoProvider::install_default` first",
     ))
-}
-
-type WithoutRoots = ConfigBuilder<ClientConfig, WantsVerifier>;
-type WithRoots = ConfigBuilder<ClientConfig, WantsClientCert>;
-
-#[cfg(feature = "platform-verifier")]
-fn with_platform_roots(builder: WithoutRoots) -> Result<WithRoots, Error> {
-    rustls_platform_verifier::BuilderVerifierExt::with_platform_verifier(builder)
-}
-
-#[cfg(not(feature = "platform-verifier"))]
-fn with_platform_roots(_: WithoutRoots) -> Result<WithRoots, Error> {
-    Err(Error::General("this build is without the feature `platform-verifier`".into()))
 }
 
 fn own_roots(pem: &[u8], provider: &CryptoProvider) -> Result<RootCertStore, InvalidInput> {
@@ -121,43 +110,21 @@ fn trust_anchor(der: CertificateDer<'_>, provider: &CryptoProvider) -> Result<Tr
     let mut store = RootCertStore::empty();
     store.add(der).map_err(|e| name_of(&e))?;
     // A root whose key nothing can be checked with would vouch for nobody.
-    let can_verify =
-        |root: &TrustAnchor<'_>| can_verify(&root.subject_public_key_info, provider) == Some(true);
+    let can_verify = |root: &TrustAnchor<'_>| can_verify(&root.subject_public_key_info, provider);
     store.roots.pop().filter(can_verify).ok_or_else(|| {
-        "its key is of a kind or length that is not supported: it takes RSA from 2048 to 8192 bits, or ECDSA on P-256 \
-         or P-384"
-            .into()
+        "its key is of a kind or length that is not supported; RSA from 2048 to 8192 bits, P-256 and P-384 are".into()
     })
 }
 
-/// Whether the provider knows this kind of key; `None` if it is malformed.
-fn can_verify(public_key_info: &[u8], provider: &CryptoProvider) -> Option<bool> {
-    const SEQUENCE: u8 = 0x30;
-    let (algorithm, rest) = element(SEQUENCE, public_key_info)?;
+/// Whether the provider knows this kind of key.
+fn can_verify(public_key_info: &[u8], provider: &CryptoProvider) -> bool {
+    // A SEQUENCE of DER, then the key. Those that the provider knows are short.
+    let [0x30, len, rest @ ..] = public_key_info else { return false };
+    let algorithm = rest.get(..usize::from(*len)).unwrap_or_default();
     let known = provider.signature_verification_algorithms.all;
-    if !known.iter().any(|it| *it.public_key_alg_id() == *algorithm) {
-        return Some(false);
-    }
-    if *algorithm != *alg_id::RSA_ENCRYPTION {
-        return Some(true);
-    }
-    const BIT_STRING: u8 = 3;
-    const INTEGER: u8 = 2;
-    // After the number of bits of its last byte that do not count.
-    let (key, _) = element(SEQUENCE, element(BIT_STRING, rest)?.0.get(1..)?)?;
-    let (modulus, _) = element(INTEGER, key)?;
-    // Its first byte is a zero, for the sign.
-    Some((257..=1025).contains(&modulus.len()))
-}
-
-/// The content of an element of DER with this tag, and what follows.
-fn element(tag: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (len, rest) = match der.strip_prefix(&[tag])? {
-        [len @ ..=0x7f, rest @ ..] | [0x81, len, rest @ ..] => (usize::from(*len), rest),
-        [0x82, high, low, rest @ ..] => (usize::from(u16::from_be_bytes([*high, *low])), rest),
-        _ => return None,
-    };
-    rest.split_at_checked(len)
+    // With a short exponent of 2048 bits, and with a long one of 8192.
+    let has_length = *algorithm != *alg_id::RSA_ENCRYPTION || (288..=1062).contains(&public_key_info.len());
+    has_length && known.iter().any(|it| *it.public_key_alg_id() == *algorithm)
 }
 
 fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, InvalidInput> {
