@@ -53,8 +53,8 @@ fn make(client: &Client, folder: &Path, slot: FileSlot) -> Result<StoredShares, 
         Ok(shares) => Ok(slot.store(&shares)?),
         Err(portal_backup::Error::Unreadable(response)) => {
             let name = format!("backup.unreadable-{}", SystemTime::UNIX_EPOCH.elapsed()?.as_millis());
-            let kept =
-                FileSlot::reserve(folder.join(name)).and_then(|slot| slot.store_bytes(response.expose_body()));
+            let kept = FileSlot::reserve(folder.join(name))
+                .and_then(|slot| slot.store_bytes(response.expose_body()));
             Err(kept
                 .map_or_else(|e| format!("{response}; it cannot be kept: {e}"), |()| response.to_string())
                 .into())

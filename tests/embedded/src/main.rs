@@ -130,7 +130,7 @@ fn read_refusals() {
     let response = wire::confirm::response(503, None, Vec::new());
     let error = portal_backup::Error::from(response.unwrap_err());
     assert_eq!(error.outcome(), Outcome::Unknown);
-    assert!(error.to_string().starts_with("the service failed: status 503"), "{error}");
+    assert!(error.to_string().starts_with("confirm: the service failed: status 503"), "{error}");
 
     // A refusal that says too much: cut, and without what may be a share.
     let response = wire::backup::response(400, None, BACKUP.into());
