@@ -8,7 +8,6 @@ mod scene;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 use scene::{GENERATE, Ran, Scene, program};

@@ -306,7 +306,7 @@ fn shares_of_a_run_that_was_killed_are_named_with_their_ids_and_stay() {
     // Also when the output is there, and the run ends at once.
     scene.back_up(&["-o", "x.json", GENERATE]).exits(2).says(&hidden(1)).says("second-id of an earlier run");
     assert_eq!(fs::read_to_string(scene.path(&hidden(1))).unwrap(), text);
-    assert_eq!(scene.names().len(), 3, "{:?}", scene.names());
+    assert_eq!(scene.names().len(), 4, "{:?}", scene.names());
 }
 
 // On a terminal
