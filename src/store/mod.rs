@@ -201,6 +201,10 @@ impl FileSlot {
         }
         if self.has_hard_links {
             self.file.write(bytes)?;
+        }
+        // Where it is not, the folder is another one than that which is synchronized.
+        self.file.check(&self.hidden).map_err(failed("its hidden file cannot be found again"))?;
+        if self.has_hard_links {
             self.file.link(&self.hidden, &self.target).map_err(failed(not_named))?;
         } else {
             // This removes the hidden file.
@@ -208,11 +212,8 @@ impl FileSlot {
             self.file.write(bytes)?;
         }
         self.synchronize_folder()?;
-        match self.file.is_at(&self.target) {
-            Ok(true) => self.file.names.retain(|name| *name != self.target),
-            Ok(false) => return Err(failed("it cannot be found again")("something else has its name")),
-            Err(e) => return Err(failed("it cannot be found again")(e)),
-        }
+        self.file.check(&self.target).map_err(failed("it cannot be found again"))?;
+        self.file.names.retain(|name| *name != self.target);
         Ok(())
     }
 

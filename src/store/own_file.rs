@@ -48,9 +48,6 @@ impl OwnFile {
 
     /// Gives the file another name, which must be free.
     pub(super) fn link(&mut self, from: &Path, to: &Path) -> io::Result<()> {
-        if !self.is_at(from)? {
-            return Err(io::Error::other("the hidden file was replaced"));
-        }
         let mut linked = fs::hard_link(from, to);
         while linked.as_ref().is_err_and(|e| e.kind() == ErrorKind::Interrupted) {
             linked = fs::hard_link(from, to);
@@ -63,20 +60,24 @@ impl OwnFile {
         Ok(())
     }
 
-    /// Whether this name leads to the file.
-    pub(super) fn is_at(&self, name: &Path) -> io::Result<bool> {
-        let (len, found) = (self.file.metadata()?.len(), name.symlink_metadata()?);
+    /// Makes sure that this name leads to the file.
+    pub(super) fn check(&self, name: &Path) -> io::Result<()> {
+        if self.is_at(name)? { Ok(()) } else { Err(io::Error::other("something else has its name")) }
+    }
+
+    fn is_at(&self, name: &Path) -> io::Result<bool> {
+        let found = name.symlink_metadata()?;
         if self.has_number_of(&found) {
             return Ok(true);
         }
         // In sshfs each name has a number of its own, and on Windows there are none: the content decides, if there is any.
-        if !found.is_file() || found.len() != len || (cfg!(unix) && len == 0) {
+        let own = read(&self.file, usize::MAX)?;
+        if !found.is_file() || (cfg!(unix) && own.is_empty()) {
             return Ok(false);
         }
         // Should a pipe have taken the place meanwhile, opening it for reading alone would wait.
         let other = OpenOptions::new().read(true).write(cfg!(unix)).open(name)?;
-        let max = usize::try_from(len).unwrap_or(usize::MAX);
-        Ok(read(&other, max)?.expose() == read(&self.file, max)?.expose())
+        Ok(read(&other, own.len())?.expose() == own.expose())
     }
 
     #[cfg(unix)]
