@@ -341,6 +341,7 @@ fn a_proxy_that_cannot_be_used_is_a_mistake_and_not_shown() {
         "http://somebody:p4ss@local host:8080",
         "http://somebody:p4ss@localhost:80 80",
         "http://somebody:p4ss@localhost:eighty",
+        "http://somebody:p4ss@localhost:localhost",
         "http://somebody:p4ss@localhost:-1",
         "http://somebody:p4ss@[::1",
         "http://somebody:p4ss\n@localhost:8080",

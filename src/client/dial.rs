@@ -42,12 +42,11 @@ pub(super) fn resolve(host: &str, port: u16, deadline: Instant) -> io::Result<Ve
 pub(super) fn is_not_found(e: &io::Error) -> bool {
     // Rust gives away the text of `gai_strerror` and not the code, but for Windows: there, no such host, and no data.
     // What is none of these, such as a text in another language, is taken for a failure that may pass.
-    const TEXTS: [&str; 5] = [
+    const TEXTS: [&str; 4] = [
         "not known",                  // glibc, macOS, Android
         "does not resolve",           // musl, FreeBSD
         "no address associated with", // glibc, BSD
         "no usable address",          // musl
-        "no such host",
     ];
     let text = e.to_string().to_ascii_lowercase();
     e.kind() == ErrorKind::NotFound

@@ -66,23 +66,16 @@ impl Proxy {
     }
 
     fn read(url: &str) -> Option<Self> {
-        // What follows a `#` is dropped by the parser, and may be most of a password.
-        if url.contains('#') {
-            return None;
-        }
         let proxy = ureq::Proxy::new(url).ok()?;
-        let is_tls = match proxy.protocol() {
-            ProxyProtocol::Http => false,
-            ProxyProtocol::Https => true,
-            _ => return None,
-        };
-        if proxy.uri().path_and_query().is_some_and(|path| path != "/") {
-            return None;
-        }
         let (host, port) = host_and_port(proxy.uri())?;
         let (user, password) = (proxy.username().unwrap_or_default(), proxy.password().unwrap_or_default());
+        let is_tls = proxy.protocol() == ProxyProtocol::Https;
+        let is_http = is_tls || proxy.protocol() == ProxyProtocol::Http;
+        // What follows a `#` is dropped by the parser, and may be most of a password.
+        let is_whole = !url.contains('#') && proxy.uri().path_and_query().is_none_or(|path| path == "/");
         // The first colon is where the user name ends.
-        if user.contains(':') || user.chars().chain(password.chars()).any(char::is_control) {
+        let is_basic = !user.contains(':') && !user.chars().chain(password.chars()).any(char::is_control);
+        if !(is_http && is_whole && is_basic) {
             return None;
         }
         let plain = SecretBytes::new([user, ":", password].concat().into_bytes());
@@ -125,13 +118,9 @@ fn is_used(no_proxy: &str, url: &Uri) -> bool {
 pub(super) fn host_and_port(uri: &Uri) -> Option<(&str, u16)> {
     let authority = uri.authority()?;
     let host = authority.host();
-    let has_port = !authority.as_str().ends_with(host);
-    let port = match authority.port_u16() {
-        Some(port) => port,
-        None if has_port => return None,
-        None if uri.scheme_str() == Some("http") => 80,
-        None => 443,
-    };
+    let has_port = authority.as_str().rsplit('@').next() != Some(host);
+    let default_port = if uri.scheme_str() == Some("http") { 80 } else { 443 };
+    let port = if has_port { authority.port_u16()? } else { default_port };
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     ServerName::try_from(host).ok()?;
     (port != 0).then_some((host, port))
