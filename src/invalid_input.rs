@@ -24,6 +24,11 @@ impl InvalidInput {
         Self { position, ..self }
     }
 
+    /// Says first which text it is about.
+    pub(crate) fn of(self, text: &str) -> Self {
+        Self { what: alloc::format!("{text}: {}", self.what).into(), ..self }
+    }
+
     /// Names a setting, a file or a host: something that is no secret.
     #[cfg(feature = "client")]
     pub(crate) fn about(self, name: &str) -> Self {

@@ -3,15 +3,15 @@
 use alloc::string::ToString as _;
 use alloc::vec::Vec;
 use core::fmt;
+use core::ops::Range;
 
 use super::confirm::StoredShares;
-use super::error_body::Said;
+use super::error_body::ErrorBody;
 use super::failure::{Failure, Unreadable, is_success};
-#[cfg(feature = "client")]
-use super::json::{self, Unescaped};
+use super::json::{Written, range_of};
 use super::mpc_share::{MpcShare, ShareForm};
 use super::request::Request;
-use super::share_pair::{Mistake, SharePair};
+use super::share_pair::{self, CURVES, SharePair};
 use crate::invalid_input::InvalidInput;
 use crate::outcome::Call;
 use crate::redact::Redactor;
@@ -28,7 +28,7 @@ pub const MAX_GENERATE_RESPONSE: usize = 4 << 20;
 /// The text that `generate` returned, checked, and sent verbatim; wiping it is its owner's.
 pub struct GenerateResponse<'t> {
     text: &'t str,
-    shares: SharePair,
+    pair: SharePair<'t>,
 }
 
 impl<'t> GenerateResponse<'t> {
@@ -56,24 +56,26 @@ impl<'t> GenerateResponse<'t> {
         if text.len() > MAX_GENERATE_RESPONSE {
             return Err(InvalidInput::new("generate response: it is longer than 4 MiB"));
         }
-        let shares = SharePair::find(text, false).map_err(|e| e.in_input("generate response"))?;
-        Ok(Self { text, shares })
+        let pair = share_pair::find(text).map_err(|mistake| mistake.of("generate response"))?;
+        Ok(Self { text, pair })
     }
 
-    /// The two shares that are about to be sent, so that an error can leave out their echo.
+    /// The two shares that are about to be sent, as they are written, so that an error can leave out their echo.
     #[cfg(feature = "client")]
-    pub(crate) fn shares(&self) -> [Unescaped<'_>; 2] {
-        self.shares.views(self.text).map(|share| {
-            let share = share.expose_share();
-            json::unescape(share).unwrap_or(Unescaped::Slice(share))
-        })
+    pub(crate) fn shares(&self) -> [&str; 2] {
+        self.pair.map(|[share, _]| share.text)
     }
 }
 
 impl fmt::Debug for GenerateResponse<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.shares.debug("GenerateResponse", self.text, f)
+        let shares = self.pair.map(|[share, id]| MpcShare { share: share.text, id: id.text });
+        debug("GenerateResponse", shares, f)
     }
+}
+
+fn debug(name: &str, [secp256k1, ed25519]: [MpcShare<'_>; 2], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    f.debug_struct(name).field(CURVES[0], &secp256k1).field(CURVES[1], &ed25519).finish()
 }
 
 /// The two backup shares of a wallet, verbatim as the service sent them.
@@ -89,8 +91,12 @@ impl fmt::Debug for GenerateResponse<'_> {
 #[must_use = "these shares exist once: store them, then confirm"]
 pub struct BackupShares {
     json: SecretString,
-    shares: SharePair,
+    /// Share and id of each curve.
+    strings: [[JsonString; 2]; 2],
 }
+
+/// A string of the text: where it is written, and, if it holds an escape, what it stands for.
+struct JsonString(Range<usize>, Option<SecretString>);
 
 impl BackupShares {
     /// Loads shares that were stored before; a `String` or `Vec<u8>` is taken over without a copy.
@@ -100,19 +106,30 @@ impl BackupShares {
     /// - Not UTF-8, not one JSON object with both shares, or with the same id twice: [`InvalidInput`], which says what is
     ///   wrong and where; the stored text is damaged or is something else: load another copy.
     pub fn parse(text: impl Into<Vec<u8>>) -> Result<Self, InvalidInput> {
-        Self::from_json(SecretBytes::new(text.into())).map_err(|(_, e)| e.in_input("backup shares"))
+        Self::from_json(SecretBytes::new(text.into())).map_err(|(_, mistake)| mistake.of("backup shares"))
     }
 
     /// Gives a text that is not two shares back.
-    fn from_json(json: SecretBytes) -> Result<Self, (SecretBytes, Mistake)> {
+    fn from_json(json: SecretBytes) -> Result<Self, (SecretBytes, InvalidInput)> {
         let json = SecretString::from_utf8(json).map_err(|json| {
-            let mistake = Mistake::not_text(json.expose());
+            let mistake = share_pair::not_utf8(json.expose());
             (json, mistake)
         })?;
-        match SharePair::received(json.expose()) {
-            Ok(shares) => Ok(Self { json, shares }),
-            Err(mistake) => Err((json.into_bytes(), mistake)),
+        let string = |written: Written<'_>| {
+            let unescaped = if written.has_escape { written.unescape() } else { None };
+            JsonString(range_of(written.text, json.expose()), unescaped)
+        };
+        let strings = match share_pair::find(json.expose()) {
+            Ok(pair) => pair.map(|share| share.map(string)),
+            Err(mistake) => return Err((json.into_bytes(), mistake)),
+        };
+        let shares = Self { json, strings };
+        let [first, second] = shares.share_pair_ids();
+        if first == second {
+            let mistake = InvalidInput::new("ED25519.id is the same as SECP256K1.id");
+            return Err((shares.json.into_bytes(), mistake));
         }
+        Ok(shares)
     }
 
     /// The share on secp256k1.
@@ -173,19 +190,20 @@ impl BackupShares {
         Ok(StoredShares::of(self.share_pair_ids()))
     }
 
-    #[cfg(feature = "client")]
-    pub(crate) fn into_json(self) -> SecretBytes {
-        self.json.into_bytes()
-    }
-
     fn views(&self) -> [MpcShare<'_>; 2] {
-        self.shares.views(self.expose_json())
+        self.strings.each_ref().map(|strings| {
+            let [share, id] = strings.each_ref().map(|JsonString(range, unescaped)| match unescaped {
+                Some(text) => text.expose(),
+                None => self.expose_json().get(range.clone()).unwrap_or_default(),
+            });
+            MpcShare { share, id }
+        })
     }
 }
 
 impl fmt::Debug for BackupShares {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.shares.debug("BackupShares", self.expose_json(), f)
+        debug("BackupShares", self.views(), f)
     }
 }
 
@@ -193,7 +211,12 @@ impl fmt::Debug for BackupShares {
 #[must_use]
 pub fn request<'t>(generate: &GenerateResponse<'t>) -> Request<'t> {
     // Shares need no escapes as a rule, which `parse` has seen: only what is around them is looked at again.
-    let [head, first, middle, second, tail] = generate.shares.cut(generate.text);
+    let text = generate.text;
+    let [a, b] = generate.pair.map(|[share, _]| if share.has_escape { 0..0 } else { range_of(share.text, text) });
+    let (a, b) = if a.start <= b.start { (a, b) } else { (b, a) };
+    let [head, first, middle, second, tail] =
+        [0..a.start, a.start..a.end, a.end..b.start, b.start..b.end, b.end..text.len()]
+            .map(|range| text.get(range).unwrap_or_default());
     Request::new("POST", PATH, [r#"{"generateResponse":""#, head, first, middle, second, tail, r#""}"#])
 }
 
@@ -220,10 +243,7 @@ pub(crate) fn respond(
         return Err(Failure::of(Call::Backup, status, retry_after, &body, redactor));
     }
     BackupShares::from_json(body).map_err(|(json, mistake)| {
-        let mut what = mistake.to_string();
-        if mistake.is_told() {
-            what += &Said::found_in(json.expose(), redactor).unwrap_or_default().to_string();
-        }
+        let what = mistake.to_string() + &ErrorBody::documented(json.expose(), redactor).to_string();
         Failure::Unreadable(Unreadable::new(Call::Backup, status, what, json))
     })
 }

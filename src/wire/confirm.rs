@@ -1,23 +1,22 @@
 //! `PATCH /api/v3/clients/me/backup-share-pairs` of the Client API: the shares are stored.
 
-use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 use core::fmt;
 
-use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeStruct as _, Serializer};
 
-use super::error_body::{Said, not_text, without_bom};
+use super::error_body::{ErrorBody, without_bom};
 use super::failure::{Failure, Unreadable, is_success};
-use super::json::{walk, which};
+use super::json::{Path, Written, for_each_value};
 use super::request::Request;
 use crate::invalid_input::InvalidInput;
 use crate::outcome::Call;
 use crate::redact::Redactor;
 use crate::secret::SecretBytes;
 
-/// Where Portal serves this call; it is another host than that of the backup.
+/// Where Portal serves this call; another host than that of the backup.
 pub const BASE_URL: &str = "https://api.portalhq.io";
 
 pub(crate) const PATH: &str = "/api/v3/clients/me/backup-share-pairs";
@@ -96,11 +95,6 @@ impl<'de> Visitor<'de> for Ids {
         }
         ids.ok_or_else(|| de::Error::missing_field(FIELD))
     }
-
-    // Formats without names, such as bincode.
-    fn visit_seq<A: SeqAccess<'de>>(self, mut fields: A) -> Result<[String; 2], A::Error> {
-        fields.next_element()?.ok_or_else(|| de::Error::invalid_length(0, &self))
-    }
 }
 
 /// The request that says that the shares with these ids are stored.
@@ -111,7 +105,7 @@ pub fn request(share_pair_ids: [&str; 2]) -> Request<'_> {
     Request::new("PATCH", PATH, [before, first, r#"",""#, second, r#""]}"#, "", ""])
 }
 
-/// Reads the answer: HTTP status, the value of `Retry-After` if there is one, and the body.
+/// Reads the response: HTTP status, the value of `Retry-After` if there is one, and the body.
 ///
 /// A 2xx confirms when its body is empty, as the service sends it, or JSON without an `error` or `errors` that says
 /// something.
@@ -134,23 +128,23 @@ pub(crate) fn respond(
     if !is_success(status) {
         return Err(Failure::of(Call::Confirm, status, retry_after, &body, redactor));
     }
-    let said = || Said::found_in(body.expose(), redactor);
-    let what = match core::str::from_utf8(body.expose()).map(|text| has_error(without_bom(text))) {
-        Ok(Some(false)) => return Ok(()),
-        Ok(Some(true)) => format!("it is an error{}", said().unwrap_or_default()),
-        Ok(None) => said().map_or("it is not JSON".into(), |said| format!("it is a web page{said}")),
-        Err(_) => format!("it {}", not_text(body.expose())),
-    };
+    let Some(what) = why_not(body.expose()) else { return Ok(()) };
+    let what = what.to_string() + &ErrorBody::documented(body.expose(), redactor).to_string();
     Err(Failure::Unreadable(Unreadable::new(Call::Confirm, status, what, body)))
 }
 
-/// Whether the body of a success tells an error all the same; `None` when it is not JSON.
-fn has_error(text: &str) -> Option<bool> {
+/// Why the body of a success does not confirm; `None` when it does.
+fn why_not(body: &[u8]) -> Option<&'static str> {
+    let Ok(text) = core::str::from_utf8(body).map(without_bom) else { return Some("it is not UTF-8") };
     let mut has_error = false;
-    walk(text, &mut |name, value| {
-        let says_nothing = ["null", "false", "\"\"", "[]", "{}"].contains(&value);
-        has_error |= which(name, &["error", "errors"]).is_some() && !says_nothing;
+    let read = for_each_value(text, &mut Path::default(), &mut |path, value| {
+        let is_error = Written::new(path[0]).is_some_and(|name| name.index_in(&["error", "errors"]).is_some());
+        has_error |= is_error && !["null", "false", "\"\"", "{}", "[]", "{", "["].contains(&value);
     });
-    let is_json = text.trim().is_empty() || serde_json::from_str::<IgnoredAny>(text).is_ok();
-    is_json.then_some(has_error)
+    match read {
+        Ok(()) if !has_error => None,
+        Ok(()) => Some("it is an error"),
+        Err(_) if text.trim().is_empty() => None,
+        Err(_) => Some("it is not JSON"),
+    }
 }

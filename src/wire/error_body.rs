@@ -3,11 +3,12 @@
 
 use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
 
 use memchr::memchr;
 
-use super::json::{Unescaped, inside, unescape, walk, which};
+use super::json::{Path, Written, for_each_value};
 use crate::redact::Redactor;
 use crate::secret::SecretString;
 
@@ -15,119 +16,93 @@ use crate::secret::SecretString;
 const MAX_ID: usize = 64;
 const MAX_MESSAGE: usize = 300;
 
+/// The members that are known to say something: ids, of which `code` is the name that the error guide used before;
+/// messages, first the service's, then those of gateways; and what these may be in.
+const NAMES: [&str; 7] = ["id", "code", "message", "error_description", "detail", "error", "errors"];
+const IDS: usize = 2;
+const TEXTS: usize = 5;
+
 /// Id and message of an error.
 #[derive(Clone, Default)]
-pub(super) struct Said {
+pub(super) struct ErrorBody {
     pub(super) id: Option<Box<str>>,
     pub(super) message: Option<Box<str>>,
 }
 
-impl Said {
-    /// Reads JSON, the title of a web page, or else the text as it is.
-    pub(super) fn by(body: &[u8], redactor: &Redactor<'_>) -> Self {
-        if is_compressed(body) {
-            return Self::compressed();
+impl ErrorBody {
+    /// Reads the known members of JSON, the title of a web page, or else the text as it is.
+    pub(super) fn parse(body: &[u8], redactor: &Redactor<'_>) -> Self {
+        let said = Self::documented(body, redactor);
+        let text = lossy(body);
+        let is_json = text.expose().trim_start().starts_with(['{', '[']);
+        if said.id.is_some() || said.message.is_some() || is_json {
+            return said;
         }
-        let message = || printed(lossy(body).expose(), MAX_MESSAGE, redactor);
-        Self::found_in(body, redactor).unwrap_or_else(|| Self { id: None, message: message() })
+        Self { id: None, message: printed(text.expose(), MAX_MESSAGE, redactor) }
     }
 
-    pub(super) fn compressed() -> Self {
-        Self { id: None, message: Some(alloc::format!("it {COMPRESSED}").into()) }
-    }
-
-    /// `None` when the body is neither a JSON object that says something nor a web page with a title.
-    pub(super) fn found_in(body: &[u8], redactor: &Redactor<'_>) -> Option<Self> {
-        Self::by_json(body, redactor).or_else(|| {
-            let message = Some(printed(title(body)?.expose(), MAX_MESSAGE, redactor)?);
-            Some(Self { id: None, message })
-        })
-    }
-
-    /// `None` when the body is no JSON object, or one that says nothing.
-    fn by_json(body: &[u8], redactor: &Redactor<'_>) -> Option<Self> {
-        let text = without_bom(core::str::from_utf8(body).ok()?);
-        let outer = members(text)?;
-        // In full under `error`, as in the error guide, or in a list.
-        let [_, code, error_code, message, description, detail, title, error, errors] = outer;
-        let inner = error.and_then(members).unwrap_or_default();
-        let listed = errors.and_then(first_of).and_then(members).unwrap_or_default();
-
+    /// The same without the text of anything else, which may be a share.
+    pub(super) fn documented(body: &[u8], redactor: &Redactor<'_>) -> Self {
+        if let Some(title) = title(body) {
+            return Self { id: None, message: printed(title.expose(), MAX_MESSAGE, redactor) };
+        }
+        let mut strings = Vec::new();
+        // What stands before the end of a body that is cut is shown, too.
+        let text = body.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+        _ = for_each_value(without_bom(text), &mut Path::default(), &mut |path, value| {
+            strings.extend(rank(path).zip(Written::new(value)));
+        });
         // An id beside an error that is told in full is that of the request.
-        let id = outer[0].filter(|_| inner[..7].iter().all(Option::is_none));
-        let ids = [&inner[..3], &[id, code, error_code], &listed[..3]];
-        let last = [errors, title, error];
-        let messages = [&inner[3..8], &[message, description, detail], &listed[3..7], &last];
-
-        let first = |texts: &[&[Option<&str>]], limit| {
-            let mut texts = texts.iter().copied().flatten().flatten();
-            texts.find_map(|text| printed(text_of(text)?.expose(), limit, redactor))
-        };
-        let said = Self { id: first(&ids, MAX_ID), message: first(&messages, MAX_MESSAGE) };
-        // `{}`, as the Client API answers, says nothing; any other object is shown as it is.
-        let is_empty = text.trim() == "{}";
-        (said.id.is_some() || said.message.is_some() || is_empty).then_some(said)
+        let has_error = strings.iter().any(|(rank, _)| *rank < TEXTS);
+        strings.retain(|(rank, _)| !has_error || *rank != TEXTS);
+        strings.sort_by_key(|(rank, _)| *rank);
+        let mut said = Self::default();
+        for same in strings.chunk_by(|a, b| a.0 == b.0) {
+            if same[0].0 % TEXTS >= IDS {
+                said.message = said.message.or_else(|| printed(joined(same).expose(), MAX_MESSAGE, redactor));
+            } else {
+                said.id = said.id.or_else(|| printed(joined(&same[..1]).expose(), MAX_ID, redactor));
+            }
+        }
+        said
     }
 }
 
-impl fmt::Display for Said {
+impl fmt::Display for ErrorBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         [&self.id, &self.message].into_iter().flatten().try_for_each(|text| write!(f, ", {text}"))
     }
 }
 
-/// The members of an object that may say something of an error, as they are written.
-fn members(object: &str) -> Option<[Option<&str>; 9]> {
-    // Ids first: `code` is what the error guide called `id` before. Of the messages, the first is the service's and most
-    // frameworks', the next OAuth's, then come those of RFC 9457.
-    const NAMES: [&str; 9] =
-        ["id", "code", "errorCode", "message", "error_description", "detail", "title", "error", "errors"];
-    let mut found = [None; 9];
-    let is_json = walk(object, &mut |name, value| {
-        which(name, &NAMES).into_iter().for_each(|at| found[at] = Some(value));
-    });
-    is_json.then_some(found)
+/// The place of a member in the order of preference, with ids at the first two of each five.
+fn rank(path: Path<'_>) -> Option<usize> {
+    if path == Path::default() {
+        return Some(4 * TEXTS - 1);
+    }
+    let [outer, inner] = path.map(|name| Some(Written::new(name)?.index_in(&NAMES)).flatten());
+    match (outer?, inner) {
+        (5, Some(text @ ..TEXTS)) => Some(text),
+        (text @ ..TEXTS, None) if path[1].is_empty() => Some(TEXTS + text),
+        (6, Some(text @ ..TEXTS)) => Some(2 * TEXTS + text),
+        (6, None) if path[1].is_empty() => Some(3 * TEXTS + IDS),
+        (5, None) if path[1].is_empty() => Some(3 * TEXTS + IDS + 1),
+        _ => None,
+    }
 }
 
-fn first_of(list: &str) -> Option<&str> {
-    let mut found = None;
-    walk(list, &mut |_, value| _ = found.get_or_insert(value));
-    found
-}
-
-/// The text of a string, or of a list of strings; `None` for anything else.
-fn text_of(value: &str) -> Option<Unescaped<'_>> {
-    if let Some(inside) = inside(value) {
-        return unescape(inside);
+/// The texts of strings, of which those that stand for no text are left out.
+fn joined(strings: &[(usize, Written<'_>)]) -> SecretString {
+    // The quotes around each take as much room as what is put between them.
+    let mut all = SecretString::with_capacity(strings.iter().map(|(_, string)| string.text.len() + 2).sum());
+    for text in strings.iter().filter_map(|(_, string)| string.unescape()) {
+        all.push_within_capacity(if all.expose().is_empty() { "" } else { "; " });
+        all.push_within_capacity(text.expose());
     }
-    if !value.starts_with('[') {
-        return None;
-    }
-    // Quotes and commas take as much room as what is put between the texts.
-    let mut all = SecretString::with_capacity(value.len());
-    walk(value, &mut |_, element| {
-        if let Some(text) = inside(element).and_then(unescape) {
-            all.push_within_capacity(if all.expose().is_empty() { "" } else { "; " });
-            all.push_within_capacity(text.expose());
-        }
-    });
-    Some(Unescaped::Copy(all))
+    all
 }
 
 pub(super) fn without_bom(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
-}
-
-/// What a body is that is not UTF-8.
-pub(super) fn not_text(body: &[u8]) -> &'static str {
-    if is_compressed(body) { COMPRESSED } else { "is not UTF-8" }
-}
-
-const COMPRESSED: &str = "is compressed, which was not asked for";
-
-/// Whether it begins as gzip, zstd or zlib do, and no text does.
-fn is_compressed(body: &[u8]) -> bool {
-    matches!(body, [0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x78, 0x01 | 0x9c | 0xda, ..])
 }
 
 /// Text made fit to show; `None` when it shows nothing.
@@ -152,7 +127,7 @@ fn lossy(body: &[u8]) -> SecretString {
 
 /// The title of a web page.
 fn title(body: &[u8]) -> Option<SecretString> {
-    let page = body.trim_ascii_start().strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii_start();
+    let page = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body).trim_ascii_start();
     if page.first() != Some(&b'<') {
         return None;
     }

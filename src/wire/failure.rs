@@ -8,7 +8,7 @@ use core::time::Duration;
 
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
-use super::error_body::Said;
+use super::error_body::ErrorBody;
 use super::retry_after;
 use crate::outcome::{Call, Outcome, debug_is_display};
 use crate::redact::Redactor;
@@ -43,7 +43,7 @@ impl Failure {
         #[cfg(not(feature = "client"))]
         let now = None;
         let retry_after = retry_after.and_then(|value| retry_after::seconds(value, now));
-        let said = Said::by(&body.expose()[..body.len().min(MAX_ERROR_BODY)], redactor);
+        let said = ErrorBody::parse(&body.expose()[..body.len().min(MAX_ERROR_BODY)], redactor);
         let response = MpcErrorResponse { call, status, said, retry_after, then: None };
         match response.outcome() {
             Outcome::Refused => Self::Refused(response),
@@ -82,7 +82,7 @@ impl core::error::Error for Failure {}
 pub struct MpcErrorResponse {
     pub(crate) call: Call,
     status: u16,
-    said: Said,
+    said: ErrorBody,
     retry_after: Option<u32>,
     /// What a later try of the same call ended with.
     then: Option<Box<str>>,
@@ -124,7 +124,8 @@ impl MpcErrorResponse {
     /// Leaves out a body that the head says is compressed.
     #[cfg(feature = "client")]
     pub(crate) fn compressed(self) -> Self {
-        Self { said: Said::compressed(), ..self }
+        let message = Some("it is compressed, which was not asked for".into());
+        Self { said: ErrorBody { id: None, message }, ..self }
     }
 
     /// The refusal of a redirect, which is never followed, with the host that it points to.
@@ -138,7 +139,7 @@ impl MpcErrorResponse {
 
 impl Serialize for MpcErrorResponse {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { status, said: Said { id, message }, retry_after, .. } = self;
+        let Self { status, said: ErrorBody { id, message }, retry_after, .. } = self;
         let mut fields = serializer.serialize_map(None)?;
         fields.serialize_entry("status", status)?;
         id.iter().try_for_each(|id| fields.serialize_entry("id", id))?;

@@ -7,27 +7,62 @@ use core::fmt;
 use core::ops::Range;
 
 use memchr::{memchr, memchr_iter, memrchr};
-use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize as _, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::secret::SecretString;
 
-/// Calls `each` with the name and value of each member of an object, or with `""` and each element of an array, as they
-/// are written; returns whether the text is an object or array, and nothing else.
-pub(super) fn walk<'t>(text: &'t str, each: &mut dyn FnMut(&'t str, &'t str)) -> bool {
+/// The members that a value is in, from the outside in, with their names as they are written; the rest is empty.
+pub(super) type Path<'t> = [&'t str; 2];
+
+/// Calls `each` with each value of a text and its path, and returns whether the text is one JSON value.
+///
+/// Of an object, each member is visited, in it and in the objects inside of it; what is deeper is part of a value. An
+/// array is as many values with the same path. Before what is in an object or array, its bracket is a value by itself.
+/// After an error, `path` is where it is.
+pub(super) fn for_each_value<'t>(
+    text: &'t str,
+    path: &mut Path<'t>,
+    each: &mut dyn FnMut(Path<'t>, &'t str),
+) -> Result<(), serde_json::Error> {
     let mut json = serde_json::Deserializer::from_str(text);
-    // Only what begins rightly is handed over.
-    let walked = match trim_start(text).bytes().next() {
-        Some(b'{') => json.deserialize_map(Walk(each)),
-        Some(b'[') => json.deserialize_seq(Walk(each)),
-        _ => return false,
-    };
-    walked.is_ok() && json.end().is_ok()
+    Values { text, value: trim_start(text), depth: 0, path, each }.deserialize(&mut json)?;
+    json.end()
 }
 
-struct Walk<'a, 't>(&'a mut dyn FnMut(&'t str, &'t str));
+struct Values<'a, 't> {
+    text: &'t str,
+    /// The text from the first byte of the value on.
+    value: &'t str,
+    depth: usize,
+    path: &'a mut Path<'t>,
+    each: &'a mut dyn FnMut(Path<'t>, &'t str),
+}
 
-impl<'t> Visitor<'t> for Walk<'_, 't> {
+impl<'t> DeserializeSeed<'t> for Values<'_, 't> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'t>>(self, deserializer: D) -> Result<(), D::Error> {
+        // serde_json would quote a value of another type.
+        match self.value.get(..1) {
+            Some(bracket @ "{") if self.depth < 2 => {
+                (self.each)(*self.path, bracket);
+                deserializer.deserialize_map(self)
+            }
+            Some(bracket @ "[") => {
+                (self.each)(*self.path, bracket);
+                deserializer.deserialize_seq(self)
+            }
+            _ => {
+                let value = <&RawValue>::deserialize(deserializer)?;
+                (self.each)(*self.path, value.get());
+                Ok(())
+            }
+        }
+    }
+}
+
+impl<'t> Visitor<'t> for Values<'_, 't> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -35,105 +70,103 @@ impl<'t> Visitor<'t> for Walk<'_, 't> {
     }
 
     fn visit_map<A: MapAccess<'t>>(self, mut members: A) -> Result<(), A::Error> {
-        while let Some((name, value)) = members.next_entry::<&RawValue, &RawValue>()? {
-            (self.0)(name.get(), value.get());
+        let Self { text, depth, path, each, .. } = self;
+        while let Some(name) = members.next_key::<&RawValue>()?.map(RawValue::get) {
+            path[depth] = name;
+            let value = trim_start(text.get(range_of(name, text).end..).unwrap_or_default());
+            // Without a colon, serde_json says what is wrong.
+            let value = trim_start(value.strip_prefix(':').unwrap_or_default());
+            members.next_value_seed(Values { text, value, depth: depth + 1, path, each })?;
+            path[depth] = "";
         }
         Ok(())
     }
 
     fn visit_seq<A: SeqAccess<'t>>(self, mut elements: A) -> Result<(), A::Error> {
-        while let Some(value) = elements.next_element::<&RawValue>()? {
-            (self.0)("", value.get());
+        while let Some(element) = elements.next_element::<&RawValue>()? {
+            let value = element.get();
+            if value.starts_with('{') && self.depth < 2 {
+                let mut json = serde_json::Deserializer::from_str(value);
+                let (path, each) = (&mut *self.path, &mut *self.each);
+                // What is wrong with it was found before.
+                _ = Values { text: value, value, depth: self.depth, path, each }.deserialize(&mut json);
+            } else {
+                (self.each)(*self.path, value);
+            }
         }
         Ok(())
     }
 }
 
-pub(super) fn trim_start(text: &str) -> &str {
-    let space = text.bytes().take_while(|b| matches!(b, b' ' | b'\t' | b'\r' | b'\n')).count();
-    &text[space..]
+fn trim_start(text: &str) -> &str {
+    text.trim_start_matches([' ', '\t', '\r', '\n'])
 }
 
-/// What a string, as it is written, has between its quotes; `None` when it is another value.
-pub(super) fn inside(string: &str) -> Option<&str> {
-    string.strip_prefix('"')?.strip_suffix('"')
+/// A string, as it is written between its quotes.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Written<'t> {
+    pub(super) text: &'t str,
+    pub(super) has_escape: bool,
 }
 
-/// Which of these a name, as it is written, stands for.
-pub(super) fn which(name: &str, wanted: &[&str]) -> Option<usize> {
-    let name = inside(name)?;
-    wanted.iter().position(|wanted| {
-        let mut left = Some(*wanted);
-        let is_text = unescape_to(name, |piece| left = left.and_then(|left| left.strip_prefix(piece)));
-        is_text.is_some() && left == Some("")
-    })
-}
+impl<'t> Written<'t> {
+    /// `None` when the value is no string.
+    pub(super) fn new(value: &'t str) -> Option<Self> {
+        let text = value.strip_prefix('"')?.strip_suffix('"')?;
+        Some(Self { text, has_escape: memchr(b'\\', text.as_bytes()).is_some() })
+    }
 
-/// What a string stands for: a slice of its text, or a copy without escapes where it really holds one.
-pub(crate) enum Unescaped<'t> {
-    Slice(&'t str),
-    Copy(SecretString),
-}
+    /// Whether it stands for text: half a surrogate pair does not.
+    pub(super) fn is_text(self) -> bool {
+        !self.has_escape || self.for_each_piece(|_| {}).is_some()
+    }
 
-impl Unescaped<'_> {
-    pub(crate) fn expose(&self) -> &str {
-        match self {
-            Self::Slice(text) => text,
-            Self::Copy(text) => text.expose(),
+    /// Takes the escapes out; `None` when one is half a surrogate pair, which stands for no character.
+    pub(super) fn unescape(self) -> Option<SecretString> {
+        // An escape is never shorter than what it stands for, so this never grows.
+        let mut out = SecretString::with_capacity(self.text.len());
+        self.for_each_piece(|piece| out.push_within_capacity(piece))?;
+        Some(out)
+    }
+
+    /// Which of these it stands for.
+    pub(super) fn index_in(self, names: &[&str]) -> Option<usize> {
+        names.iter().position(|name| {
+            let mut left = Some(*name);
+            let is_text = self.for_each_piece(|piece| left = left.and_then(|left| left.strip_prefix(piece)));
+            is_text.is_some() && left == Some("")
+        })
+    }
+
+    /// What it stands for, piece by piece.
+    fn for_each_piece(self, mut out: impl FnMut(&str)) -> Option<()> {
+        let mut rest = self.text;
+        while let Some(at) = find_escape(rest.as_bytes()) {
+            out(&rest[..at]);
+            rest = &rest[at + 1..];
+            let mut len = 0;
+            let c = match rest.bytes().next()? {
+                b'b' => '\u{8}',
+                b'f' => '\u{c}',
+                b'n' => '\n',
+                b'r' => '\r',
+                b't' => '\t',
+                b'u' => {
+                    let units = ["u", "\\u"].into_iter().map_while(|prefix| {
+                        let digits = rest.get(len..)?.strip_prefix(prefix)?.get(..4)?;
+                        len += prefix.len() + digits.len();
+                        u16::from_str_radix(digits, 16).ok()
+                    });
+                    char::decode_utf16(units).next()?.ok()?
+                }
+                itself => itself.into(),
+            };
+            out(c.encode_utf8(&mut [0; 4]));
+            rest = rest.get(len.max(1)..)?;
         }
+        out(rest);
+        Some(())
     }
-}
-
-pub(super) fn has_escape(inside: &str) -> bool {
-    memchr(b'\\', inside.as_bytes()).is_some()
-}
-
-/// Takes the escapes out of what is between two quotes; `None` when it holds an unpaired surrogate.
-pub(super) fn unescape(inside: &str) -> Option<Unescaped<'_>> {
-    if !has_escape(inside) {
-        return Some(Unescaped::Slice(inside));
-    }
-    // An escape is never shorter than what it stands for, so this never grows.
-    let mut out = SecretString::with_capacity(inside.len());
-    unescape_to(inside, |text| out.push_within_capacity(text))?;
-    Some(Unescaped::Copy(out))
-}
-
-/// The same, piece by piece.
-pub(super) fn unescape_to(inside: &str, mut out: impl FnMut(&str)) -> Option<()> {
-    // A quote, a backslash or a slash that was escaped is the first of `rest`, and `seen`.
-    let (mut rest, mut seen) = (inside, 0);
-    while let Some(at) = find_escape(&rest.as_bytes()[seen..]) {
-        out(&rest[..seen + at]);
-        rest = &rest[seen + at + 1..];
-        seen = 0;
-        let c = match rest.bytes().next()? {
-            b'b' => '\u{8}',
-            b'f' => '\u{c}',
-            b'n' => '\n',
-            b'r' => '\r',
-            b't' => '\t',
-            b'u' => {
-                let mut digits = rest;
-                let units = core::iter::from_fn(|| {
-                    let (unit, after) =
-                        digits.strip_prefix(if seen == 0 { "u" } else { "\\u" })?.split_at_checked(4)?;
-                    (digits, seen) = (after, rest.len() - after.len());
-                    u16::from_str_radix(unit, 16).ok()
-                });
-                char::decode_utf16(units).next()?.ok()?
-            }
-            _ => {
-                seen = 1;
-                continue;
-            }
-        };
-        out(c.encode_utf8(&mut [0; 4]));
-        rest = &rest[seen.max(1)..];
-        seen = 0;
-    }
-    out(rest);
-    Some(())
 }
 
 fn find_escape(bytes: &[u8]) -> Option<usize> {

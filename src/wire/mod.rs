@@ -30,7 +30,6 @@ mod error_body;
 mod escape;
 mod failure;
 mod json;
-mod lookalike;
 mod mpc_share;
 mod request;
 mod retry_after;
