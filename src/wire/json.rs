@@ -6,7 +6,7 @@
 use core::fmt;
 use core::ops::Range;
 
-use memchr::{memchr, memchr_iter, memrchr};
+use memchr::{memchr, memchr_iter, memmem, memrchr};
 use serde::de::{Deserialize as _, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -118,7 +118,8 @@ impl<'t> Written<'t> {
 
     /// Whether it stands for text: half a surrogate pair does not.
     pub(super) fn is_text(self) -> bool {
-        !self.has_escape || self.for_each_piece(|_| {}).is_some()
+        let has_unit = self.has_escape && memmem::find(self.text.as_bytes(), b"\\u").is_some();
+        !has_unit || self.for_each_piece(|_| {}).is_some()
     }
 
     /// Takes the escapes out; `None` when one is half a surrogate pair, which stands for no character.
@@ -132,6 +133,9 @@ impl<'t> Written<'t> {
     /// Which of these it stands for.
     pub(super) fn index_in(self, names: &[&str]) -> Option<usize> {
         names.iter().position(|name| {
+            if !self.has_escape {
+                return *name == self.text;
+            }
             let mut left = Some(*name);
             let is_text = self.for_each_piece(|piece| left = left.and_then(|left| left.strip_prefix(piece)));
             is_text.is_some() && left == Some("")
@@ -140,10 +144,12 @@ impl<'t> Written<'t> {
 
     /// What it stands for, piece by piece.
     fn for_each_piece(self, mut out: impl FnMut(&str)) -> Option<()> {
-        let mut rest = self.text;
-        while let Some(at) = find_escape(rest.as_bytes()) {
-            out(&rest[..at]);
-            rest = &rest[at + 1..];
+        // What was escaped and stands for itself is the first of `rest`, and `seen`.
+        let (mut rest, mut seen) = (self.text, 0);
+        while let Some(at) = find_escape(&rest.as_bytes()[seen..]) {
+            out(&rest[..seen + at]);
+            rest = &rest[seen + at + 1..];
+            seen = 0;
             let mut len = 0;
             let c = match rest.bytes().next()? {
                 b'b' => '\u{8}',
@@ -159,7 +165,10 @@ impl<'t> Written<'t> {
                     });
                     char::decode_utf16(units).next()?.ok()?
                 }
-                itself => itself.into(),
+                _ => {
+                    seen = 1;
+                    continue;
+                }
             };
             out(c.encode_utf8(&mut [0; 4]));
             rest = rest.get(len.max(1)..)?;
