@@ -212,7 +212,8 @@ impl fmt::Debug for BackupShares {
 pub fn request<'t>(generate: &GenerateResponse<'t>) -> Request<'t> {
     // Shares need no escapes as a rule, which `parse` has seen: only what is around them is looked at again.
     let text = generate.text;
-    let [a, b] = generate.pair.map(|[share, _]| if share.has_escape { 0..0 } else { range_of(share.text, text) });
+    let [a, b] =
+        generate.pair.map(|[share, _]| if share.has_escape { 0..0 } else { range_of(share.text, text) });
     let (a, b) = if a.start <= b.start { (a, b) } else { (b, a) };
     let [head, first, middle, second, tail] =
         [0..a.start, a.start..a.end, a.end..b.start, b.start..b.end, b.end..text.len()]

@@ -138,7 +138,8 @@ fn why_not(body: &[u8]) -> Option<&'static str> {
     let Ok(text) = core::str::from_utf8(body).map(without_bom) else { return Some("it is not UTF-8") };
     let mut has_error = false;
     let read = for_each_value(text, &mut Path::default(), &mut |path, value| {
-        let is_error = Written::new(path[0]).is_some_and(|name| name.index_in(&["error", "errors"]).is_some());
+        let is_error =
+            Written::new(path[0]).is_some_and(|name| name.index_in(&["error", "errors"]).is_some());
         has_error |= is_error && !["null", "false", "\"\"", "{}", "[]", "{", "["].contains(&value);
     });
     match read {

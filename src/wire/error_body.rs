@@ -30,14 +30,17 @@ pub(super) struct ErrorBody {
 }
 
 impl ErrorBody {
-    /// Reads the known members of JSON, the title of a web page, or else the text as it is.
+    /// Reads the known members of JSON, the title of a web page, or else the text.
     pub(super) fn parse(body: &[u8], redactor: &Redactor<'_>) -> Self {
         let said = Self::documented(body, redactor);
-        let text = lossy(body);
-        let is_json = text.expose().trim_start().starts_with(['{', '[']);
-        if said.id.is_some() || said.message.is_some() || is_json {
+        if said.id.is_some() || said.message.is_some() {
             return said;
         }
+        let text = match text_of(body) {
+            // Members that are not known are not shown.
+            json if json.trim_start().starts_with(['{', '[']) => return said,
+            json => Written::of_json(json).and_then(Written::unescape).unwrap_or_else(|| lossy(body)),
+        };
         Self { id: None, message: printed(text.expose(), MAX_MESSAGE, redactor) }
     }
 
@@ -48,8 +51,7 @@ impl ErrorBody {
         }
         let mut strings = Vec::new();
         // What stands before the end of a body that is cut is shown, too.
-        let text = body.utf8_chunks().next().map_or("", |chunk| chunk.valid());
-        _ = for_each_value(without_bom(text), &mut Path::default(), &mut |path, value| {
+        _ = for_each_value(text_of(body), &mut Path::default(), &mut |path, value| {
             strings.extend(rank(path).zip(Written::new(value)));
         });
         // An id beside an error that is told in full is that of the request.
@@ -76,9 +78,6 @@ impl fmt::Display for ErrorBody {
 
 /// The place of a member in the order of preference, with ids at the first two of each five.
 fn rank(path: Path<'_>) -> Option<usize> {
-    if path == Path::default() {
-        return Some(4 * TEXTS - 1);
-    }
     let [outer, inner] = path.map(|name| Some(Written::new(name)?.index_in(&NAMES)).flatten());
     match (outer?, inner) {
         (5, Some(text @ ..TEXTS)) => Some(text),
@@ -99,6 +98,11 @@ fn joined(strings: &[(usize, Written<'_>)]) -> SecretString {
         all.push_within_capacity(text.expose());
     }
     all
+}
+
+/// The text at the beginning of any bytes.
+fn text_of(body: &[u8]) -> &str {
+    without_bom(body.utf8_chunks().next().map_or("", |chunk| chunk.valid()))
 }
 
 pub(super) fn without_bom(text: &str) -> &str {

@@ -110,6 +110,11 @@ pub(super) struct Written<'t> {
 }
 
 impl<'t> Written<'t> {
+    /// Of a text that is one JSON string and nothing else.
+    pub(super) fn of_json(text: &'t str) -> Option<Self> {
+        Self::new(serde_json::from_str::<&RawValue>(text).ok()?.get())
+    }
+
     /// `None` when the value is no string.
     pub(super) fn new(value: &'t str) -> Option<Self> {
         let text = value.strip_prefix('"')?.strip_suffix('"')?;

@@ -78,7 +78,8 @@ impl<'t> Found<'t> {
             [None, _] => match path {
                 ["", _] if value != "{" => "is not a JSON object",
                 [name, _] if index_of(name, &["generateResponse"]).is_some() => {
-                    return self.hint = ": it is a saved request, pass the text of its `generateResponse` alone";
+                    return self.hint =
+                        ": it is a saved request, pass the text of its `generateResponse` alone";
                 }
                 [_, name] if index_of(name, &CURVES).is_some() => {
                     return self.hint = ": both are inside of another member, pass the value of that alone";
