@@ -134,7 +134,9 @@ impl fmt::Display for Error {
             Self::Refused(e) if matches!(e.status(), 425 | 429) => {
                 write!(f, "the service refused: {e}; try again later")
             }
-            Self::Refused(e) if e.status() == 401 => write!(f, "the service refused: {e}; check the key"),
+            Self::Refused(e) if e.status() == 401 => {
+                write!(f, "the service refused: {e}; check the key before you call again")
+            }
             Self::Refused(e) => write!(f, "the service refused: {e}; read its message before you call again"),
             Self::Failed(e) => {
                 write!(f, "the service failed: {e}; it may have acted, and the call may be repeated")

@@ -187,7 +187,7 @@ fn one_line_of_advice(row: &Seen) -> Result<(), String> {
             "the request was not sent; check the address",
             "the request was not sent; check the clock",
         ],
-        Outcome::Refused => &["read its message before you call again", "try again later"],
+        Outcome::Refused => &[" before you call again", "try again later"],
         Outcome::Unknown => &["the call may be repeated"],
     };
     if !advice.iter().any(|advice| line.contains(advice)) {

@@ -837,7 +837,13 @@ fn an_error_says_which_call_failed_and_what_to_do() {
             "the service refused: status 400, BAD_REQUEST, Can't parse the request body; \
              read its message before you call again",
         ),
-        (401, None, "no", "refused", "the service refused: status 401, no; check the key"),
+        (
+            401,
+            None,
+            "no",
+            "refused",
+            "the service refused: status 401, no; check the key before you call again",
+        ),
         (425, None, "slow down", "refused", "the service refused: status 425, slow down; try again later"),
         (429, Some("7"), "", "refused", "the service refused: status 429, retry after 7 s; try again later"),
         (408, None, "", "unknown", &format!("the service failed: status 408; {may_be_repeated}")),
