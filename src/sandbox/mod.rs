@@ -281,12 +281,11 @@ fn read_head(mut connection: &TcpStream) -> io::Result<(SeenRequest, usize)> {
             core::str::from_utf8(header.value).ok()
         };
         let body_len = header("content-length").and_then(|len| len.trim().parse().ok());
-        let key = header("authorization").and_then(|value| value.split_once(' '));
-        let key = key.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+        let api_key = header("authorization").and_then(|value| value.strip_prefix("Bearer "));
         let request = SeenRequest {
             method: head.method.unwrap_or_default().into(),
             path: head.path.unwrap_or_default().into(),
-            api_key: key.map(|(_, key)| key.trim().into()),
+            api_key: api_key.map(|key| key.trim().into()),
             body: received[head_len..].into(),
             status: 0,
         };

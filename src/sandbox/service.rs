@@ -45,8 +45,8 @@ impl Service {
         let Some(client) = self.clients.iter_mut().find(|client| Some(&client.api_key) == key) else {
             return match key {
                 _ if request.path.starts_with("/api/") => Response::json(401, "{}"),
-                Some(_) => Response::text(401, "Authorization header is invalid"),
-                None => Response::text(401, "Authorization header is missing"),
+                Some(_) => Response::new(401, "text/plain", "Authorization header is invalid"),
+                None => Response::with_status(401),
             };
         };
         let body = serde_json::from_slice(&request.body).unwrap_or_default();
@@ -55,14 +55,15 @@ impl Service {
             ("POST", wire::backup::PATH) => client.backup(&body),
             ("PATCH", SIGNING_SHARES) => {
                 let ids = two_ids(&body, "STORED_CLIENT", "signingSharePairIds", &client.signing);
-                ids.map_or(Response::json(400, "{}"), |_| Response::empty(204))
+                Response::confirmed(ids.is_some())
             }
             ("PATCH", wire::confirm::PATH) => {
                 let ids = two_ids(&body, "STORED_CLIENT_BACKUP_SHARE", "backupSharePairIds", &client.backup);
-                let Some(mut ids) = ids.map(Vec::from) else { return Response::json(400, "{}") };
-                ids.retain(|id| !self.confirmed.contains(id));
-                self.confirmed.append(&mut ids);
-                Response::empty(204)
+                let response = Response::confirmed(ids.is_some());
+                let is_new = |id: &String| !self.confirmed.contains(id);
+                let new: Vec<_> = ids.into_iter().flatten().filter(is_new).collect();
+                self.confirmed.extend(new);
+                response
             }
             _ => Response::error(404, "NOT_FOUND", "No such endpoint"),
         }
@@ -103,10 +104,6 @@ pub(super) struct Response {
 }
 
 impl Response {
-    fn empty(status: u16) -> Self {
-        Self { status, headers: String::new(), body: Vec::new() }
-    }
-
     fn new(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
         let body = body.into();
         let headers = format!("Content-Type: {content_type}\r\nContent-Length: {}\r\n", body.len());
@@ -117,8 +114,8 @@ impl Response {
         Self::new(status, wire::CONTENT_TYPE, body)
     }
 
-    fn text(status: u16, body: &str) -> Self {
-        Self::new(status, "text/plain", body)
+    fn confirmed(is_confirmed: bool) -> Self {
+        if is_confirmed { Self::with_status(204) } else { Self::json(400, "{}") }
     }
 
     fn error(status: u16, id: &str, message: &str) -> Self {
@@ -128,9 +125,9 @@ impl Response {
     /// As a service responds with this status.
     pub(super) fn with_status(status: u16) -> Self {
         match status {
-            204 => Self::empty(status),
+            204 => Self { status, headers: String::new(), body: Vec::new() },
             400 => Self::error(400, "BAD_REQUEST", "Can't parse the request body"),
-            401 => Self::text(401, "Authorization header is missing"),
+            401 => Self::new(401, "text/plain", "Authorization header is missing"),
             429 => Self::error(429, "RATE_LIMITED", "Too many requests"),
             500.. => Self::error(status, "INTERNAL_ERROR", "Something went wrong"),
             _ => Self::error(status, "SANDBOX_FAULT", "This call was told to fail"),
