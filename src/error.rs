@@ -24,14 +24,14 @@ use crate::wire::{Failure, MpcErrorResponse, Unreadable};
 pub enum Error {
     /// The key, the generate response or the configuration is wrong; nothing was sent.
     InvalidInput(InvalidInput),
-    /// The network failed before there was an answer.
+    /// The network failed before there was a response.
     #[cfg(feature = "client")]
     Transport(TransportError),
     /// The service refused (status 3xx or 4xx, except 408).
     Refused(MpcErrorResponse),
     /// The service failed (status 5xx or 408, or one that HTTP does not know); it may have acted.
     Failed(MpcErrorResponse),
-    /// The service succeeded, but its answer could not be understood; the error keeps the answer.
+    /// The service succeeded, but its response could not be understood; the error keeps it.
     Unreadable(Unreadable),
     /// The file that the shares go to could not be made or written.
     #[cfg(feature = "client")]
@@ -64,12 +64,8 @@ impl Error {
 
     /// How long to wait before the next call, if the service said so.
     pub fn retry_after(&self) -> Option<Duration> {
-        self.response().and_then(MpcErrorResponse::retry_after)
-    }
-
-    fn response(&self) -> Option<&MpcErrorResponse> {
         match self {
-            Self::Refused(e) | Self::Failed(e) => Some(e),
+            Self::Refused(e) | Self::Failed(e) => e.retry_after(),
             _ => None,
         }
     }
@@ -88,26 +84,23 @@ impl Error {
 
 impl Serialize for Error {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let response = self.response();
         let mut fields = serializer.serialize_map(None)?;
         self.call().iter().try_for_each(|call| fields.serialize_entry("call", call.name()))?;
         fields.serialize_entry("outcome", &self.outcome())?;
         fields.serialize_entry("error", &format_args!("{self}"))?;
-        self.status().iter().try_for_each(|status| fields.serialize_entry("status", status))?;
-        let texts = [("id", response.and_then(|e| e.id())), ("message", response.and_then(|e| e.message()))];
-        for (name, text) in texts {
-            text.iter().try_for_each(|text| fields.serialize_entry(name, text))?;
+        match self {
+            Self::Refused(e) | Self::Failed(e) => e.serialize_to(&mut fields)?,
+            Self::Unreadable(e) => fields.serialize_entry("status", &e.status())?,
+            _ => {}
         }
-        let retry_after = self.retry_after().map(|wait| wait.as_secs());
-        retry_after.iter().try_for_each(|seconds| fields.serialize_entry("retryAfter", seconds))?;
         fields.end()
     }
 }
 
 #[cfg(feature = "client")]
 impl Error {
-    /// Adds what a later try of the same call ended with: this error decides what is known, but both are told.
-    pub(crate) fn then(mut self, later: &Self) -> Self {
+    /// Adds what a later attempt of the same call ended with: this error decides what is known, but both are told.
+    pub(crate) fn with_later_failure(mut self, later: &Self) -> Self {
         let later = match later {
             Self::Refused(e) | Self::Failed(e) => e.to_string(),
             Self::Transport(e) => e.what.clone(),
@@ -115,7 +108,7 @@ impl Error {
         };
         match &mut self {
             Self::Transport(e) => e.what = alloc::format!("{}; then: {later}", e.what),
-            Self::Failed(e) => e.then(&later),
+            Self::Failed(e) => e.set_later_failure(later),
             _ => {}
         }
         self
@@ -124,23 +117,12 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let (Some(call), Self::Refused(_) | Self::Failed(_)) = (self.call(), self) {
-            write!(f, "{}: ", call.name())?;
-        }
         match self {
             Self::InvalidInput(e) => write!(f, "{e}; nothing was sent"),
             #[cfg(feature = "client")]
             Self::Transport(e) => e.fmt(f),
-            Self::Refused(e) if matches!(e.status(), 425 | 429) => {
-                write!(f, "the service refused: {e}; try again later")
-            }
-            Self::Refused(e) if e.status() == 401 => {
-                write!(f, "the service refused: {e}; check the key before you call again")
-            }
-            Self::Refused(e) => write!(f, "the service refused: {e}; read its message before you call again"),
-            Self::Failed(e) => {
-                write!(f, "the service failed: {e}; it may have acted, and the call may be repeated")
-            }
+            Self::Refused(e) => e.write_refused(f),
+            Self::Failed(e) => e.write_failed(f),
             Self::Unreadable(e) => e.fmt(f),
             #[cfg(feature = "client")]
             Self::Store(e) => e.fmt(f),
@@ -195,7 +177,7 @@ pub enum TransportErrorKind {
     Io,
 }
 
-/// A call that ended before there was an answer: a name, a connection, a certificate, a deadline.
+/// A call that ended before there was a response: a name, a connection, a certificate, a deadline.
 ///
 /// Its text comes from the operating system and the TLS library, bounded and escaped.
 #[cfg(feature = "client")]
@@ -227,11 +209,10 @@ impl TransportError {
 #[cfg(feature = "client")]
 impl fmt::Display for TransportError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { call, what, advice, .. } = self;
-        write!(f, "{}: ", call.name())?;
+        let (call, what) = (self.call.name(), &self.what);
         match self.is_sent {
-            true => write!(f, "{what}; the service may have acted, and the call may be repeated"),
-            false => write!(f, "{what}; the request was not sent; {advice}"),
+            true => write!(f, "{call}: {what}; the service may have acted, and the call may be repeated"),
+            false => write!(f, "{call}: {what}; the request was not sent; {}", self.advice),
         }
     }
 }

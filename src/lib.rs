@@ -1,6 +1,6 @@
 //! Makes the backup shares of a Portal MPC wallet, stores them, and only then confirms that they are stored.
 //!
-//! `POST /v1/backup` of Portal's Enclave MPC API takes what `generate` returned, and answers with two backup shares,
+//! `POST /v1/backup` of Portal's Enclave MPC API takes what `generate` returned, and returns two backup shares,
 //! once. They must be stored, and only then may Portal be told so, since from that moment on the wallet is recovered from
 //! them. This crate makes it hard to lose shares between the socket and the disk, to confirm too early, or to let anybody
 //! else see them.
@@ -22,7 +22,7 @@
 //!
 //! # What an error tells
 //!
-//! [`Error::outcome`] answers the question that decides what to do next: can the service have acted?
+//! [`Error::outcome`] decides what to do next. It says whether the service can have acted:
 //!
 //! | outcome | when | what to do |
 //! |---|---|---|
@@ -41,7 +41,7 @@
 //!
 //! # Secrets
 //!
-//! The key, the answer, decoded shares and error bodies are in buffers that are wiped on drop, and `Debug` and `Display`
+//! The key, the response, decoded shares and error bodies are in buffers that are wiped on drop, and `Debug` and `Display`
 //! print none of them. No such buffer is grown in place: a larger one takes over, and the smaller one is wiped. The request
 //! is made while it is sent, from your text straight into the buffer that TLS seals, and never copied as a whole.
 //! Text from the network is cut to a bound, its control characters are escaped, and what repeats the key or a share in it

@@ -4,13 +4,13 @@ use serde::ser::{Serialize, Serializer};
 
 /// Whether the service can have acted on a call that failed.
 ///
-/// `Unknown` is the answer whenever it is not provably one of the others. serde's `Serialize` writes `"notSent"`,
+/// `Unknown` whenever it is not provably one of the others. serde's `Serialize` writes `"notSent"`,
 /// `"refused"` or `"unknown"`, which is stable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// The request was not sent completely: the service cannot have acted. Call again when the cause is gone.
     NotSent,
-    /// The service answered that it will not do it. Read what it says before you call again.
+    /// The service said no. Read what it says before you call again.
     Refused,
     /// The service may have acted. `backup` may be run again: it makes a new pair of shares, and the lost pair stays
     /// unused; `confirm` may be repeated as it is.

@@ -156,41 +156,34 @@ impl ApiKey {
     }
 }
 
-const NOT_A_KEY: &str =
-    "holds a character that no key has: it is made of letters, digits, -._~+/, and = at its end";
-
 /// What is wrong with a key; never a part of it.
 fn mistake_in(key: &str) -> Option<&'static str> {
-    const QUOTES: [char; 9] =
-        ['"', '\'', '`', '\u{2018}', '\u{2019}', '\u{201c}', '\u{201d}', '\u{ab}', '\u{bb}'];
+    const QUOTES: &[char] = &['"', '\'', '`', '\u{2018}', '\u{2019}', '\u{201c}', '\u{201d}'];
     let is_token_byte = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/".contains(&b);
     let token = key.trim_end_matches('=');
     if !token.is_empty() && token.bytes().all(is_token_byte) && key.len() <= 4096 {
         return None;
     }
     let line = key.trim();
-    let begins_with =
-        |word: &str| line.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
     let is_assignment = || {
-        let name = line.split('=').next().unwrap_or_default().trim_end();
-        !name.is_empty()
-            && name.len() < line.len()
-            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        let name = line.split_once('=').and_then(|(name, _)| name.trim_end().rsplit(' ').next());
+        let is_name = |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        name.is_some_and(|name| !name.is_empty() && is_name(name))
     };
-    Some(match () {
-        () if key.is_empty() => "is empty",
-        () if key.starts_with('\u{feff}') => "begins with a byte order mark: take it away",
-        () if line.is_empty() => "is white space and nothing else",
-        () if ["export ", "set ", "setx ", "$env:"].into_iter().any(begins_with) || is_assignment() => {
-            "is a whole line for a shell: pass what follows the equals sign alone, without quotes"
+    Some(match line {
+        "" => "is empty",
+        _ if line.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("bearer ")) => {
+            "begins with `Bearer `: take that away"
         }
-        () if begins_with("authorization:") => "is a whole header: pass what follows `Bearer ` alone",
-        () if begins_with("bearer ") => "begins with `Bearer `: take that away",
-        () if line.starts_with(QUOTES) || line.ends_with(QUOTES) => "is in quotes: take them away",
-        () if line != key => "has white space or a line break around it: take that away",
-        () if key.len() > 4096 => "is longer than 4096 bytes",
-        () if key.contains(char::is_whitespace) => "holds white space or a line break: pass one key alone",
-        () => NOT_A_KEY,
+        _ if line.starts_with(QUOTES) || line.ends_with(QUOTES) => "is in quotes: take them away",
+        _ if is_assignment() => {
+            "is a line for a shell: pass what follows the equals sign alone, without quotes"
+        }
+        _ if key.len() > 4096 => "is longer than 4096 bytes",
+        _ => {
+            "holds a character that no key has, such as a line break: \
+             it is made of letters, digits, -._~+/, and = at its end"
+        }
     })
 }
 

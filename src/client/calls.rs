@@ -191,7 +191,7 @@ impl Client {
             let left = limits.deadline.saturating_duration_since(Instant::now());
             let Some(pause) = pause.filter(|&pause| attempt < shared.attempts && pause < left) else {
                 return Err(match may_have_acted.filter(|_| !is_unknown) {
-                    Some(earlier) => earlier.then(&error),
+                    Some(earlier) => earlier.with_later_failure(&error),
                     None => error,
                 });
             };

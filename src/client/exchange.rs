@@ -193,6 +193,8 @@ impl BodyError {
     }
 }
 
+const COMPRESSED: &str = "it is compressed, which was not asked for";
+
 impl Response {
     /// Status, `Retry-After` and body.
     pub(super) fn take(&mut self) -> (u16, Option<String>, SecretBytes) {
@@ -210,14 +212,18 @@ impl Response {
         match failure {
             Failure::Refused(mut e) => {
                 if let (300..=399, Some(location)) = (self.status, self.text(header::LOCATION)) {
-                    e.name_redirect(&host_of(&location), redactor);
+                    let mut message = String::from("a redirect, not followed, to ");
+                    redactor.push_printable(&host_of(&location), 100, &mut message);
+                    e.set_message(message);
                 } else if coding.is_some() {
-                    e = e.compressed();
+                    e.set_message(COMPRESSED.into());
                 }
                 Error::Refused(e)
             }
-            Failure::Failed(e) => {
-                let e = if coding.is_some() { e.compressed() } else { e };
+            Failure::Failed(mut e) => {
+                if coding.is_some() {
+                    e.set_message(COMPRESSED.into());
+                }
                 // The status is about the time that the request took: nobody can have acted on a part of it.
                 if self.status == 408 && !self.is_sent { Error::Refused(e) } else { Error::Failed(e) }
             }
@@ -230,7 +236,7 @@ impl Response {
                     redactor.push_printable(&coding, 40, &mut what);
                 }
                 if !what.is_empty() {
-                    e = e.because(what);
+                    e = e.with_reason(what);
                 }
                 if !matches!(self.error, Some(BodyError::TooLong(_))) {
                     if let Some(raw) = self.connection.read_raw() {

@@ -40,8 +40,7 @@ impl<'t> GenerateResponse<'t> {
     /// - Longer than [`MAX_GENERATE_RESPONSE`], not JSON, a member missing, empty, of another type or there twice, or
     ///   something after the object: [`InvalidInput`], which says what is wrong and where, never a value.
     ///   Nothing was sent; pass the body of the generate call as it came.
-    /// - What is often passed instead, such as a saved request, a whole HTTP answer or an error of the API: the same,
-    ///   by name and with what to do.
+    /// - UTF-16, a saved request, or both shares inside of another member such as `data`: the same, with what to do.
     ///
     /// ```
     /// use portal_backup::GenerateResponse;
@@ -147,22 +146,34 @@ impl BackupShares {
         self.views().map(|share| share.id())
     }
 
-    /// The service's answer, to the byte: what to store, and what `recover` takes as its `backupResponse`.
+    /// The service's response, to the byte: what to store, and what `recover` takes as its `backupResponse`.
     pub fn expose_json(&self) -> &str {
         self.json.expose()
     }
 
-    /// Whether both shares are whole, as far as that can be told: each is base64, with or without padding, or JSON as in
-    /// older responses, and what begins with `{` when it is decoded is whole JSON.
+    /// Tells whole shares from damaged ones: each is base64, with or without padding, or JSON itself as in older
+    /// responses, and what begins with `{` when it is decoded is one whole JSON value.
     ///
-    /// Characters that are lost inside of a string and leave valid JSON cannot be seen; a checksum of your own can.
+    /// Anything else in the base64 is [`ShareForm::Unknown`]. Characters that are lost inside of a string and leave valid
+    /// JSON cannot be seen: keep a checksum of your own.
     ///
     /// # Errors
     ///
-    /// - Base64 or JSON that is broken or cut short: [`InvalidInput`], which names the share; load another copy.
+    /// - A share that is neither base64 nor JSON, or whose JSON is cut short or broken: [`InvalidInput`], which names the
+    ///   share; the copy is damaged: load another.
+    ///
+    /// ```
+    /// use portal_backup::{BackupShares, ShareForm};
+    ///
+    /// let text = r#"{"SECP256K1":{"share":"eyJwIjoxfQ","id":"a"},"ED25519":{"share":"eyJwIjoyfQ","id":"b"}}"#;
+    /// assert_eq!(BackupShares::parse(text)?.check()?, ShareForm::Known);
+    /// let cut = text.replace("yfQ", "y");
+    /// assert!(BackupShares::parse(cut)?.check().is_err());
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     pub fn check(&self) -> Result<ShareForm, InvalidInput> {
         let [secp256k1, ed25519] = self.views();
-        let forms = [secp256k1.check("SECP256K1")?, ed25519.check("ED25519")?];
+        let forms = [secp256k1.check(CURVES[0])?, ed25519.check(CURVES[1])?];
         Ok(if forms == [ShareForm::Known; 2] { ShareForm::Known } else { ShareForm::Unknown })
     }
 
@@ -221,7 +232,7 @@ pub fn request<'t>(generate: &GenerateResponse<'t>) -> Request<'t> {
     Request::new("POST", PATH, [r#"{"generateResponse":""#, head, first, middle, second, tail, r#""}"#])
 }
 
-/// Reads the answer: HTTP status, the value of `Retry-After` if there is one, and the body, which is taken over
+/// Reads the response: HTTP status, the value of `Retry-After` if there is one, and the body, which is taken over
 /// without a copy.
 ///
 /// # Errors

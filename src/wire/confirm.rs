@@ -1,10 +1,10 @@
 //! `PATCH /api/v3/clients/me/backup-share-pairs` of the Client API: the shares are stored.
 
+use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
-use core::fmt;
 
-use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Serialize, SerializeStruct as _, Serializer};
 
 use super::error_body::{ErrorBody, without_bom};
@@ -70,30 +70,9 @@ impl Serialize for StoredShares {
 
 impl<'de> Deserialize<'de> for StoredShares {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let ids = deserializer.deserialize_struct("StoredShares", &[FIELD], Ids)?;
-        Self::from_share_pair_ids(ids.each_ref().map(String::as_str)).map_err(de::Error::custom)
-    }
-}
-
-struct Ids;
-
-impl<'de> Visitor<'de> for Ids {
-    type Value = [String; 2];
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object with backupSharePairIds, two texts")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<[String; 2], A::Error> {
-        let mut ids = None;
-        while let Some(name) = members.next_key::<String>()? {
-            if name != FIELD {
-                members.next_value::<IgnoredAny>()?;
-            } else if ids.replace(members.next_value()?).is_some() {
-                return Err(de::Error::duplicate_field(FIELD));
-            }
-        }
-        ids.ok_or_else(|| de::Error::missing_field(FIELD))
+        let fields = BTreeMap::<String, [String; 2]>::deserialize(deserializer)?;
+        let ids = fields.get(FIELD).ok_or_else(|| D::Error::missing_field(FIELD))?;
+        Self::from_share_pair_ids(ids.each_ref().map(String::as_str)).map_err(D::Error::custom)
     }
 }
 

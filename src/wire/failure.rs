@@ -2,11 +2,13 @@
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
+#[cfg(feature = "client")]
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-use serde::ser::{Serialize, SerializeMap as _, Serializer};
+use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::error_body::ErrorBody;
 use super::retry_after;
@@ -17,7 +19,7 @@ use crate::secret::SecretBytes;
 /// Longest body that is looked at, in bytes: documented errors have less than a hundred.
 pub(crate) const MAX_ERROR_BODY: usize = 64 << 10;
 
-/// An answer that is not a success; turns into the [`Error`](crate::Error) of the same name.
+/// A response that is not a success; turns into the [`Error`](crate::Error) of the same name.
 #[non_exhaustive]
 pub enum Failure {
     /// Status 3xx or 4xx, except 408: the service did not act.
@@ -44,7 +46,7 @@ impl Failure {
         let now = None;
         let retry_after = retry_after.and_then(|value| retry_after::seconds(value, now));
         let said = ErrorBody::parse(&body.expose()[..body.len().min(MAX_ERROR_BODY)], redactor);
-        let response = MpcErrorResponse { call, status, said, retry_after, then: None };
+        let response = MpcErrorResponse { call, status, said, retry_after, later_failure: None };
         match response.outcome() {
             Outcome::Refused => Self::Refused(response),
             _ => Self::Failed(response),
@@ -60,8 +62,8 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Refused(e) => write!(f, "{}: the service refused: {e}", e.call.name()),
-            Self::Failed(e) => write!(f, "{}: the service failed: {e}", e.call.name()),
+            Self::Refused(e) => e.write_refused(f),
+            Self::Failed(e) => e.write_failed(f),
             Self::Unreadable(e) => e.fmt(f),
         }
     }
@@ -84,8 +86,8 @@ pub struct MpcErrorResponse {
     status: u16,
     said: ErrorBody,
     retry_after: Option<u32>,
-    /// What a later try of the same call ended with.
-    then: Option<Box<str>>,
+    /// What a later attempt of the same call ended with.
+    later_failure: Option<Box<str>>,
 }
 
 impl MpcErrorResponse {
@@ -116,35 +118,44 @@ impl MpcErrorResponse {
         self.retry_after.map(|seconds| Duration::from_secs(seconds.into()))
     }
 
-    #[cfg(feature = "client")]
-    pub(crate) fn then(&mut self, later: &str) {
-        self.then = Some(later.into());
+    pub(crate) fn write_refused(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let advice = match self.status {
+            401 => "check the key before you call again",
+            425 | 429 => "try again later",
+            _ => "read its message before you call again",
+        };
+        write!(f, "{}: the service refused: {self}; {advice}", self.call.name())
     }
 
-    /// Leaves out a body that the head says is compressed.
-    #[cfg(feature = "client")]
-    pub(crate) fn compressed(self) -> Self {
-        let message = Some("it is compressed, which was not asked for".into());
-        Self { said: ErrorBody { id: None, message }, ..self }
+    pub(crate) fn write_failed(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let call = self.call.name();
+        write!(f, "{call}: the service failed: {self}; it may have acted, and the call may be repeated")
     }
 
-    /// The refusal of a redirect, which is never followed, with the host that it points to.
+    /// Writes its fields among those of an error.
+    pub(crate) fn serialize_to<M: SerializeMap>(&self, fields: &mut M) -> Result<(), M::Error> {
+        fields.serialize_entry("status", &self.status)?;
+        self.id().iter().try_for_each(|id| fields.serialize_entry("id", id))?;
+        self.message().iter().try_for_each(|message| fields.serialize_entry("message", message))?;
+        self.retry_after.iter().try_for_each(|seconds| fields.serialize_entry("retryAfter", seconds))
+    }
+
+    /// Puts what the head tells in place of the message.
     #[cfg(feature = "client")]
-    pub(crate) fn name_redirect(&mut self, host: &str, redactor: &Redactor<'_>) {
-        let mut message = alloc::string::String::from("a redirect, not followed, to ");
-        redactor.push_printable(host, 100, &mut message);
+    pub(crate) fn set_message(&mut self, message: String) {
         self.said.message = Some(message.into());
+    }
+
+    #[cfg(feature = "client")]
+    pub(crate) fn set_later_failure(&mut self, later: String) {
+        self.later_failure = Some(later.into());
     }
 }
 
 impl Serialize for MpcErrorResponse {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { status, said: ErrorBody { id, message }, retry_after, .. } = self;
         let mut fields = serializer.serialize_map(None)?;
-        fields.serialize_entry("status", status)?;
-        id.iter().try_for_each(|id| fields.serialize_entry("id", id))?;
-        message.iter().try_for_each(|message| fields.serialize_entry("message", message))?;
-        retry_after.iter().try_for_each(|seconds| fields.serialize_entry("retryAfter", seconds))?;
+        self.serialize_to(&mut fields)?;
         fields.end()
     }
 }
@@ -154,13 +165,8 @@ debug_is_display!(MpcErrorResponse);
 impl fmt::Display for MpcErrorResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "status {}{}", self.status, self.said)?;
-        if let Some(seconds) = self.retry_after {
-            write!(f, ", retry after {seconds} s")?;
-        }
-        if let Some(then) = &self.then {
-            write!(f, "; then: {then}")?;
-        }
-        Ok(())
+        self.retry_after.iter().try_for_each(|seconds| write!(f, ", retry after {seconds} s"))?;
+        self.later_failure.iter().try_for_each(|later| write!(f, "; then: {later}"))
     }
 }
 
@@ -191,11 +197,10 @@ impl Unreadable {
         Self { is_raw: true, body, ..self }
     }
 
-    /// Gives another reason, such as that the answer was cut.
+    /// Gives another reason, such as that the response was cut.
     #[cfg(feature = "client")]
-    pub(crate) fn because(mut self, what: impl Into<Cow<'static, str>>) -> Self {
-        self.what = what.into();
-        self
+    pub(crate) fn with_reason(self, what: impl Into<Cow<'static, str>>) -> Self {
+        Self { what: what.into(), ..self }
     }
 
     /// Always [`Outcome::Unknown`]: the service acted, but what it made is not in hand.
@@ -231,18 +236,13 @@ debug_is_display!(Unreadable);
 
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { status, what, body, call, .. } = self;
-        let advice = match (call, body.is_empty()) {
+        let (call, status, len, what) = (self.call.name(), self.status, self.body.len(), &self.what);
+        let advice = match (self.call, len) {
             (Call::Confirm, _) => "the shares may be confirmed or not",
-            (Call::Backup, true) => "shares may have been made",
-            (Call::Backup, false) => "shares may have been made: keep the body of this error",
+            (Call::Backup, 0) => "shares may have been made",
+            (Call::Backup, _) => "shares may have been made: keep the body of this error",
         };
-        write!(
-            f,
-            "{}: the response (status {status}, {} bytes) could not be read: {what}; ",
-            call.name(),
-            body.len()
-        )?;
+        write!(f, "{call}: the response (status {status}, {len} bytes) could not be read: {what}; ")?;
         write!(f, "{advice}, and the call may be repeated")
     }
 }

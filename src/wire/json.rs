@@ -124,35 +124,24 @@ impl<'t> Written<'t> {
     /// Whether it stands for text: half a surrogate pair does not.
     pub(super) fn is_text(self) -> bool {
         let has_unit = self.has_escape && memmem::find(self.text.as_bytes(), b"\\u").is_some();
-        !has_unit || self.for_each_piece(|_| {}).is_some()
-    }
-
-    /// Takes the escapes out; `None` when one is half a surrogate pair, which stands for no character.
-    pub(super) fn unescape(self) -> Option<SecretString> {
-        // An escape is never shorter than what it stands for, so this never grows.
-        let mut out = SecretString::with_capacity(self.text.len());
-        self.for_each_piece(|piece| out.push_within_capacity(piece))?;
-        Some(out)
+        !has_unit || self.unescape().is_some()
     }
 
     /// Which of these it stands for.
     pub(super) fn index_in(self, names: &[&str]) -> Option<usize> {
-        names.iter().position(|name| {
-            if !self.has_escape {
-                return *name == self.text;
-            }
-            let mut left = Some(*name);
-            let is_text = self.for_each_piece(|piece| left = left.and_then(|left| left.strip_prefix(piece)));
-            is_text.is_some() && left == Some("")
-        })
+        let unescaped = if self.has_escape { Some(self.unescape()?) } else { None };
+        let text = unescaped.as_ref().map_or(self.text, SecretString::expose);
+        names.iter().position(|name| *name == text)
     }
 
-    /// What it stands for, piece by piece.
-    fn for_each_piece(self, mut out: impl FnMut(&str)) -> Option<()> {
+    /// Takes the escapes out; `None` when one is half a surrogate pair.
+    pub(super) fn unescape(self) -> Option<SecretString> {
+        // An escape is never shorter than what it stands for, so this never grows.
+        let mut out = SecretString::with_capacity(self.text.len());
         // What was escaped and stands for itself is the first of `rest`, and `seen`.
         let (mut rest, mut seen) = (self.text, 0);
-        while let Some(at) = find_escape(&rest.as_bytes()[seen..]) {
-            out(&rest[..seen + at]);
+        while let Some(at) = memchr(b'\\', &rest.as_bytes()[seen..]) {
+            out.push_within_capacity(&rest[..seen + at]);
             rest = &rest[seen + at + 1..];
             seen = 0;
             let mut len = 0;
@@ -175,19 +164,12 @@ impl<'t> Written<'t> {
                     continue;
                 }
             };
-            out(c.encode_utf8(&mut [0; 4]));
+            out.push_within_capacity(c.encode_utf8(&mut [0; 4]));
             rest = rest.get(len.max(1)..)?;
         }
-        out(rest);
-        Some(())
+        out.push_within_capacity(rest);
+        Some(out)
     }
-}
-
-fn find_escape(bytes: &[u8]) -> Option<usize> {
-    // Where one is, others are near: a call of `memchr` for each would take longer than looking.
-    let near = bytes.len().min(16);
-    let found = bytes[..near].iter().position(|&b| b == b'\\');
-    found.or_else(|| memchr(b'\\', &bytes[near..]).map(|at| near + at))
 }
 
 /// Where a slice of `text` stands in it.

@@ -1,6 +1,6 @@
 //! The API on paper: bytes in, bytes out, no I/O.
 //!
-//! For a program that brings its own transport: make a request, send its body with these headers, and hand the answer
+//! For a program that brings its own transport: make a request, send its body with these headers, and hand the response
 //! to the function of the same module.
 //!
 //! | header | value |
@@ -17,9 +17,9 @@
 //! assert_eq!((request.method(), request.path()), ("POST", "/v1/backup"));
 //! let mut body = request.body(); // a reader: it fills any buffer, such as that of your TLS session
 //!
-//! // Send it to `wire::backup::BASE_URL`; then, of the answer: status, `Retry-After`, body.
-//! let answer = br#"{"SECP256K1":{"share":"eyJjbGk","id":"c"},"ED25519":{"share":"eyJjbGk","id":"d"}}"#;
-//! let shares = wire::backup::response(200, None, answer.to_vec())?;
+//! // Send it to `wire::backup::BASE_URL`; then, of the response: status, `Retry-After`, body.
+//! let received = br#"{"SECP256K1":{"share":"eyJjbGk","id":"c"},"ED25519":{"share":"eyJjbGk","id":"d"}}"#;
+//! let shares = wire::backup::response(200, None, received.to_vec())?;
 //! assert_eq!(shares.share_pair_ids(), ["c", "d"]);
 //! # Ok::<(), Box<dyn core::error::Error>>(())
 //! ```

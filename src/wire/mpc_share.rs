@@ -4,19 +4,18 @@ use core::fmt;
 
 use base64::Engine as _;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-
 use serde::de::IgnoredAny;
 
 use crate::invalid_input::InvalidInput;
 use crate::secret::SecretBytes;
 
-/// What the content of shares that are not damaged is.
+/// What [`BackupShares::check`](crate::BackupShares::check) finds in shares that it does not call damaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ShareForm {
-    /// JSON, as the service makes it.
+    /// Both shares are whole JSON, as the service makes them.
     Known,
-    /// Something else, of which nobody can tell whether it is whole.
+    /// Base64 of something else, of which nobody can tell whether it is whole.
     Unknown,
 }
 
@@ -33,7 +32,7 @@ impl<'a> MpcShare<'a> {
         self.id
     }
 
-    /// The share as the service wrote it: base64 of a JSON text of about 5.8 KB, or in older answers
+    /// The share as the service wrote it: base64 of a JSON text of about 5.8 KB, or in older responses
     /// that JSON text itself.
     pub const fn expose_share(&self) -> &'a str {
         self.share
@@ -44,7 +43,7 @@ impl<'a> MpcShare<'a> {
     ///
     /// # Errors
     ///
-    /// - The share is not base64, as in older answers: [`NotBase64`]; use [`expose_share`](Self::expose_share) as it
+    /// - The share is not base64, as in older responses: [`NotBase64`]; use [`expose_share`](Self::expose_share) as it
     ///   is.
     pub fn decode(&self) -> Result<SecretBytes, NotBase64> {
         const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -61,19 +60,17 @@ impl<'a> MpcShare<'a> {
     /// Whether the share is whole; see [`BackupShares::check`](crate::BackupShares::check).
     pub(super) fn check(&self, curve: &str) -> Result<ShareForm, InvalidInput> {
         let damaged = |what| InvalidInput::new(alloc::format!("{curve}.share is damaged: {what}"));
-        let is_json = |text: &[u8]| serde_json::from_slice::<IgnoredAny>(text).is_ok();
-        if self.share.starts_with('{') {
-            return match is_json(self.share.as_bytes()) {
-                true => Ok(ShareForm::Known),
-                false => Err(damaged("its JSON is not whole")),
-            };
+        let decoded = match self.share.as_bytes() {
+            [b'{', ..] => None,
+            _ => Some(self.decode().map_err(|_| damaged("it is not base64"))?),
+        };
+        let text = decoded.as_ref().map_or(self.share.as_bytes(), SecretBytes::expose);
+        if text.first() != Some(&b'{') {
+            return Ok(ShareForm::Unknown);
         }
-        let decoded = self.decode().map_err(|_| damaged("its base64 is not whole"))?;
-        match decoded.expose() {
-            text @ [b'{', ..] if is_json(text) => Ok(ShareForm::Known),
-            [b'{', ..] => Err(damaged("the JSON in its base64 is not whole")),
-            _ => Ok(ShareForm::Unknown),
-        }
+        // From a slice, serde_json would not look at the encoding of what it skips.
+        let json = core::str::from_utf8(text).ok().map(serde_json::from_str::<IgnoredAny>);
+        json.and_then(Result::ok).map(|_| ShareForm::Known).ok_or_else(|| damaged("its JSON is not whole"))
     }
 }
 
