@@ -53,9 +53,11 @@ impl OwnFile {
             linked = fs::hard_link(from, to);
         }
         // A network file system can lose the response to a link that it has made.
-        if linked.is_err() && !to.symlink_metadata().is_ok_and(|found| self.has_number_of(&found)) {
-            return linked;
+        #[cfg(unix)]
+        if to.symlink_metadata().is_ok_and(|found| self.has_number_of(&found)) {
+            linked = Ok(());
         }
+        linked?;
         self.names.push(to.into());
         Ok(())
     }
@@ -67,6 +69,7 @@ impl OwnFile {
 
     fn is_at(&self, name: &Path) -> io::Result<bool> {
         let found = name.symlink_metadata()?;
+        #[cfg(unix)]
         if self.has_number_of(&found) {
             return Ok(true);
         }
@@ -85,18 +88,9 @@ impl OwnFile {
         self.file.metadata().is_ok_and(|own| (own.dev(), own.ino()) == (found.dev(), found.ino()))
     }
 
-    #[cfg(not(unix))]
-    fn has_number_of(&self, _: &fs::Metadata) -> bool {
-        false
-    }
-
-    /// Makes sure that this name does not lead to the file.
+    /// Removes a name, if it leads to the file.
     pub(super) fn remove(&self, name: &Path) -> io::Result<()> {
-        match self.is_at(name) {
-            Ok(true) => fs::remove_file(name),
-            Err(e) if e.kind() != ErrorKind::NotFound => Err(e),
-            _ => Ok(()),
-        }
+        if self.is_at(name)? { fs::remove_file(name) } else { Ok(()) }
     }
 }
 
