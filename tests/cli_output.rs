@@ -278,7 +278,7 @@ fn a_folder_from_which_nothing_can_be_removed_is_refused_at_once() {
     }
     let ran = scene.back_up(&["-o", "kept for ever/x.json", GENERATE]);
     assert!(set("-a"));
-    ran.exits(2).says("no file can be given another name").says("nothing was sent");
+    ran.exits(2).says("nothing can be removed from its folder").says("nothing was sent");
     assert!(scene.sandbox.requests().is_empty());
 }
 

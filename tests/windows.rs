@@ -6,7 +6,6 @@
 use std::ffi::{OsStr, OsString};
 use std::io::Read as _;
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::windows::ffi::OsStringExt as _;
 use std::os::windows::fs::OpenOptionsExt as _;
 use std::os::windows::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -171,16 +170,6 @@ fn every_other_name_is_kept_as_it_is() {
         assert_stored(&folder.path().join(name));
     }
     assert_eq!(names(folder.path()), all);
-}
-
-#[test]
-fn a_name_that_is_no_unicode_is_stored_or_refused_at_once() {
-    let folder = folder();
-    let path = folder.path().join(OsString::from_wide(&[0x61, 0xd800, 0x62]));
-    match FileSlot::reserve(&path) {
-        Ok(slot) => _ = slot.store(&shares()).unwrap(),
-        Err(e) => assert_eq!(e.outcome(), Outcome::NotSent),
-    }
 }
 
 #[test]

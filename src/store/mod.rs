@@ -63,7 +63,7 @@ pub struct FileSlot {
 
 impl FileSlot {
     /// Makes sure that a file can be stored at `path`, before there is anything to store: each step is tried with 64 KiB
-    /// of zeroes.
+    /// of zeroes, in a file that is removed again.
     ///
     /// # Errors
     ///
@@ -85,10 +85,11 @@ impl FileSlot {
                 Err(e) if e.kind() == ErrorKind::NotFound => {}
                 Err(e) => return Err(failed("it cannot be looked for")(e)),
             }
+            let has_hard_links = rehearse(target)?;
             let hidden = hidden_path(target);
             let file = OwnFile::create(&hidden).map_err(failed("no file can be created next to it"))?;
-            let mut slot = Self { target: target.into(), folder, hidden, file, has_hard_links: true };
-            slot.rehearse()?;
+            let slot = Self { target: target.into(), folder, hidden, file, has_hard_links };
+            slot.synchronize_folder()?;
             Ok(slot)
         };
         let advice = "nothing was sent; choose another path or fix the folder";
@@ -178,22 +179,6 @@ impl FileSlot {
         slot.publish(bytes).map_err(|failed| slot.roll_back(failed))
     }
 
-    /// Tries each step of storing while there is nothing to lose, and leaves the hidden file empty.
-    fn rehearse(&mut self) -> Result<(), Failed> {
-        // More than four responses of usual size.
-        static BLANK: [u8; 64 << 10] = [0; 64 << 10];
-        self.file.write(&BLANK)?;
-        let second = hidden_path(&self.target);
-        let linked = if_supported(self.file.link(&self.hidden, &second));
-        let removed = linked.and_then(|is_linked| {
-            self.has_hard_links = is_linked;
-            if is_linked { self.file.remove(&second) } else { OwnFile::create(&second)?.remove(&second) }
-        });
-        removed.map_err(failed("no file can be given another name"))?;
-        self.file.empty().map_err(failed("it cannot be emptied"))?;
-        self.synchronize_folder()
-    }
-
     fn publish(&mut self, bytes: &[u8]) -> Result<(), Failed> {
         let not_named = "it cannot be given its name";
         if bytes.is_empty() {
@@ -233,6 +218,19 @@ impl FileSlot {
         advice += "the shares are not stored there; store them elsewhere, or run the backup again";
         StoreError::new(failed, &self.target, Outcome::Unknown, &advice)
     }
+}
+
+/// Tries each step of storing in another hidden file, and tells whether there are hard links.
+fn rehearse(target: &Path) -> Result<bool, Failed> {
+    // More than four responses of usual size.
+    static BLANK: [u8; 64 << 10] = [0; 64 << 10];
+    let [first, second] = [hidden_path(target), hidden_path(target)];
+    let mut file = OwnFile::create(&first).map_err(failed("no file can be created next to it"))?;
+    file.write(&BLANK)?;
+    let linked = if_supported(file.link(&first, &second)).map_err(failed("it cannot be given its name"))?;
+    let removed = file.names.iter().try_for_each(|name| file.remove(name));
+    removed.map_err(failed("nothing can be removed from its folder"))?;
+    Ok(linked)
 }
 
 impl fmt::Debug for FileSlot {

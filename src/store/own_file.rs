@@ -40,9 +40,8 @@ impl OwnFile {
         if found.expose() == bytes { Ok(()) } else { Err(("it does not hold what was written", None)) }
     }
 
-    pub(super) fn empty(&mut self) -> io::Result<()> {
+    pub(super) fn empty(&self) -> io::Result<()> {
         self.file.set_len(0)?;
-        self.file.rewind()?;
         self.file.sync_all()
     }
 
