@@ -34,8 +34,7 @@ pub(super) fn resolve(host: &str, port: u16, deadline: Instant) -> io::Result<Ve
         Ok(_) => receiver.recv_timeout(time_left(deadline)).map_err(|_| ErrorKind::TimedOut)?,
         Err(_) => name.to_socket_addrs(),
     };
-    let addrs = Vec::from_iter(found?);
-    if addrs.is_empty() { Err(ErrorKind::NotFound.into()) } else { Ok(addrs) }
+    Ok(Vec::from_iter(found?))
 }
 
 /// Whether a name has no address, rather than nobody being there who could tell.
@@ -49,9 +48,7 @@ pub(super) fn is_not_found(e: &io::Error) -> bool {
         "no usable address",          // musl
     ];
     let text = e.to_string().to_ascii_lowercase();
-    e.kind() == ErrorKind::NotFound
-        || matches!(e.raw_os_error(), Some(11001 | 11004))
-        || TEXTS.iter().any(|it| text.contains(it))
+    matches!(e.raw_os_error(), Some(11001 | 11004)) || TEXTS.iter().any(|it| text.contains(it))
 }
 
 /// How long an address has for itself before the next one is tried beside it (RFC 8305, section 5).

@@ -13,10 +13,8 @@ use crate::secret::SecretBytes;
 /// break.
 pub(super) fn sections(text: &[u8]) -> Vec<SecretBytes> {
     let is_line_break = |b: &u8| matches!(b, b'\n' | b'\r');
-    let mut line_start = 0;
     let is_start = |&at: &usize| {
-        let before = text.get(line_start..at).unwrap_or_default();
-        line_start = at;
+        let before = text.get(..at).unwrap_or_default();
         // A byte order mark is not graphic.
         let is_first =
             !before.rsplit(is_line_break).next().unwrap_or_default().iter().any(u8::is_ascii_graphic);
