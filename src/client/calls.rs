@@ -95,14 +95,12 @@ impl Client {
         let request = wire::backup::request(generate);
         self.repeat(Call::Backup, &request, &redactor, |response| {
             let (status, retry_after, body) = response.take();
-            if let (
-                200..=299,
-                Some(BodyError::TooLong(_) | BodyError::Truncated { has_content_length: true, .. }),
-            ) = (status, &response.error)
-            {
+            // Without a length, the closing brace tells that nothing is missing.
+            let may_be_whole =
+                matches!(response.error, None | Some(BodyError::Truncated { has_content_length: false, .. }));
+            if is_success(status) && !may_be_whole {
                 return Err(Failure::Unreadable(Unreadable::new(Call::Backup, status, "", body)));
             }
-            // Without a length, the closing brace tells that nothing is missing.
             wire::backup::respond(status, retry_after.as_deref(), body, &redactor)
         })
     }

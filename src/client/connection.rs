@@ -117,15 +117,18 @@ impl Connection {
         self.error.as_ref().is_some_and(|e| e.kind() == ErrorKind::ConnectionRefused)
     }
 
-    /// Everything behind the status line, as it came, unless ureq consumed it all; what is still to come is read until
-    /// nothing comes for a while.
-    pub(super) fn read_raw(&mut self) -> Option<SecretBytes> {
+    /// Reads on until nothing comes for a while.
+    pub(super) fn read_rest(&mut self) {
         while self.error.is_none() && self.received.filled().len() < self.max_received() {
             self.error = self.receive(Instant::now() + RAW_IDLE_TIMEOUT).err();
         }
-        let (_, start) = status_line(self.received.filled()).filter(|_| !self.is_consumed())?;
-        let end = self.received.filled().len().min(self.max_received());
-        Some(SecretBytes::new(self.received.filled()[start..end].into()))
+    }
+
+    /// Everything behind the status line, as it came.
+    pub(super) fn raw(&self) -> SecretBytes {
+        let received = self.received.filled();
+        let start = status_line(received).map_or(0, |(_, len)| len);
+        SecretBytes::new(received[start..received.len().min(self.max_received())].into())
     }
 
     /// Everything behind the head, as it came so far.

@@ -87,7 +87,7 @@ pub(super) fn exchange(
 
     let Decoded { headers, mut body, has_content_length, result } = decoded;
     let error = result.err().map(|e| BodyError::new(&e, &connection, body.len(), has_content_length));
-    if !is_success(status) && connection.error().is_none() && matches!(error, Some(BodyError::Malformed(_))) {
+    if !is_success(status) && matches!(error, Some(BodyError::Malformed(_))) {
         body = connection.after_head();
     }
     Ok(Response { status, headers, body, error, is_sent, agent, connection })
@@ -239,8 +239,10 @@ impl Response {
                     e = e.with_reason(what);
                 }
                 if !matches!(self.error, Some(BodyError::TooLong(_))) {
-                    if let Some(raw) = self.connection.read_raw() {
-                        e = e.with_raw(raw);
+                    self.connection.read_rest();
+                    let is_malformed = matches!(self.error, Some(BodyError::Malformed(_)));
+                    if is_malformed || !self.connection.is_consumed() {
+                        e = e.with_raw(self.connection.raw());
                     }
                 }
                 Error::Unreadable(e)
