@@ -6,10 +6,10 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use portal_backup::wire::{Body, Failure, Request};
 use portal_backup::{
     ApiKey, BackupShares, Error, GenerateResponse, InvalidInput, MpcErrorResponse, MpcShare, NotBase64,
-    Outcome, SecretBytes, StoredShares, Unreadable,
+    Outcome, SecretBytes, ShareForm, StoredShares, Unreadable,
 };
 #[cfg(feature = "client")]
-use portal_backup::{Client, ClientBuilder, FileSlot, StoreError, TransportError};
+use portal_backup::{Client, ClientBuilder, FileSlot, StoreError, TransportError, TransportErrorKind};
 #[cfg(feature = "sandbox")]
 use portal_backup::{Fault, Sandbox, SeenRequest};
 
@@ -40,7 +40,7 @@ macro_rules! assert_not_impl {
 macro_rules! plain_types {
     ($check:ident: $bound:path) => {
         $check!($bound: ApiKey, BackupShares, Failure, GenerateResponse<'static>, InvalidInput, MpcErrorResponse);
-        $check!($bound: MpcShare<'static>, NotBase64, Outcome, Request, SecretBytes, StoredShares, Unreadable);
+        $check!($bound: MpcShare<'static>, NotBase64, Outcome, Request, SecretBytes, ShareForm, StoredShares, Unreadable);
     };
 }
 
@@ -49,7 +49,7 @@ macro_rules! all_types {
         plain_types!($check: $bound);
         $check!($bound: Error);
         #[cfg(feature = "client")]
-        $check!($bound: Client, ClientBuilder, FileSlot, StoreError, TransportError);
+        $check!($bound: Client, ClientBuilder, FileSlot, StoreError, TransportError, TransportErrorKind);
         #[cfg(feature = "sandbox")]
         $check!($bound: Sandbox, Fault, SeenRequest);
     };
@@ -88,7 +88,7 @@ assert_not_impl!(Display: MpcShare<'static>);
 assert_not_impl!(Clone: ClientBuilder, FileSlot);
 
 // Copies share what they show.
-assert_impl!(Copy: MpcShare<'static>, NotBase64, Outcome);
+assert_impl!(Copy: MpcShare<'static>, NotBase64, Outcome, ShareForm);
 assert_impl!(Clone: StoredShares, MpcErrorResponse);
 #[cfg(feature = "client")]
 assert_impl!(Clone: Client);

@@ -97,16 +97,10 @@ const NOT_WHOLE: &[(&str, &str, usize, usize)] = &[
     ("\0{\0", "it is UTF-16: save it as UTF-8", 1, 1),
     ("{", "it ends too early", 1, 1),
     ("{]", "it is not JSON", 1, 2),
-    ("{1:2}", "it is not JSON", 1, 2),
-    ("{'a':2}", "it is not JSON", 1, 2),
-    ("{,}", "it is not JSON", 1, 2),
-    (r#"{"a"}"#, "it is not JSON", 1, 5),
     (r#"{"a":}"#, "it is not JSON", 1, 6),
     (r#"{"a":1"#, "it ends too early", 1, 6),
     (r#"{"a":1,"#, "it ends too early", 1, 7),
     (r#"{"a":1,}"#, "it is not JSON", 1, 8),
-    (r#"{"a":1 "b":2}"#, "it is not JSON", 1, 8),
-    (r#"{"a":1]"#, "it is not JSON", 1, 7),
     (r#"{"a"#, "it ends too early", 1, 3),
     // A curve is missing, or no object.
     ("{}", "SECP256K1 is missing", 1, 1),
@@ -158,21 +152,8 @@ const NOT_WHOLE: &[(&str, &str, usize, usize)] = &[
     ),
     // Half a surrogate pair stands for no character.
     (r#"{"SECP256K1":{"share":"\ud834","id":"b"}}"#, "SECP256K1.share contains an unpaired surrogate", 1, 23),
-    (r#"{"SECP256K1":{"share":"\udd1e","id":"b"}}"#, "SECP256K1.share contains an unpaired surrogate", 1, 23),
     (
         r#"{"SECP256K1":{"share":"\udd1e\ud834","id":"b"}}"#,
-        "SECP256K1.share contains an unpaired surrogate",
-        1,
-        23,
-    ),
-    (
-        r#"{"SECP256K1":{"share":"\ud834\ud834","id":"b"}}"#,
-        "SECP256K1.share contains an unpaired surrogate",
-        1,
-        23,
-    ),
-    (
-        r#"{"SECP256K1":{"share":"\ud834\ue000","id":"b"}}"#,
         "SECP256K1.share contains an unpaired surrogate",
         1,
         23,
@@ -184,7 +165,7 @@ const NOT_WHOLE: &[(&str, &str, usize, usize)] = &[
         23,
     ),
     (
-        r#"{"SECP256K1":{"share":"\ud834x","id":"b"}}"#,
+        r#"{"SECP256K1":{"share":"\ud834+u0041","id":"b"}}"#,
         "SECP256K1.share contains an unpaired surrogate",
         1,
         23,
@@ -192,9 +173,6 @@ const NOT_WHOLE: &[(&str, &str, usize, usize)] = &[
     (r#"{"SECP256K1":{"share":"a","id":"x\ud834\n"}}"#, "SECP256K1.id contains an unpaired surrogate", 1, 32),
     // No escapes: the column is that of the byte at which serde_json saw it.
     (r#"{"SECP256K1":{"share":"\x41","id":"b"}}"#, "SECP256K1.share is not JSON", 1, 25),
-    (r#"{"SECP256K1":{"share":"\u00g0","id":"b"}}"#, "SECP256K1.share is not JSON", 1, 29),
-    (r#"{"SECP256K1":{"share":"\u+041","id":"b"}}"#, "SECP256K1.share is not JSON", 1, 29),
-    (r#"{"SECP256K1":{"share":"\U0041","id":"b"}}"#, "SECP256K1.share is not JSON", 1, 25),
     // Behind the end.
     (r#"{"SECP256K1":{"share":"a","id":"b"},"ED25519":{"share":"c","id":"d"}}}"#, "it is not JSON", 1, 70),
     (
@@ -222,105 +200,6 @@ const SOMETHING_ELSE: &[(&str, &str)] = &[
     (r#"{"x":1,"generate\u0052esponse":"{}"}"#, SAVED_REQUEST),
     (r#"{"data":{"SECP256K1":{"share":"a","id":"b"},"ED25519":{"share":"c","id":"d"}}}"#, INSIDE),
     (r#"{"id":"x","result":{"ED25519":1}}"#, INSIDE),
-];
-
-/// Values that are JSON, as members that nobody asked for.
-const JSON_VALUES: &[&str] = &[
-    "0",
-    "-0",
-    "7",
-    "-12",
-    "1.5",
-    "0.0",
-    "-0.25",
-    "1e5",
-    "1E5",
-    "1e+5",
-    "1e-05",
-    "0e0",
-    "12.34E-56",
-    "123456789012345678901234567890",
-    "1e999999",
-    "true",
-    "false",
-    "null",
-    r#""""#,
-    r#""a""#,
-    r#""\u0000""#,
-    r#""\ud800""#,
-    r#""\udc00\ud800""#,
-    "\"\u{7f}\u{2028}\"",
-    "[]",
-    "{}",
-    "[ ]",
-    "{ }",
-    "[[],{}]",
-    "[1,2 , 3]",
-    r#"{"a":{"b":[1,2,{"c":null}]},"a":"twice"}"#,
-    r#"[{"a":[]},[{}],"]"]"#,
-    " \t\r\n 1 \t\r\n ",
-];
-
-/// Values that are not.
-const NOT_JSON_VALUES: &[&str] = &[
-    "",
-    "01",
-    "-",
-    "-a",
-    "+1",
-    ".5",
-    "1.",
-    "1.e1",
-    "1e",
-    "1e+",
-    "0x1",
-    "1_000",
-    "00",
-    "--1",
-    "NaN",
-    "Infinity",
-    "-Infinity",
-    "tru",
-    "True",
-    "truex",
-    "fals",
-    "nul",
-    "NULL",
-    "nullx",
-    "undefined",
-    "'a'",
-    "a",
-    "\"\t\"",
-    "\"\n\"",
-    "\"\0\"",
-    "\"\u{1f}\"",
-    r#""\x""#,
-    r#""\u12g4""#,
-    r#""\u123""#,
-    r#""\"#,
-    "[1,]",
-    "[,1]",
-    "[,]",
-    "[1 2]",
-    "[1",
-    "]",
-    "[1}",
-    "{",
-    r#"{"a"}"#,
-    r#"{"a":}"#,
-    r#"{"a":1,}"#,
-    "{a:1}",
-    "{1:1}",
-    r#"{"a" 1}"#,
-    r#"{"a":1]"#,
-    r#"{"a":1 "b":2}"#,
-    "{,}",
-    "1//",
-    "/**/1",
-    "\u{a0}1",
-    "\u{b}1",
-    "\u{c}1",
-    "\u{2028}1",
 ];
 
 #[track_caller]
@@ -540,41 +419,6 @@ fn a_success_that_is_not_utf8_is_unreadable_and_kept() {
 }
 
 #[test]
-fn unknown_members_may_hold_any_json_and_nothing_else() {
-    for value in JSON_VALUES {
-        let text = around(value);
-        assert!(serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok(), "the table is wrong: {value}");
-        GenerateResponse::parse(&text).unwrap_or_else(|e| panic!("{text}: {e}"));
-        let shares =
-            backup::response(200, None, text.clone().into()).unwrap_or_else(|e| panic!("{text}: {e}"));
-        assert_eq!(four(&shares), ["a", "b", "c", "d"], "{text}");
-    }
-    for value in NOT_JSON_VALUES {
-        let text = around(value);
-        assert!(serde_json::from_str::<serde::de::IgnoredAny>(&text).is_err(), "the table is wrong: {value}");
-        mistake_in_generate(&text);
-        unreadable(200, text.as_bytes());
-    }
-}
-
-#[test]
-fn control_characters_may_not_stand_in_a_string() {
-    for control in (0..0x20).map(char::from) {
-        for text in [
-            format!(
-                r#"{{"SECP256K1":{{"share":"a{control}","id":"b"}},"ED25519":{{"share":"c","id":"d"}}}}"#
-            ),
-            format!(
-                r#"{{"a{control}":1,"SECP256K1":{{"share":"a","id":"b"}},"ED25519":{{"share":"c","id":"d"}}}}"#
-            ),
-            around(&format!("\"\\n{}{control}\"", "long enough for whole blocks ".repeat(300))),
-        ] {
-            assert!(mistake_in_generate(&text).to_string().contains(" is not JSON (line "), "{control:?}");
-        }
-    }
-}
-
-#[test]
 fn three_hundred_thousand_brackets_need_no_stack() {
     const DEPTH: usize = 300_000;
     let on_a_small_stack = || {
@@ -681,71 +525,27 @@ fn the_confirm_request_is_the_documented_one() {
     assert_eq!(format!("{request:?}"), "Request(PATCH /api/v3/clients/me/backup-share-pairs, 118 bytes)");
 }
 
-#[test]
-fn every_character_is_escaped_as_json_asks() {
-    let short =
-        [(8, r"\b"), (9, r"\t"), (10, r"\n"), (12, r"\f"), (13, r"\r"), (0x22, "\\\""), (0x5c, r"\\")];
-    for byte in 0..0x80_u8 {
-        let c = char::from(byte);
-        let escaped = match short.iter().find(|(b, _)| *b == byte) {
-            Some((_, escape)) => (*escape).to_string(),
-            None if byte < 0x20 => format!("\\u{byte:04x}"),
-            None => c.to_string(),
-        };
-        let body = |first: &str, second: &str| {
-            format!(
-                r#"{{"status":"STORED_CLIENT_BACKUP_SHARE","backupSharePairIds":["{first}","{second}"]}}"#
-            )
-        };
-        for (plain, escaped) in [
-            (c.to_string(), escaped.clone()),
-            (format!("a{c}{c}é"), format!("a{escaped}{escaped}é")),
-            (format!("\"{c}\\"), format!("\\\"{escaped}\\\\")),
-        ] {
-            assert_eq!(
-                core::str::from_utf8(confirm::request([&plain, "x"]).to_bytes().expose()).unwrap(),
-                body(&escaped, "x"),
-                "{c:?}"
-            );
-            assert_eq!(
-                core::str::from_utf8(confirm::request(["x", &plain]).to_bytes().expose()).unwrap(),
-                body("x", &escaped),
-                "{c:?}"
-            );
-        }
-    }
-}
-
 // Refusals
 
 #[test]
-fn the_status_alone_decides_what_an_answer_is() {
+fn the_status_alone_decides_what_a_response_is() {
     let whole = documented::BACKUP_200;
     for status in 0..=999 {
-        let made = backup::response(status, None, whole.into());
-        let broken = backup::response(status, None, Vec::new());
-        let confirmed = confirm::response(status, None, whole.into());
-        let confirmed_empty = confirm::response(status, None, Vec::new());
-        match status {
-            200..=299 => {
-                assert!(made.is_ok() && confirmed.is_ok() && confirmed_empty.is_ok(), "{status}");
-                assert!(matches!(broken, Err(Failure::Unreadable(_))), "{status}");
-            }
-            300..=407 | 409..=499 => {
-                assert!(matches!(made, Err(Failure::Refused(_))), "{status}");
-                assert!(matches!(broken, Err(Failure::Refused(_))), "{status}");
-                assert!(matches!(confirmed, Err(Failure::Refused(_))), "{status}");
-                assert!(matches!(confirmed_empty, Err(Failure::Refused(_))), "{status}");
-            }
-            _ => {
-                assert!(matches!(made, Err(Failure::Failed(_))), "{status}");
-                assert!(matches!(broken, Err(Failure::Failed(_))), "{status}");
-                assert!(matches!(confirmed, Err(Failure::Failed(_))), "{status}");
-                assert!(matches!(confirmed_empty, Err(Failure::Failed(_))), "{status}");
-            }
+        let backups = [whole, ""].map(|body| backup::response(status, None, body.into()).map(drop));
+        let confirmations = [whole, ""].map(|body| confirm::response(status, None, body.into()));
+        if let 200..=299 = status {
+            assert!(backups[0].is_ok() && confirmations.iter().all(Result::is_ok), "{status}");
+            assert!(matches!(backups[1], Err(Failure::Unreadable(_))), "{status}");
+            continue;
         }
-        if let Err(Failure::Refused(e) | Failure::Failed(e)) = backup::response(status, None, Vec::new()) {
-            assert_eq!(e.status(), status);
+        for failure in backups.into_iter().chain(confirmations).map(Result::unwrap_err) {
+            let refuses = matches!(status, 300..=407 | 409..=499);
+            assert_eq!(failure.outcome(), if refuses { Outcome::Refused } else { Outcome::Unknown });
+            match failure {
+                Failure::Refused(e) if refuses => assert_eq!(e.status(), status),
+                Failure::Failed(e) if !refuses => assert_eq!(e.status(), status),
+                other => panic!("{status}: {other}"),
+            }
         }
     }
 }
@@ -987,25 +787,15 @@ const REFUSALS: &[(&[u8], Option<&str>, Option<&str>)] = &[
 fn refusals_tell_as_much_as_is_safe_to_show() {
     for &(body, id, message) in REFUSALS {
         let shown = String::from_utf8_lossy(body);
-        for status in [300, 400, 401, 407, 409, 429, 499] {
-            let e = refused(status, None, body);
-            assert_eq!((e.status(), e.id(), e.message()), (status, id, message), "{shown}");
-            let display = [Some(format!("status {status}")), id.map(Into::into), message.map(Into::into)];
-            assert_eq!(
-                e.to_string(),
-                display.into_iter().flatten().collect::<Vec<_>>().join(", "),
-                "{shown}"
-            );
-        }
-        for status in [0, 100, 199, 408, 500, 503, 599, 600, 999] {
-            let Err(Failure::Failed(e)) = backup::response(status, None, body.into()) else {
-                panic!("{shown}")
-            };
-            assert_eq!((e.status(), e.id(), e.message()), (status, id, message), "{shown}");
-            let Err(Failure::Failed(e)) = confirm::response(status, None, body.into()) else {
-                panic!("{shown}")
-            };
-            assert_eq!((e.status(), e.id(), e.message()), (status, id, message), "{shown}");
+        for status in [0, 199, 300, 400, 401, 408, 429, 500, 503, 999] {
+            let backup = backup::response(status, None, body.into()).map(drop);
+            for result in [backup, confirm::response(status, None, body.into())] {
+                let Err(Failure::Refused(e) | Failure::Failed(e)) = result else { panic!("{shown}") };
+                assert_eq!((e.status(), e.id(), e.message()), (status, id, message), "{shown}");
+                let display = [Some(format!("status {status}")), id.map(Into::into), message.map(Into::into)];
+                let display: Vec<_> = display.into_iter().flatten().collect();
+                assert_eq!(e.to_string(), display.join(", "), "{shown}");
+            }
         }
     }
 }
@@ -1088,44 +878,20 @@ fn what_looks_like_a_share_is_not_shown() {
 
 #[test]
 fn retry_after_counts_in_seconds() {
-    let cases: &[(Option<&str>, Option<u32>)] = &[
-        (None, None),
-        (Some("0"), Some(0)),
-        (Some("1"), Some(1)),
-        (Some("120"), Some(120)),
-        (Some("007"), Some(7)),
-        (Some(" 5\t"), Some(5)),
-        (Some("4294967295"), Some(u32::MAX)),
-        (Some("4294967296"), Some(u32::MAX)),
-        (Some("99999999999999999999999999"), Some(u32::MAX)),
-        (Some(""), None),
-        (Some(" "), None),
-        (Some("-1"), None),
-        (Some("+1"), None),
-        (Some("1.5"), None),
-        (Some("1s"), None),
-        (Some("1 2"), None),
-        (Some("0x10"), None),
-        (Some("１"), None),
-        (Some("soon"), None),
-        (Some("Wed, 21 Okt 2015 07:28:00 GMT"), None),
-    ];
-    for &(value, seconds) in cases {
+    let seconds = ["0", "1", "120", "007", " 5\t", "4294967295", "4294967296", "99999999999999999999999999"];
+    let counts = [0, 1, 120, 7, 5, u32::MAX, u32::MAX, u32::MAX].map(Some);
+    let wrong =
+        ["", " ", "-1", "+1", "1.5", "1s", "1 2", "0x10", "１", "soon", "Wed, 21 Okt 2015 07:28:00 GMT"];
+    for (value, seconds) in seconds.into_iter().zip(counts).chain(wrong.map(|value| (value, None))) {
         for status in [302, 429, 503] {
-            let (Failure::Refused(e) | Failure::Failed(e)) =
-                backup::response(status, value, b"slow".to_vec()).unwrap_err()
-            else {
-                panic!("{value:?}")
-            };
-            assert_eq!(e.retry_after(), seconds.map(|s| Duration::from_secs(s.into())), "{value:?}");
-            let after = seconds.map(|s| format!(", retry after {s} s")).unwrap_or_default();
-            assert_eq!(e.to_string(), format!("status {status}, slow{after}"));
-            let (Failure::Refused(e) | Failure::Failed(e)) =
-                confirm::response(status, value, Vec::new()).unwrap_err()
-            else {
-                panic!("{value:?}")
-            };
-            assert_eq!(e.retry_after(), seconds.map(|s| Duration::from_secs(s.into())), "{value:?}");
+            let backup = backup::response(status, Some(value), b"slow".to_vec()).unwrap_err();
+            let confirm = confirm::response(status, Some(value), b"slow".to_vec()).unwrap_err();
+            for failure in [backup, confirm] {
+                let (Failure::Refused(e) | Failure::Failed(e)) = failure else { panic!("{value:?}") };
+                assert_eq!(e.retry_after(), seconds.map(|s| Duration::from_secs(s.into())), "{value:?}");
+                let after = seconds.map(|s| format!(", retry after {s} s")).unwrap_or_default();
+                assert_eq!(e.to_string(), format!("status {status}, slow{after}"));
+            }
         }
     }
 }
@@ -1246,29 +1012,8 @@ fn shares_decode_with_and_without_padding() {
 
 #[test]
 fn what_is_not_base64_does_not_decode() {
-    for share in [
-        "Z",
-        "Zg===",
-        "Zm8==",
-        "Zm9v=",
-        "Zm9v====",
-        "=",
-        "====",
-        "Zg==Zg==",
-        "Zm=v",
-        "Zm9v Zg",
-        " Zm9v",
-        "Zm9v\\n",
-        "-_-_",
-        "Zh",
-        "Zh==",
-        "Zm9",
-        "Zm9=",
-        "eyJjbGl...",
-        "{}",
-        "é",
-        "Zm9v\\u0000",
-    ] {
+    let broken = "Z|Zg===|Zm8==|Zm9v=|Zm9v====|=|====|Zg==Zg==|Zm=v|Zm9v Zg| Zm9v|Zm9v\\n|-_-_|Zh|Zh==|Zm9|Zm9=|eyJjbGl...|{}|é";
+    for share in broken.split('|') {
         assert_eq!(with_share(share).secp256k1().decode().unwrap_err(), NotBase64, "{share}");
     }
     assert_eq!(NotBase64.to_string(), "the share is not base64 in the standard alphabet");

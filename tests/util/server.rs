@@ -223,6 +223,11 @@ impl Connection {
         Ok(())
     }
 
+    /// What came of a request that is not read yet.
+    pub fn received(&self) -> &[u8] {
+        &self.received
+    }
+
     fn receive(&mut self) -> io::Result<()> {
         let mut room = [0; 16 << 10];
         match self.read(&mut room)? {
