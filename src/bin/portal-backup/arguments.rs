@@ -8,29 +8,36 @@ use std::time::Duration;
 use lexopt::ValueExt as _;
 use lexopt::prelude::{Long, Short, Value};
 
-use crate::terminal::{JSON, QUIET};
+use crate::terminal::{JSON, QUIET, display_path};
 
 /// The environment variable with the client API key.
 pub(crate) const API_KEY: &str = "PORTAL_CLIENT_API_KEY";
 
-pub(crate) const HELP: &str = "\
+const VERSION: &str = concat!("portal-backup ", env!("CARGO_PKG_VERSION"));
+
+const HELP: &str = "\
 Back up a Portal wallet: make its backup shares, store them, then confirm.
 
 usage: portal-backup [OPTIONS] <GENERATE_RESPONSE | ->   back up, store, confirm
        portal-backup confirm [OPTIONS] <FILE | ID ID>    confirm what is stored
-       portal-backup verify <FILE | ->                   is this backup whole?
+       portal-backup verify [--json] <FILE | ->          is this backup whole?
        portal-backup sandbox [--port N]                  serve a stand-in
 
   -o, --output FILE      a new file for the shares (mode 0600; not on Windows)
-  --store-with COMMAND   or a shell command that reads them from its stdin; any
-                         failure in it counts, except in if, &&, ||, ! and &
+  --encrypt-with COMMAND with -o: FILE gets what this shell command makes of the
+                         shares, which it reads from its stdin
+  --store-with COMMAND   instead of -o: a shell command that stores its stdin,
+                         fails if it cannot, and writes nothing to its stdout
+  --resume               with -o: if FILE holds a backup, confirm that one
   --no-confirm           store only; confirm later
   --api-key-file FILE    the client API key; else $PORTAL_CLIENT_API_KEY
   --base-url URL, --client-api-url URL   other servers than Portal's
   --ca-cert PEM          trust these roots instead of the bundled ones
+  --system-certs         trust what the operating system trusts instead
   --timeout SECONDS      for each of the two calls [120]
   --json                 one line on stdout about how it ended
   --sandbox              use a stand-in for Portal, started in this process
+  -v, --verbose          show what happens on the network
   -q, --quiet, -h, --help, -V, --version; HTTPS_PROXY and NO_PROXY are honoured
 
 exit: 0 done, 2 wrong input, 3 not sent, 4 refused, 5 unclear: run again,
@@ -38,16 +45,60 @@ exit: 0 done, 2 wrong input, 3 not sent, 4 refused, 5 unclear: run again,
 
 example: portal-backup -o backup.json --api-key-file key.txt generate.json";
 
-/// The commands, each with the options that it takes; the one without a name is the backup.
-const COMMANDS: [(&str, &str); 4] = [
+const CONFIRM_HELP: &str = "\
+Confirm backup shares that are stored already.
+
+usage: portal-backup confirm [OPTIONS] <FILE>      if the file holds whole shares
+       portal-backup confirm [OPTIONS] <ID> <ID>   shares that are stored elsewhere
+
+  --api-key-file FILE    the client API key; else $PORTAL_CLIENT_API_KEY
+  --client-api-url URL   another server than Portal's
+  --ca-cert PEM          trust these roots instead of the bundled ones
+  --system-certs         trust what the operating system trusts instead
+  --timeout SECONDS      how long the call may take [120]
+  --json                 one line on stdout about how it ended
+  -v, --verbose          show what happens on the network
+  -q, --quiet, -h, --help, -V, --version; HTTPS_PROXY and NO_PROXY are honoured
+
+exit: 0 done, 2 wrong input, 3 not sent, 4 refused, 5 unclear: run again,
+      128 and more: ended by a signal";
+
+const VERIFY_HELP: &str = "\
+Say whether a stored backup is whole. Nothing is sent.
+
+usage: portal-backup verify [--json] <FILE | ->
+
+  --json                 one line on stdout about how it ended
+  -h, --help, -V, --version
+
+exit: 0 whole, 2 not whole or not readable";
+
+const SANDBOX_HELP: &str = "\
+Serve a stand-in for both of Portal's services on loopback, for tests.
+
+usage: portal-backup sandbox [--port N]
+
+  --port N               listen there; else the system chooses a port
+  -h, --help, -V, --version
+
+It prints PORTAL_SANDBOX_URL=... and PORTAL_CLIENT_API_KEY=..., then a line for
+each request: method, path, status. Ctrl-C ends it.";
+
+/// The commands, each with the options that it takes and its help; the one without a name is the backup.
+const COMMANDS: [(&str, &str, &str); 4] = [
     (
         "",
-        "-o --output --store-with --no-confirm --sandbox --base-url --api-key-file --client-api-url --ca-cert \
-         --timeout --json -q --quiet",
+        "-o --output --encrypt-with --store-with --resume --no-confirm --sandbox --base-url --api-key-file \
+         --client-api-url --ca-cert --system-certs --timeout --json -v --verbose -q --quiet",
+        HELP,
     ),
-    ("confirm", "--api-key-file --client-api-url --ca-cert --timeout --json -q --quiet"),
-    ("verify", ""),
-    ("sandbox", "--port"),
+    (
+        "confirm",
+        "--api-key-file --client-api-url --ca-cert --system-certs --timeout --json -v --verbose -q --quiet",
+        CONFIRM_HELP,
+    ),
+    ("verify", "--json", VERIFY_HELP),
+    ("sandbox", "--port", SANDBOX_HELP),
 ];
 
 /// The options of every command.
@@ -59,11 +110,14 @@ fn is_in(options: &str, option: &OsStr) -> bool {
 
 #[derive(Default)]
 pub(crate) struct Arguments {
-    /// `--help` and `--version` count as well.
     pub(crate) command: &'static str,
+    /// What is to be printed instead of anything else.
+    pub(crate) text: Option<&'static str>,
     pub(crate) values: Vec<OsString>,
     pub(crate) output: Option<PathBuf>,
+    pub(crate) encrypt_with: Option<OsString>,
     pub(crate) store_with: Option<OsString>,
+    pub(crate) resume: bool,
     pub(crate) no_confirm: bool,
     pub(crate) sandbox: bool,
     pub(crate) port: u16,
@@ -71,113 +125,169 @@ pub(crate) struct Arguments {
     pub(crate) base_url: Option<String>,
     pub(crate) client_api_url: Option<String>,
     pub(crate) ca_cert: Option<PathBuf>,
+    pub(crate) system_certs: bool,
     pub(crate) timeout: Option<Duration>,
+    pub(crate) verbose: bool,
 }
 
 impl Arguments {
     /// Reads the arguments, without the name of the program; the error is a line for the user.
     ///
-    /// A value is never quoted in an error: it may be a secret in the wrong place.
+    /// A value is not quoted in an error: it may be a secret in the wrong place.
     pub(crate) fn parse(mut all: Vec<OsString>) -> Result<Self, String> {
-        let find = |value: &OsStr| COMMANDS[1..].iter().copied().find(|(name, _)| value == *name);
-        let command = all.first().and_then(|first| find(first));
+        let first = all.first().cloned().unwrap_or_default();
+        let command = COMMANDS[1..].iter().find(|(name, ..)| first == *name);
         all.drain(..usize::from(command.is_some()));
-        let (command, options) = command.unwrap_or(COMMANDS[0]);
+        let &(command, options, help) = command.unwrap_or(&COMMANDS[0]);
+        let space = if command.is_empty() { "" } else { " " };
+        let see = |mistake| format!("{mistake}; see portal-backup{space}{command} --help");
+        let mut it = Self { command, ..Self::default() };
+        let read = it.read(options, help, all);
+        read.and_then(|()| if it.text.is_some() { Ok(()) } else { it.check() }).map_err(see)?;
+        Ok(it)
+    }
+
+    fn read(&mut self, options: &str, help: &'static str, mut all: Vec<OsString>) -> Result<(), String> {
         let rest = all.split_off(all.iter().position(|argument| argument == "--").unwrap_or(all.len()));
         // Also when the other arguments cannot be understood.
         JSON.store(all.iter().any(|argument| argument == "--json"), Ordering::Relaxed);
         let mut parser = lexopt::Parser::from_args(all);
-        let mut it = Self { command, ..Self::default() };
         while let Some(argument) = parser.next().map_err(|_| "an option has a value that it does not take")? {
             let option = match argument {
                 Short(letter) => format!("-{letter}"),
                 Long(long) => format!("--{long}"),
                 Value(value) => {
-                    if let (Some((name, _)), "") = (find(&value), command) {
+                    if let (Some((name, ..)), "") =
+                        (COMMANDS[1..].iter().find(|(name, ..)| value == *name), self.command)
+                    {
                         return Err(format!("{name} comes first; for a file of that name use ./{name}"));
                     }
-                    it.values.push(value);
+                    self.values.push(value);
                     continue;
                 }
             };
             if !is_in(options, option.as_ref()) && !is_in(COMMON, option.as_ref()) {
                 // Names that are not ours may hold anything.
-                let is_word =
-                    option.len() < 40 && option.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-                return Err(if is_word {
-                    option + " is not an option here"
-                } else {
-                    "there is an unknown option".into()
+                return Err(match is_word(option.trim_start_matches('-')) {
+                    true => option + " is not an option here",
+                    false => "there is an unknown option".into(),
                 });
             }
             let mut value = || value_of(&option, parser.value().ok().as_ref().or(rest.first()));
             let text = |value: OsString| value.into_string().map_err(|_| format!("{option} is not UTF-8"));
             match option.as_str() {
-                "-o" | "--output" => it.output = Some(value()?.into()),
-                "--store-with" => it.store_with = Some(value()?),
-                "--no-confirm" => it.no_confirm = true,
-                "--sandbox" => it.sandbox = true,
-                "--port" => it.port = value()?.parse().map_err(|_| "--port needs a port number")?,
-                "--api-key-file" => it.api_key_file = Some(value()?.into()),
-                "--base-url" => it.base_url = Some(text(value()?)?),
-                "--client-api-url" => it.client_api_url = Some(text(value()?)?),
-                "--ca-cert" => it.ca_cert = Some(value()?.into()),
+                "-o" | "--output" => self.output = Some(value()?.into()),
+                "--encrypt-with" => self.encrypt_with = Some(value()?),
+                "--store-with" => self.store_with = Some(value()?),
+                "--resume" => self.resume = true,
+                "--no-confirm" => self.no_confirm = true,
+                "--sandbox" => self.sandbox = true,
+                "--port" => self.port = value()?.parse().map_err(|_| "--port needs a port number")?,
+                "--api-key-file" => self.api_key_file = Some(value()?.into()),
+                "--base-url" => self.base_url = Some(text(value()?)?),
+                "--client-api-url" => self.client_api_url = Some(text(value()?)?),
+                "--ca-cert" => self.ca_cert = Some(value()?.into()),
+                "--system-certs" => self.system_certs = true,
                 "--timeout" => {
                     let seconds = text(value()?)?.parse().ok().map(Duration::try_from_secs_f64);
                     let timeout =
                         seconds.and_then(Result::ok).ok_or("--timeout needs a number of seconds")?;
-                    it.timeout = Some(timeout);
+                    self.timeout = Some(timeout);
                 }
+                "-v" | "--verbose" => self.verbose = true,
                 "-q" | "--quiet" => QUIET.store(true, Ordering::Relaxed),
-                "-h" | "--help" => return Ok(Self { command: "--help", ..it }),
-                "-V" | "--version" => return Ok(Self { command: "--version", ..it }),
+                "-h" | "--help" => self.text = Some(help),
+                "-V" | "--version" => self.text = Some(VERSION),
                 // `--json` was found before.
                 _ => {}
             }
+            if self.text.is_some() {
+                return Ok(());
+            }
         }
-        it.values.extend(rest.into_iter().skip(1));
-        let mistake = match (command, &it.values[..]) {
+        self.values.extend(rest.into_iter().skip(1));
+        Ok(())
+    }
+
+    /// Whether the arguments go together.
+    fn check(&self) -> Result<(), String> {
+        let word = self.values.first().and_then(|value| value.to_str()).unwrap_or_default();
+        let is_unknown = is_word(word) && Path::new(word).symlink_metadata().is_err();
+        let mistake = match (self.command, &self.values[..]) {
+            ("", _) if is_unknown => return Err(format!("{word} is no command and no file")),
             ("", []) => "a generate response is needed: a file, or - for stdin",
-            ("", _) if it.output.is_some() == it.store_with.is_some() => {
+            ("", _) if self.encrypt_with.is_some() && self.output.is_none() => {
+                "--encrypt-with needs -o FILE for what the command writes"
+            }
+            ("", _) if self.output.is_some() == self.store_with.is_some() => {
                 "exactly one of --output and --store-with is needed"
             }
-            _ if it.sandbox && (it.base_url.is_some() || it.client_api_url.is_some()) => {
+            _ if self.resume && (self.encrypt_with.is_some() || self.store_with.is_some()) => {
+                "--resume needs -o FILE without a command: only shares that can be read can be checked"
+            }
+            _ if self.sandbox && (self.base_url.is_some() || self.client_api_url.is_some()) => {
                 "--sandbox cannot be combined with --base-url or --client-api-url"
+            }
+            _ if self.ca_cert.is_some() && self.system_certs => {
+                "--ca-cert and --system-certs cannot be combined"
             }
             ("verify", []) => "verify needs a file, or - for stdin",
             ("confirm", []) => "confirm needs a stored file or two share pair ids",
             ("confirm", [file]) if file == "-" => "confirm needs a stored file or two share pair ids",
-            _ => return Ok(it),
+            ("confirm", [_] | [_, _]) | ("" | "verify", [_]) | ("sandbox", []) => return Ok(()),
+            _ => "there are too many arguments",
         };
         Err(mistake.into())
     }
 
-    /// The command that confirms later what is in a file, or else what has these ids, as it is pasted into a shell.
-    pub(crate) fn confirm_command(&self, ids: [&str; 2], file: Option<&Path>) -> String {
-        let mut words = vec!["portal-backup confirm".to_string()];
-        let options = [
-            ("--api-key-file", self.api_key_file.as_deref().map(Path::as_os_str)),
-            ("--client-api-url", self.client_api_url.as_ref().map(OsStr::new)),
-            ("--ca-cert", self.ca_cert.as_deref().map(Path::as_os_str)),
-        ];
-        for (name, value) in options {
-            words.extend(value.map(|value| format!("{name} {}", quoted(value))));
+    /// The command that confirms later what is in a file, or else what has these ids, as it is pasted into a shell, and
+    /// what it has to be given anew. There is none for what a stand-in has made.
+    pub(crate) fn confirm_command(&self, ids: [&str; 2], file: Option<&Path>) -> Option<(String, String)> {
+        let (mut words, mut note) = (vec!["portal-backup confirm".to_string()], String::new());
+        for (name, path) in [("--api-key-file", &self.api_key_file), ("--ca-cert", &self.ca_cert)] {
+            match path {
+                Some(path) if is_lasting(path) => words.push(format!("{name} {}", quoted(path.as_os_str()))),
+                Some(path) => {
+                    note += &format!(" ({} will be gone: add {name})", display_path(path));
+                }
+                None => {}
+            }
         }
+        let url = self.client_api_url.as_ref();
+        words.extend(url.map(|url| format!("--client-api-url {}", quoted(url.as_ref()))));
+        words.extend(self.system_certs.then(|| "--system-certs".into()));
+        let file = file.filter(|file| is_lasting(file));
         let stored = file.map_or(ids.map(OsStr::new).to_vec(), |file| vec![file.as_os_str()]);
         if stored.iter().any(|word| word.as_encoded_bytes().starts_with(b"-")) {
             words.push("--".into());
         }
         words.extend(stored.into_iter().map(quoted));
-        words.join(" ")
+        (!self.sandbox).then(|| (words.join(" "), note))
     }
+}
+
+/// What may be shown, though nobody knows what it is.
+fn is_word(text: &str) -> bool {
+    (1..30).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphabetic() || b == b'-') && text != "-"
+}
+
+/// Whether a path leads to the same file once this process has ended, and a shell can name it.
+fn is_lasting(path: &Path) -> bool {
+    let folder = Path::new(".").join(path).parent().and_then(|folder| folder.canonicalize().ok());
+    let is_open_file =
+        folder.is_some_and(|folder| folder == Path::new("/dev") || folder.starts_with("/proc"));
+    // `$(…)` takes line breaks at the end away.
+    path.is_file() && !is_open_file && !path.as_os_str().as_encoded_bytes().ends_with(b"\n")
 }
 
 /// What follows an option; another option is no value, it is the value that was forgotten.
 fn value_of(option: &str, value: Option<&OsString>) -> Result<OsString, String> {
     let value = value.ok_or_else(|| format!("{option} needs a value"))?;
-    let is_dash = value == "-" && is_in("-o --output", option.as_ref());
-    let is_option = COMMANDS.iter().any(|(_, options)| is_in(options, value)) || is_in(COMMON, value);
-    if is_dash || is_option || value == "--" {
+    if value == "-" && is_in("-o --output", option.as_ref()) {
+        return Err(format!("{option}: shares are not written to stdout; for a file called - use ./-"));
+    }
+    let is_option = COMMANDS.iter().any(|(_, options, _)| is_in(options, value)) || is_in(COMMON, value);
+    if is_option || value == "--" {
         let value = value.to_string_lossy();
         return Err(format!("{option} needs a value; for a file called {value} use ./{value}"));
     }
@@ -188,22 +298,15 @@ fn value_of(option: &str, value: Option<&OsString>) -> Result<OsString, String> 
 fn quoted(word: &OsStr) -> String {
     let bytes = word.as_encoded_bytes();
     let is_plain =
-        |b: &u8| b.is_ascii_alphanumeric() || b"_-./:@%+=".contains(b) || (cfg!(windows) && *b == b'\\');
+        |b: &u8| b.is_ascii_alphanumeric() || b"_-./:@".contains(b) || (cfg!(windows) && *b == b'\\');
     match word.to_str() {
         Some(word) if bytes.iter().all(is_plain) && !word.is_empty() => word.into(),
         // No name of a file holds a quote there.
         Some(word) if cfg!(windows) => format!("\"{word}\""),
-        Some(word) if bytes.iter().all(|b| matches!(b, b' '..=b'~')) => {
-            format!("'{}'", word.replace('\'', r"'\''"))
-        }
-        // Of bash, zsh, ksh and POSIX.1-2024.
+        Some(text) if display_path(word.as_ref()) == text => format!("'{}'", text.replace('\'', r"'\''")),
         _ => {
-            let escaped = |&b: &u8| match b {
-                b'\'' | b'\\' => format!("\\{}", char::from(b)),
-                b' '..=b'~' => char::from(b).into(),
-                _ => format!("\\{b:03o}"),
-            };
-            format!("$'{}'", bytes.iter().map(escaped).collect::<String>())
+            let octal = |b: &u8| if is_plain(b) { char::from(*b).into() } else { format!("\\{b:03o}") };
+            format!("\"$(printf '{}')\"", bytes.iter().map(octal).collect::<String>())
         }
     }
 }

@@ -1,96 +1,127 @@
-//! Where the shares go: a file or a command; and where else something is kept that may be shares.
+//! Where the shares go: a file, a command, or a file by way of a command; and where else something is kept that may be
+//! shares.
 
 use std::error::Error as _;
 use std::path::{Path, PathBuf};
 
-use portal_backup::{BackupShares, Error, FileSlot, Outcome, StoredShares, Unreadable};
+use memchr::memmem;
+use portal_backup::{BackupShares, Error, FileSlot, Outcome, SecretBytes, StoredShares, Unreadable};
 
 use crate::arguments::Arguments;
-use crate::ending::Ending;
+use crate::exit_report::{ExitReport, Result};
 use crate::shell::Shell;
-use crate::terminal::{say, shown};
+use crate::terminal::{display_path, say};
 
-type Result<T> = core::result::Result<T, String>;
+const NOT_KNOWN_TO_BE_STORED: &str = "\
+the command wrote to its standard output, so it may have encrypted the shares to nowhere; they are not confirmed.
+If it encrypts: -o FILE --encrypt-with COMMAND stores what it writes. If it prints something else: add >/dev/null.
+Then run again; or, if you know that the shares are stored, confirm them.";
 
-/// A destination that was made sure of before there is anything to store.
-pub(crate) enum Place {
-    Slot(FileSlot),
-    Shell(Shell),
+/// A destination that was made sure of before there is anything to store: a slot, a command, or both.
+pub(crate) struct Destination {
+    slot: Option<FileSlot>,
+    shell: Option<Shell>,
 }
 
-impl Place {
-    pub(crate) fn make_sure_of(arguments: &Arguments) -> crate::ending::Result<Self> {
-        if let Some(file) = &arguments.output {
-            return Ok(Self::Slot(FileSlot::reserve(file)?));
-        }
-        let shell = Shell::find(arguments.store_with.as_deref().unwrap_or_default());
-        shell.map(Self::Shell).map_err(|why| Ending::new(2, format!("{why}; nothing was sent")))
+impl Destination {
+    pub(crate) fn reserve(arguments: &Arguments) -> Result<Self> {
+        let command = match (&arguments.encrypt_with, &arguments.store_with) {
+            (Some(command), _) => Some(("--encrypt-with", command)),
+            (None, Some(command)) => Some(("--store-with", command)),
+            (None, None) => None,
+        };
+        let shell = command.map(|(option, command)| Shell::find(option, command)).transpose();
+        let shell = shell.map_err(|why| ExitReport::new(2, why).nothing_sent())?;
+        Ok(Self { slot: arguments.output.as_ref().map(FileSlot::reserve).transpose()?, shell })
     }
 
-    /// Stores the shares; the error says why they are not stored.
-    pub(crate) fn store(self, shares: &BackupShares) -> Result<StoredShares> {
-        let slot = match self {
-            Self::Slot(slot) => slot,
-            Self::Shell(shell) => return shares.store(|json| shell.pipe(json.as_bytes())),
+    /// Stores the shares, or ends with what became of them.
+    pub(crate) fn store(self, shares: &BackupShares, arguments: &Arguments) -> Result<StoredShares> {
+        let ids = shares.share_pair_ids();
+        let not_stored =
+            |what: String| ExitReport::new(6, what).outcome(Outcome::Unknown).stored(ids, None, false);
+        let lost = |why: String| {
+            let harmless = "which does no harm: they are not confirmed. Fix that, and run again.";
+            not_stored(format!("{why}\nThe shares are lost, {harmless}"))
+        };
+        let run = |shell: &Shell, json: &str| {
+            shell.run(json.as_bytes()).map_err(|why| lost(format!("{why}\nNothing is written in its place.")))
+        };
+        let Some(slot) = self.slot else {
+            return shares.store(|json| match &self.shell {
+                Some(shell) if !run(shell, json)?.is_empty() => {
+                    Err(not_stored(NOT_KNOWN_TO_BE_STORED.into()).to_confirm(arguments, ids, None))
+                }
+                _ => Ok(()),
+            });
         };
         let hidden = slot.hidden_path().to_path_buf();
-        let stored = slot.store(shares).map_err(|e| e.to_string())?;
+        let encrypted = self.shell.map(|shell| run(&shell, shares.expose_json())).transpose()?;
+        let stored = shares.store(|json| {
+            let bytes = encrypted.as_ref().map_or(json.as_bytes(), SecretBytes::expose);
+            if bytes.is_empty() {
+                return Err(lost("the command wrote nothing to its standard output".into()));
+            }
+            let Err(e) = slot.store_bytes(bytes) else { return Ok(()) };
+            let path = keep(bytes, ".unconfirmed", arguments.output.as_deref())
+                .map_err(|reasons| lost(format!("{e}{reasons}")))?;
+            let what = if encrypted.is_some() { "What the command wrote is" } else { "The shares are" };
+            let advice = "not confirmed. Confirm them there or run again, which makes a new pair.";
+            let what = format!("{e}\n{what} kept in {}, {advice}", display_path(&path));
+            let readable = Some(&*path).filter(|_| encrypted.is_none());
+            Err(not_stored(what).kept(Some(&path)).to_confirm(arguments, ids, readable))
+        })?;
         if hidden.symlink_metadata().is_ok() {
-            say(format_args!("warning     {} holds the shares, too, and cannot be removed", shown(&hidden)));
+            let hidden = display_path(&hidden);
+            let _ = say(format_args!("warning     {hidden} holds the same, and cannot be removed"));
+        }
+        if encrypted.is_some_and(|output| holds_a_share(output.expose(), shares)) {
+            let _ = say("warning     what the command wrote holds a share as it is: it is not encrypted");
         }
         Ok(stored)
     }
-}
 
-/// Keeps shares that are not stored where they should be. A command may be an encryption, whose input is to be on no
-/// disk: nothing takes its place.
-pub(crate) fn keep_shares(shares: &BackupShares, why: &str, arguments: &Arguments) -> Ending {
-    let ids = shares.share_pair_ids();
-    let kept = match arguments.output.as_deref() {
-        file @ Some(_) => keep(shares.expose_json().as_bytes(), ".unconfirmed", file),
-        None => Err("\nNothing is written in its place.".into()),
-    };
-    let (advice, kept) = match kept {
-        Ok(path) => {
-            let advice = "not confirmed. Move them to where they are to stay and confirm them, or run again.";
-            let (shown, command) = (shown(&path), arguments.confirm_command(ids, Some(&path)));
-            (format!("\nThe shares are kept in {shown}, {advice}\n  {command}"), Some(path))
-        }
-        Err(reasons) => {
-            let advice = "which does no harm: they are not confirmed. Fix that, and run again.";
-            (format!("{reasons}\nThe shares are lost, {advice}"), None)
-        }
-    };
-    let ending = Ending::new(6, format!("{why}{advice}")).outcome(Outcome::Unknown);
-    ending.stored(ids, None, false).kept(kept.as_deref())
-}
-
-/// Keeps an answer that was not understood, since it may hold shares: it goes to the command, or else into a file.
-pub(crate) fn keep_unreadable(unreadable: Unreadable, place: &Place, file: Option<&Path>) -> Ending {
-    let body = unreadable.expose_body();
-    let in_a_file = || match keep(body, ".unreadable", file) {
-        Ok(path) => (format!("\nThe answer is kept in {}", shown(&path)), Some(path)),
-        Err(why) => (format!("{why}\nThe answer is lost"), None),
-    };
-    let (became, kept) = match place {
-        _ if body.is_empty() => ("\nNothing of it arrived, so there is nothing to keep".into(), None),
-        Place::Slot(_) => in_a_file(),
-        Place::Shell(shell) => match shell.pipe(body) {
-            Ok(()) => ("\nThe command was given the answer and exited with 0".into(), None),
-            Err(why) => {
-                let (became, kept) = in_a_file();
-                (format!("\nThe answer is not stored: {why}.{became}"), kept)
+    /// Keeps a response that was not understood, since it may hold shares: where the shares were to go, or beside it.
+    pub(crate) fn keep_unreadable(self, unreadable: Unreadable, file: Option<&Path>) -> ExitReport {
+        let body = unreadable.expose_body();
+        let in_a_file = |bytes: &[u8], what: &str| match keep(bytes, ".unreadable", file) {
+            Ok(path) => (format!("{what} is kept in {}", display_path(&path)), Some(path)),
+            Err(why) => (format!("It is lost{why}"), None),
+        };
+        let output = self.shell.as_ref().map(|shell| shell.run(body));
+        let (became, kept) = match output {
+            _ if body.is_empty() => ("Nothing of it arrived, so there is nothing to keep".into(), None),
+            None => in_a_file(body, "The response"),
+            Some(Err(why)) => (format!("The response is lost, since {why}"), None),
+            Some(Ok(output)) if self.slot.is_some() => {
+                in_a_file(output.expose(), "What the command made of it")
             }
-        },
-    };
-    let mut ending = Ending::from(Error::Unreadable(unreadable));
-    ending.what += &format!("{became}; nothing was confirmed.");
-    ending.kept(kept.as_deref())
+            Some(Ok(output)) if !output.is_empty() => (NOT_KNOWN_TO_BE_STORED.into(), None),
+            Some(Ok(_)) => ("The command was given the response and exited with 0".into(), None),
+        };
+        let mut report = ExitReport::from(Error::Unreadable(unreadable));
+        report.what = report.what.replace(": keep the body of this error", "");
+        report.what += &format!("\n{became}; nothing was confirmed.");
+        report.kept(kept.as_deref())
+    }
+}
+
+/// Whether a piece of a share stands there in plain text, as the service sent it or decoded.
+fn holds_a_share(output: &[u8], shares: &BackupShares) -> bool {
+    [shares.secp256k1(), shares.ed25519()].into_iter().any(|share| {
+        let decoded = share.decode().unwrap_or_else(|_| SecretBytes::new(Vec::new()));
+        [share.expose_share().as_bytes(), decoded.expose()].into_iter().any(|text| {
+            // The middle: shares begin alike, and what is left of a line may be broken.
+            let piece = text.get(text.len() / 2..).unwrap_or_default();
+            let piece = piece.get(..piece.len().min(24)).unwrap_or_default();
+            !piece.is_empty() && memmem::find(output, piece).is_some()
+        })
+    })
 }
 
 /// Keeps what may be shares in a file of its own: beside the output, with this behind its name, or else wherever it can
 /// be kept, with a number if the name is taken. The error says why it cannot.
-fn keep(bytes: &[u8], suffix: &str, file: Option<&Path>) -> Result<PathBuf> {
+fn keep(bytes: &[u8], suffix: &str, file: Option<&Path>) -> Result<PathBuf, String> {
     let other = format!("portal-backup{suffix}");
     let mut names = Vec::new();
     if let Some(file) = file {
@@ -113,7 +144,7 @@ fn keep(bytes: &[u8], suffix: &str, file: Option<&Path>) -> Result<PathBuf> {
                 Err(e) if e.already_exists() => {}
                 Err(e) => {
                     let reason = e.source().map_or_else(|| e.to_string(), ToString::to_string);
-                    why += &format!("\nIt cannot be kept in {}: {reason}.", shown(&name));
+                    why += &format!("\nIt cannot be kept in {}: {reason}.", display_path(&name));
                     break;
                 }
             }

@@ -1,12 +1,13 @@
-//! Ctrl-C, SIGTERM and SIGHUP: a run is ended with its files in order, and never between an answer and its storage.
+//! Ctrl-C, SIGTERM and SIGHUP: a run is ended with its files in order, and never between a response and its storage.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::{io, process};
+use std::time::Duration;
+use std::{io, process, thread};
 
 use portal_backup::Outcome;
 
-use crate::destination::Place;
-use crate::ending::{Ending, Result};
+use crate::destination::Destination;
+use crate::exit_report::{ExitReport, Result};
 use crate::terminal::tell;
 
 /// A run that signals can end.
@@ -15,9 +16,9 @@ pub(crate) struct Signals(Arc<Mutex<State>>);
 
 struct State {
     /// How a signal ends the run, with exit code 0 for 128 and the signal; `None` while a signal has to wait.
-    ending: Option<Ending>,
+    report: Option<ExitReport>,
     /// What is given back then.
-    place: Option<Place>,
+    destination: Option<Destination>,
     /// The last signal, if one came: its number and its name.
     signal: Option<(u8, &'static str)>,
 }
@@ -25,40 +26,42 @@ struct State {
 impl Signals {
     /// Watches for signals, at first while nothing is sent.
     pub(crate) fn watch() -> Result<Self> {
-        let ending = Ending::new(0, "nothing was sent").outcome(Outcome::NotSent);
-        let state = State { ending: Some(ending), place: None, signal: None };
+        let report = ExitReport::new(0, "nothing was sent").outcome(Outcome::NotSent);
+        let state = State { report: Some(report), destination: None, signal: None };
         let signals = Self(Arc::new(Mutex::new(state)));
         let watched = signals.clone();
         let started = call_on_signals(move |number, name| {
             let mut state = watched.state();
-            if state.signal.replace((number, name)).is_none() && state.ending.is_none() {
+            let is_first = state.signal.replace((number, name)).is_none();
+            state.end_if_due();
+            drop(state);
+            if is_first {
                 tell(format_args!("{name} has to wait until the shares are stored"));
             }
-            state.end_if_due();
         });
-        started.map_err(|e| Ending::new(2, format!("signals cannot be watched: {e}; nothing was sent")))?;
+        started.map_err(|e| ExitReport::new(2, format!("signals cannot be watched: {e}")))?;
         Ok(signals)
     }
 
-    /// From here on, a signal ends the run like this, one that had to wait at once. It gives back the place; none comes in
-    /// while that is made.
-    pub(crate) fn end_with(
+    /// From here on, a signal ends the run like this, one that had to wait at once. It gives back the destination; none
+    /// comes in while that is made.
+    pub(crate) fn on_signal(
         &self,
-        ending: Ending,
-        make: impl FnOnce() -> Result<Option<Place>>,
+        report: ExitReport,
+        make: impl FnOnce() -> Result<Option<Destination>>,
     ) -> Result<()> {
         let mut state = self.state();
-        state.place = make()?;
-        state.ending = Some(ending);
+        state.destination = make()?;
+        state.report = Some(report);
         state.end_if_due();
         Ok(())
     }
 
-    /// From here on, a signal has to wait; returns the place.
-    pub(crate) fn hold_back(&self) -> Option<Place> {
+    /// From here on, a signal has to wait; returns the destination.
+    pub(crate) fn defer_signals(&self) -> Option<Destination> {
         let mut state = self.state();
-        state.ending = None;
-        state.place.take()
+        state.report = None;
+        state.destination.take()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -70,28 +73,36 @@ impl State {
     /// The lock is held until the process ends, so that the run does not go on meanwhile.
     fn end_if_due(&mut self) {
         let Some((number, name)) = self.signal else { return };
-        let Some(mut ending) = self.ending.take() else { return };
-        drop(self.place.take());
-        ending.what = format!("ended by {name}; {}", ending.what);
-        if ending.code == 0 {
-            ending.code = 128 + number;
+        let Some(mut report) = self.report.take() else { return };
+        drop(self.destination.take());
+        report.what = format!("ended by {name}; {}", report.what);
+        if report.code == 0 {
+            report.code = 128 + number;
         }
-        process::exit(ending.tell().into());
+        let code = report.code;
+        // It ends though nobody reads what it says.
+        let end = move || {
+            thread::sleep(Duration::from_secs(1));
+            process::exit(code.into())
+        };
+        let _ = thread::Builder::new().spawn(end);
+        process::exit(report.tell().into());
     }
 }
 
 /// Calls this for each signal, in a thread of its own.
 #[cfg(unix)]
 fn call_on_signals(call: impl Fn(u8, &'static str) + Send + 'static) -> io::Result<()> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
-    // What whoever started this program has it ignore, such as `nohup`: a bit for each.
+    use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+    // What whoever started this program has it ignore, such as `nohup`: a bit for each. Only Linux tells.
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let bits = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let ignored = bits.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or_default();
     let ending = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0);
-    // Writing more than a limit on the size of files allows is to be an error and no death.
-    let mut signals = signal_hook::iterator::Signals::new(ending.chain([SIGXFSZ]))?;
-    std::thread::Builder::new().spawn(move || {
+    // Writing more than a limit on the size of files allows is to be an error and no death; and how a command has ended
+    // cannot be found out while SIGCHLD is ignored.
+    let mut signals = signal_hook::iterator::Signals::new(ending.chain([SIGXFSZ, SIGCHLD]))?;
+    thread::Builder::new().spawn(move || {
         for signal in signals.forever() {
             match signal {
                 SIGINT => call(2, "SIGINT"),
