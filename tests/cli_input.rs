@@ -25,17 +25,11 @@ fn utf16(text: &str, to_bytes: fn(u16) -> [u8; 2]) -> Vec<u8> {
 /// In the forms in which editors and shells save it, each with the name that the error gives it.
 fn in_other_encodings(text: &str) -> Vec<(&'static str, Vec<u8>)> {
     let marked = format!("{BOM}{text}");
-    let utf32: Vec<u8> = text.chars().flat_map(|c| u32::from(c).to_le_bytes()).collect();
-    let utf32_big: Vec<u8> = text.chars().flat_map(|c| u32::from(c).to_be_bytes()).collect();
-    let utf32_marked: Vec<u8> = marked.chars().flat_map(|c| u32::from(c).to_le_bytes()).collect();
     vec![
         ("UTF-16", utf16(text, u16::to_le_bytes)),
         ("UTF-16", utf16(text, u16::to_be_bytes)),
         ("UTF-16", utf16(&marked, u16::to_le_bytes)),
         ("UTF-16", utf16(&marked, u16::to_be_bytes)),
-        ("UTF-32", utf32),
-        ("UTF-32", utf32_big),
-        ("UTF-32", utf32_marked),
     ]
 }
 
@@ -63,12 +57,7 @@ fn other_encodings_are_refused_by_their_name() {
     for (name, bytes) in in_other_encodings("key\n") {
         fs::write(scene.path("key"), &bytes).unwrap();
         let ran = scene.back_up(&["-o", "x.json", "--api-key-file", "key", GENERATE]);
-        ran.exits(2).says(&format!("--api-key-file: it is {name}"));
-    }
-    for (name, bytes) in in_other_encodings("-----BEGIN CERTIFICATE-----\n") {
-        fs::write(scene.path("roots.pem"), &bytes).unwrap();
-        let ran = scene.back_up(&["-o", "x.json", "--ca-cert", "roots.pem", GENERATE]);
-        ran.exits(2).says(&format!("--ca-cert: it is {name}"));
+        ran.exits(2).says(&format!("--api-key-file key: it is {name}"));
     }
     assert_eq!(scene.sandbox.requests(), []);
 }
@@ -146,7 +135,7 @@ fn verify_reads_standard_input() {
 fn what_cannot_be_meant_is_refused_with_the_way_to_say_it() {
     let scene = Scene::new();
     let cases: &[(&[&str], &str)] = &[
-        (&["-o", "-", GENERATE], "for a file called - use ./-"),
+        (&["-o", "-", GENERATE], "shares are not written to stdout; for a file called - use ./-"),
         (&["-o-", GENERATE], "for a file called - use ./-"),
         (&["--output=-", GENERATE], "for a file called - use ./-"),
         (&["-o", "--json", GENERATE], "for a file called --json use ./--json"),
@@ -162,6 +151,16 @@ fn what_cannot_be_meant_is_refused_with_the_way_to_say_it() {
         (&["--timeout", "5", "confirm", "a", "b"], "confirm comes first"),
         (&["confirm"], "confirm needs a stored file or two share pair ids"),
         (&["confirm", "-"], "confirm needs a stored file or two share pair ids"),
+        (&["confirm", "a.json", "b.json"], "confirm takes one stored file, or two share pair ids"),
+        (&["confirm", "one", "./two"], "confirm takes one stored file, or two share pair ids"),
+        (&["restore"], "restore is no command and no file"),
+        (&["verfy", "x.json"], "verfy is no command and no file"),
+        (&["-o", "x.json", "backup", GENERATE], "backup is no command and no file"),
+        (&["-o", "x.json", "--resume", "--encrypt-with", "cat", GENERATE], "--resume needs -o FILE without"),
+        (&["--resume", "--store-with", "cat > x", GENERATE], "--resume needs -o FILE without"),
+        (&["--encrypt-with", "cat", GENERATE], "--encrypt-with needs -o FILE"),
+        (&["confirm", "--resume", "a", "b"], "--resume is not an option here"),
+        (&["-o", "x.json", "--ca-cert", "x.pem", "--system-certs", GENERATE], "cannot be combined"),
         (&["confirm", "a", "b", "c"], "too many arguments"),
         (&["confirm", "missing"], "confirm takes a stored file, or two share pair ids"),
         (&["verify"], "verify needs a file, or - for stdin"),

@@ -16,15 +16,6 @@ use std::time::{Duration, Instant};
 use portal_backup::{Fault, Sandbox};
 use scene::{GENERATE, Ran, Scene, mode, program};
 
-/// A pipe that is full, and whoever should read from it.
-fn full() -> (Stdio, UnixStream) {
-    let (mut writer, reader) = UnixStream::pair().unwrap();
-    writer.set_nonblocking(true).unwrap();
-    while writer.write(&[b'.'; 4096]).is_ok() {}
-    writer.set_nonblocking(false).unwrap();
-    (OwnedFd::from(writer).into(), reader)
-}
-
 /// What nobody will ever read.
 fn closed() -> Stdio {
     OwnedFd::from(UnixStream::pair().unwrap().0).into()
@@ -54,37 +45,6 @@ fn before_answering(sandbox: &Sandbox, what: impl FnOnce() + Send + 'static) -> 
 // Nobody reads
 
 #[test]
-fn a_run_does_not_wait_for_anybody_to_read_what_it_says() {
-    for with_json in [false, true] {
-        let scene = Scene::new();
-        let mut command = scene.command(&["-o", "x.json", GENERATE, "--base-url", scene.sandbox.url()]);
-        let (stderr, _stderr) = full();
-        let (stdout, _stdout) = full();
-        if with_json {
-            command.arg("--json").stdout(stdout);
-        }
-        let start = Instant::now();
-        let status = command.stderr(stderr).status().unwrap();
-        assert_eq!(status.code(), Some(0));
-        assert_eq!(scene.sandbox.confirmed(), scene.stored("x.json").share_pair_ids());
-        // A second for each at the end, and some for a busy machine.
-        assert!(start.elapsed() < Duration::from_secs(2 + 6), "{:?}", start.elapsed());
-    }
-}
-
-#[test]
-fn a_failure_ends_in_time_though_nobody_reads_why() {
-    let scene = Scene::new();
-    scene.sandbox.fail_next(Fault::Status(400));
-    let (stderr, _reader) = full();
-    let mut command = scene.command(&["-o", "x.json", GENERATE, "--base-url", scene.sandbox.url()]);
-    let start = Instant::now();
-    assert_eq!(command.stderr(stderr).status().unwrap().code(), Some(4));
-    assert!(start.elapsed() < Duration::from_secs(1 + 6), "{:?}", start.elapsed());
-    assert_eq!(scene.names(), [""; 0]);
-}
-
-#[test]
 fn what_a_run_was_for_is_not_lost_in_silence() {
     let scene = Scene::new();
     let mut number = 0;
@@ -106,10 +66,6 @@ fn what_a_run_was_for_is_not_lost_in_silence() {
         let ran = run(&["--json"], piped(), out()).exits(0);
         assert!(ran.stdout.contains("\"confirmed\":false"));
     }
-    let (stdout, _reader) = full();
-    run(&["--json"], stdout, piped()).exits(7).says("\n  portal-backup confirm ");
-    let (stderr, _reader) = full();
-    run(&[], piped(), stderr).exits(7);
     run(&["-q"], piped(), piped()).exits(0).says("\n  portal-backup confirm ");
     assert_eq!(run(&["-q", "--json"], piped(), piped()).exits(0).stderr, "");
 
@@ -123,63 +79,82 @@ fn what_a_run_was_for_is_not_lost_in_silence() {
 
 #[test]
 fn each_way_to_end_has_its_line_of_json() {
+    type Json = serde_json::Value;
     let scene = Scene::new();
-    let mut lines = Vec::new();
-    let mut run = |arguments: &[&str], code: i32| {
+    let parse = |ran: &Ran, code: i32, members: &str| {
+        let json: Json = serde_json::from_str(&ran.stdout).unwrap();
+        // In this order, and no other.
+        let mut text = ran.stdout.as_str();
+        for member in members.split(' ') {
+            let at =
+                text.find(&format!("\"{member}\":")).unwrap_or_else(|| panic!("{member}: {}", ran.stdout));
+            text = &text[at..];
+        }
+        assert_eq!(json.as_object().unwrap().len(), members.split(' ').count(), "{}", ran.stdout);
+        assert_eq!((json["exit"].as_i64(), ran.stdout.lines().count()), (Some(code.into()), 1));
+        if code != 0 {
+            let error = json["error"].as_str().unwrap();
+            assert!(
+                ran.stderr.contains(&format!("portal-backup: {error}\n")),
+                "{} {}",
+                ran.stderr,
+                ran.stdout
+            );
+        }
+        if let Some(next) = json["next"].as_str() {
+            assert_eq!(ran.stderr.lines().last().unwrap(), format!("  {next}"));
+        }
+        json
+    };
+    let run = |arguments: &[&str], code: i32, members: &str| {
         let ran = scene.back_up(&[&["--json"], arguments].concat()).exits(code);
-        assert_eq!(ran.stdout.lines().count(), 1, "{}", ran.stdout);
-        lines.push(ran.stdout.trim_end().to_string());
+        parse(&ran, code, members)
     };
-    run(&["-o", "x.json"], 2);
-    run(&["-o", "missing/x.json", GENERATE], 2);
-    run(&["-o", "x.json", "missing.json"], 2);
+    let to = |other: &[&str]| {
+        let mut command = program();
+        command.current_dir(scene.folder.path()).env("PORTAL_CLIENT_API_KEY", scene.sandbox.api_key());
+        Ran::new(command.args(other).arg("--json").output().unwrap())
+    };
+    run(&["-o", "x.json"], 2, "exit outcome error");
+    run(&["-o", "missing/x.json", GENERATE], 2, "exit outcome error");
+    run(&["-o", "x.json", "missing.json"], 2, "exit outcome error");
     scene.sandbox.fail_next(Fault::Status(400));
-    run(&["-o", "x.json", GENERATE], 4);
+    let refused = run(&["-o", "x.json", GENERATE], 4, "exit outcome error call status id message");
+    assert_eq!((&refused["outcome"], &refused["call"]), (&"refused".into(), &"backup".into()));
     scene.sandbox.fail_next(Fault::StatusRetryAfter(429, Duration::from_secs(1)));
-    run(&["-o", "x.json", GENERATE, "--timeout", "0.5"], 4);
+    let members = "exit outcome error call status id message retryAfter";
+    let limited = run(&["-o", "x.json", GENERATE, "--timeout", "0.5"], 4, members);
+    assert_eq!((&limited["status"], &limited["retryAfter"]), (&429.into(), &1.into()));
     scene.sandbox.fail_next(Fault::Status(503));
-    run(&["-o", "x.json", GENERATE], 5);
+    run(&["-o", "x.json", GENERATE], 5, "exit outcome error call status id message");
     scene.sandbox.fail_next(Fault::CloseBeforeResponse);
-    run(&["-o", "x.json", GENERATE], 5);
+    run(&["-o", "x.json", GENERATE], 5, "exit outcome error call");
     scene.sandbox.fail_next(Fault::Body(b"{}".to_vec()));
-    run(&["-o", "x.json", GENERATE], 5);
-    run(&["--store-with", "exit 1", GENERATE], 6);
-    let message = |line: &str| {
-        let line: serde_json::Value = serde_json::from_str(line).unwrap();
-        (line["id"].as_str().unwrap().to_string(), line["message"].as_str().unwrap().to_string())
-    };
-    let (id, told) = message(&lines[3]);
-    assert_eq!(lines[..3], [r#"{"exit":2,"outcome":"notSent"}"#; 3]);
-    assert_eq!(
-        lines[3],
-        format!(r#"{{"exit":4,"outcome":"refused","status":400,"id":"{id}","message":"{told}"}}"#)
-    );
-    assert!(lines[4].starts_with(r#"{"exit":4,"outcome":"refused","status":429,"id":""#), "{}", lines[4]);
-    assert!(lines[4].ends_with(r#","retryAfter":1}"#), "{}", lines[4]);
-    assert!(lines[5].starts_with(r#"{"exit":5,"outcome":"unknown","status":503,"id":""#), "{}", lines[5]);
-    assert_eq!(lines[6], r#"{"exit":5,"outcome":"unknown"}"#);
-    assert_eq!(lines[7], r#"{"exit":5,"outcome":"unknown","status":200,"kept":"x.json.unreadable"}"#);
-    assert!(lines[8].starts_with(r#"{"exit":6,"outcome":"unknown","sharePairIds":[""#), "{}", lines[8]);
-    assert!(lines[8].ends_with(r#""],"confirmed":false}"#), "{}", lines[8]);
+    let unreadable = run(&["-o", "x.json", GENERATE], 5, "exit outcome error call status kept");
+    assert_eq!(unreadable["kept"], "x.json.unreadable");
+    assert!(!unreadable["error"].as_str().unwrap().contains("keep the body"), "{unreadable}");
+    run(&["--store-with", "exit 1", GENERATE], 6, "exit outcome error sharePairIds confirmed");
+    run(&["--store-with", "cat", GENERATE], 6, "exit outcome error sharePairIds confirmed next");
+    let stored = run(&["-o", "n.json", GENERATE, "--no-confirm"], 0, "exit sharePairIds file confirmed next");
+    assert_eq!((&stored["confirmed"], &stored["file"]), (&false.into(), &"n.json".into()));
+    run(&["-o", "n.json", GENERATE], 2, "exit outcome error next");
 
-    let mut command =
-        scene.command(&["-o", "x.json", "--json", GENERATE, "--base-url", "http://127.0.0.1:1"]);
-    assert_eq!(Ran::new(command.output().unwrap()).exits(3).stdout, "{\"exit\":3,\"outcome\":\"notSent\"}\n");
-    let mut command = program();
-    command.current_dir(scene.folder.path()).env("PORTAL_CLIENT_API_KEY", scene.sandbox.api_key());
-    command.args(["-o", "x.json", "--json", GENERATE, "--base-url", scene.sandbox.url()]);
-    let ran = Ran::new(command.args(["--client-api-url", "http://127.0.0.1:1"]).output().unwrap()).exits(7);
-    let [first, second] = scene.stored("x.json").share_pair_ids().map(String::from);
-    let ids = format!("[\"{first}\",\"{second}\"]");
-    assert_eq!(
-        ran.stdout,
-        format!(
-            "{{\"exit\":7,\"outcome\":\"notSent\",\"sharePairIds\":{ids},\"file\":\"x.json\",\"confirmed\":false}}\n"
-        )
-    );
-    let mut command = scene.command(&["confirm", "--json", "unknown-1", "unknown-2"]);
-    let ran = Ran::new(command.output().unwrap()).exits(4);
-    assert_eq!(ran.stdout, "{\"exit\":4,\"outcome\":\"refused\",\"status\":400}\n");
+    let nowhere = "http://127.0.0.1:1";
+    let unreached = to(&["-o", "x.json", GENERATE, "--base-url", nowhere]).exits(3);
+    parse(&unreached, 3, "exit outcome error call");
+    let url = scene.sandbox.url();
+    let unconfirmed =
+        to(&["-o", "x.json", GENERATE, "--base-url", url, "--client-api-url", nowhere]).exits(7);
+    let json = parse(&unconfirmed, 7, "exit outcome error call sharePairIds file confirmed next");
+    assert_eq!(json["sharePairIds"], serde_json::json!(scene.stored("x.json").share_pair_ids()));
+    assert_eq!((&json["call"], &json["outcome"]), (&"confirm".into(), &"notSent".into()));
+    let refused = to(&["confirm", "unknown-1", "unknown-2", "--client-api-url", url]).exits(4);
+    parse(&refused, 4, "exit outcome error call status");
+
+    let whole = to(&["verify", "x.json"]).exits(0);
+    assert_eq!(parse(&whole, 0, "exit sharePairIds file")["file"], "x.json");
+    let missing = to(&["verify", "missing"]).exits(2);
+    assert_eq!(parse(&missing, 2, "exit error file")["file"], "missing");
 }
 
 // Shares that cannot be stored where they should be
@@ -225,7 +200,7 @@ fn shares_that_cannot_be_stored_are_kept_elsewhere_for_their_owner_alone() {
         let ran = Ran::new(command.output().unwrap()).exits(6).says(&format!("are kept in {kept}"));
         assert_eq!(mode(&scene.path(kept)), 0o600, "{what}");
         assert!(
-            ran.stdout.ends_with(&format!(",\"confirmed\":false,\"kept\":\"{kept}\"}}\n")),
+            ran.stdout.contains(&format!(",\"confirmed\":false,\"kept\":\"{kept}\",\"next\":")),
             "{}",
             ran.stdout
         );
@@ -256,7 +231,7 @@ fn a_failure_inside_of_the_command_counts() {
         assert_eq!(ran.code, Some(6), "{command}: {}", ran.stderr);
     }
     assert_eq!(scene.sandbox.confirmed(), [""; 0]);
-    for command in ["tee x | wc -c", "cat > y; echo done", "if false; then :; fi; cat > z"] {
+    for command in ["tee x | wc -c >&2", "cat > y; echo done >&2", "if false; then :; fi; cat > z"] {
         let ran = scene.back_up(&["--store-with", command, GENERATE]);
         assert_eq!(ran.code, Some(0), "{command}: {}", ran.stderr);
     }
@@ -283,30 +258,23 @@ fn a_folder_from_which_nothing_can_be_removed_is_refused_at_once() {
 }
 
 #[test]
-fn shares_of_a_run_that_was_killed_are_named_with_their_ids_and_stay() {
+fn what_a_run_that_was_killed_has_left_is_named_and_stays() {
     let scene = Scene::new();
-    let mut ended = Command::new("true").spawn().unwrap();
-    ended.wait().unwrap();
-    // FNV-1a of the target's name.
-    let hash = "x.json"
-        .bytes()
-        .fold(0xcbf29ce484222325, |hash, b| (hash ^ u64::from(b)).wrapping_mul(0x100000001b3));
-    let hidden = |time: u32| format!(".portal-backup-{hash:016x}-{:x}-{time:x}-0.tmp", ended.id());
-    let text = r#"{"SECP256K1":{"share":"YQ","id":"first-id"},"ED25519":{"share":"Yg","id":"second-id"}}"#;
-    fs::write(scene.path(&hidden(1)), text).unwrap();
-    fs::write(scene.path(&hidden(2)), &text[..20]).unwrap();
-    fs::write(scene.path(&hidden(3)), "").unwrap();
-    let ran = scene
-        .back_up(&["-o", "x.json", GENERATE])
-        .exits(0)
-        .says(&format!("{}: shares first-id and second-id of an earlier run", hidden(1)))
-        .says(&format!("{}: part of an answer", hidden(2)))
-        .says("delete it once a later backup is confirmed");
-    assert!(!ran.stderr.contains(&hidden(3)));
+    // The hidden file of a run that ends while it waits for the response.
+    scene.sandbox.fail_next(Fault::Delay(Duration::MAX));
+    let mut command = scene.command(&["-o", "x.json", GENERATE, "--base-url", scene.sandbox.url()]);
+    let requests = scene.sandbox.watch();
+    let mut killed = command.stderr(Stdio::null()).spawn().unwrap();
+    let _request = requests.recv_timeout(Duration::from_secs(20)).unwrap();
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let [hidden] = &scene.names()[..] else { panic!("{:?}", scene.names()) };
+    fs::write(scene.path(hidden), "perhaps shares").unwrap();
+    scene.back_up(&["-o", "x.json", GENERATE]).exits(0).says(&format!("left        {hidden}: "));
     // Also when the output is there, and the run ends at once.
-    scene.back_up(&["-o", "x.json", GENERATE]).exits(2).says(&hidden(1)).says("second-id of an earlier run");
-    assert_eq!(fs::read_to_string(scene.path(&hidden(1))).unwrap(), text);
-    assert_eq!(scene.names().len(), 4, "{:?}", scene.names());
+    scene.back_up(&["-o", "x.json", GENERATE]).exits(2).says(hidden);
+    assert_eq!(fs::read_to_string(scene.path(hidden)).unwrap(), "perhaps shares");
+    assert_eq!(scene.names().len(), 2, "{:?}", scene.names());
 }
 
 // On a terminal

@@ -48,8 +48,8 @@ example: portal-backup -o backup.json --api-key-file key.txt generate.json";
 const CONFIRM_HELP: &str = "\
 Confirm backup shares that are stored already.
 
-usage: portal-backup confirm [OPTIONS] <FILE>      if the file holds whole shares
-       portal-backup confirm [OPTIONS] <ID> <ID>   shares that are stored elsewhere
+usage: portal-backup confirm [OPTIONS] <FILE>      if it holds whole shares
+       portal-backup confirm [OPTIONS] <ID> <ID>   what is stored elsewhere
 
   --api-key-file FILE    the client API key; else $PORTAL_CLIENT_API_KEY
   --client-api-url URL   another server than Portal's

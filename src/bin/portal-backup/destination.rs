@@ -88,7 +88,8 @@ impl Destination {
             Ok(path) => (format!("{what} is kept in {}", display_path(&path)), Some(path)),
             Err(why) => (format!("It is lost{why}"), None),
         };
-        let output = self.shell.as_ref().map(|shell| shell.run(body));
+        let shell = self.shell.as_ref().filter(|_| !body.is_empty());
+        let output = shell.map(|shell| shell.run(body));
         let (became, kept) = match output {
             _ if body.is_empty() => ("Nothing of it arrived, so there is nothing to keep".into(), None),
             None => in_a_file(body, "The response"),
