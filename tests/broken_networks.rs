@@ -226,7 +226,7 @@ fn root_file() -> PathBuf {
 fn timed(client: &Client) -> String {
     let start = Instant::now();
     let result = whole_job(client);
-    let said = result.map_or_else(|error| format!("{:?}: {error}", error.outcome()), |()| "done".into());
+    let said = result.map_or_else(|error| format!("{:?} {error}", util::kind_of(&error)), |()| "done".into());
     format!("{} ms: {said}", start.elapsed().as_millis())
 }
 
@@ -350,7 +350,7 @@ fn when_all_addresses_are_dead_the_time_to_connect_is_the_end() {
         let connect_timeout = TEN_SECONDS / 10;
         let Some(ran) = job(addresses, connect_timeout) else { return };
         assert!(
-            ran.said.starts_with(&format!("NotSent: backup: {NAME}: timed out while connecting")),
+            ran.said.starts_with(&format!("Timeout backup: {NAME}: timed out while connecting")),
             "{}",
             ran.said
         );
@@ -369,7 +369,7 @@ fn the_failure_that_tells_most_is_told() {
         (&[UNREACHABLE], "unreachable"),
     ] {
         let Some(ran) = job(addresses, TEN_SECONDS / 4) else { return };
-        assert!(ran.said.starts_with("NotSent: ") && ran.said.contains(text), "{addresses:?}: {}", ran.said);
+        assert!(ran.said.starts_with("Connect ") && ran.said.contains(text), "{addresses:?}: {}", ran.said);
     }
 }
 
@@ -384,7 +384,7 @@ fn a_name_that_does_not_exist_is_looked_up_once_and_a_resolver_that_fails_again(
     for how in ["3", "0"] {
         let Some(ran) = resolved(how) else { return };
         assert!(
-            ran.said.starts_with(&format!("NotSent: backup: {NAME}: the name was not found; ")),
+            ran.said.starts_with(&format!("Resolve backup: {NAME}: the name was not found; ")),
             "{}",
             ran.said
         );
@@ -393,7 +393,7 @@ fn a_name_that_does_not_exist_is_looked_up_once_and_a_resolver_that_fails_again(
     // SERVFAIL, REFUSED, and none at all.
     for how in ["2", "5", "none"] {
         let Some(ran) = resolved(how) else { return };
-        assert!(ran.said.starts_with(&format!("NotSent: backup: {NAME}: ")), "{}", ran.said);
+        assert!(ran.said.starts_with(&format!("Resolve backup: {NAME}: ")), "{}", ran.said);
         assert!(
             ran.said.contains("failure in name resolution; ") && ran.said.contains("try again"),
             "{}",

@@ -13,7 +13,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use child::Child;
-use portal_backup::{ApiKey, Client, ClientBuilder, Error, GenerateResponse, Outcome, StoredShares};
+use portal_backup::{
+    ApiKey, Client, ClientBuilder, Error, GenerateResponse, Outcome, StoredShares, TransportErrorKind,
+};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -92,7 +94,7 @@ fn shown(identity: Identity, versions: &[&'static SupportedProtocolVersion], roo
     let server = Server::start(Some(certificates::config_with(identity, versions)), good);
     let error = backup(&builder(&server.url()).root_certs_pem(root).build().unwrap()).unwrap_err();
     assert_eq!((error.outcome(), server.requests().len()), (Outcome::NotSent, 0), "{error}");
-    assert_eq!(server.connections(), 1, "{error}");
+    assert_eq!((util::kind_of(&error), server.connections()), (TransportErrorKind::Tls, 1), "{error}");
     error.to_string()
 }
 

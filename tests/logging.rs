@@ -10,7 +10,7 @@ use util::certificates::{self, Certificate};
 use util::faults::{self, Fault};
 use util::logger::Logging;
 use util::secrets;
-use util::server::Server;
+use util::server::{Connection, Server};
 
 /// Both calls against every fault that does not only wait, and against the service as it should be.
 fn call_everything() {
@@ -55,4 +55,38 @@ fn a_log_at_trace_of_all_but_ureq_proto_holds_neither_key_nor_shares() {
     let logging = Logging::start(&[("", LevelFilter::Trace), ("ureq_proto", LevelFilter::Debug)]);
     call_everything();
     assert_no_secret(&logging);
+}
+
+#[test]
+fn a_connection_that_is_opened_is_logged_with_its_address_proxy_tls_version_and_time() {
+    let script = |c: &mut Connection| {
+        c.request()?;
+        c.send("HTTP/1.1 204 No Content\r\n\r\n")
+    };
+    let tls = |config| Server::start(Some(config), script);
+    let (new, old) = (certificates::server_config, certificates::tls12_server_config);
+    let servers =
+        [tls(new(Certificate::Trusted)), tls(old(Certificate::Trusted)), Server::start(None, script)];
+    let port = servers[0].port();
+    let proxy = Server::start(None, move |c| {
+        c.request()?;
+        c.send("HTTP/1.1 200 OK\r\n\r\n")?;
+        c.raw().tunnel(port)
+    });
+    let direct = |server: &Server| (util::builder(&server.url()), format!("127.0.0.1:{}", server.port()), "");
+    let through = format!(" through the proxy localhost:{}", proxy.port());
+    let proxied = util::builder(&servers[0].url()).proxy(format!("http://a:p4ss@localhost:{}", proxy.port()));
+    for ((builder, address, through), tls) in [
+        (direct(&servers[0]), ", TLS 1.3"),
+        (direct(&servers[1]), ", TLS 1.2"),
+        (direct(&servers[2]), ""),
+        ((proxied, format!("127.0.0.1:{}", proxy.port()), &*through), ", TLS 1.3"),
+    ] {
+        let logging = Logging::start(&[("portal_backup", LevelFilter::Debug)]);
+        builder.build().unwrap().confirm(&StoredShares::from_share_pair_ids(["a", "b"]).unwrap()).unwrap();
+        let begins = format!("DEBUG portal_backup connected to localhost ({address}{tls}){through} in ");
+        let lines = logging.lines();
+        let time = lines.iter().find_map(|line| line.strip_prefix(&begins)?.strip_suffix(" ms"));
+        assert!(time.is_some_and(|it| it.parse::<u32>().is_ok()), "{begins}: {lines:?}");
+    }
 }

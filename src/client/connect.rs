@@ -77,7 +77,7 @@ type Opened = Result<Box<dyn Stream>, ConnectError>;
 
 impl ConnectOptions {
     /// Opens a connection to the host of this URL, within the deadline and the time for connections.
-    pub(super) fn open(&self, url: &Uri, is_tls: bool, deadline: Instant) -> Opened {
+    pub(super) fn open(&self, url: &Uri, deadline: Instant) -> Opened {
         let start = Instant::now();
         let deadline = deadline.min(start + self.timeout);
         // Checked when the client was built.
@@ -87,12 +87,12 @@ impl ConnectOptions {
             Some(proxy) => self.tunnel(proxy, host, port, deadline).map_err(ConnectError::of_proxy)?,
             None => dial(host, host, port, deadline)?,
         };
-        if is_tls {
+        if url.scheme_str() == Some("https") {
             stream = self.tls(host, host, stream, deadline)?;
         }
         let through = proxy.map(|proxy| format!(" through {proxy}")).unwrap_or_default();
-        let took = start.elapsed().as_millis();
-        log::debug!(target: "portal_backup", "connected to {}{through} in {took} ms", stream.describe());
+        let (there, took) = (stream.describe(), start.elapsed().as_millis());
+        log::debug!(target: "portal_backup", "connected to {host} ({there}){through} in {took} ms");
         Ok(stream)
     }
 

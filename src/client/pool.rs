@@ -56,8 +56,7 @@ impl Pool {
                 return Ok(idle);
             }
         }
-        let is_tls = endpoint.0 == Some(Scheme::HTTPS);
-        let stream = self.options.open(uri, is_tls, limits.deadline)?;
+        let stream = self.options.open(uri, limits.deadline)?;
         let slot = Arc::new(Mutex::new(Some(Connection::new(stream, limits))));
         let config = Agent::config_builder()
             .proxy(None)

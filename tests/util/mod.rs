@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use portal_backup::{ApiKey, Client, ClientBuilder};
+use portal_backup::{ApiKey, Client, ClientBuilder, Error, TransportErrorKind};
 
 use self::server::Server;
 
@@ -38,6 +38,15 @@ pub fn builder(url: &str) -> ClientBuilder {
         .client_api_url(url)
         .root_certs_pem(certificates::root_pem())
         .timeout(TIMEOUT)
+}
+
+/// What failed, of a call that ended without a response.
+#[track_caller]
+pub fn kind_of(error: &Error) -> TransportErrorKind {
+    match error {
+        Error::Transport(e) => e.kind(),
+        other => panic!("{other}"),
+    }
 }
 
 /// Does this to each of them, on a few threads.
