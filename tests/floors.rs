@@ -1,4 +1,5 @@
-//! The house has floors: every import between the files of `src` points down, and no two import each other.
+//! The house has floors: every import between the files of `src` points down, and no two import each other; and it stays
+//! small.
 //!
 //! `cargo test --test floors -- --nocapture` prints the floors.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
@@ -44,6 +45,22 @@ fn the_client_alone_names_ureq_and_rustls() {
             "{name} names ureq or rustls"
         );
     }
+}
+
+#[test]
+fn src_stays_small() {
+    const LIMIT: usize = 4_200;
+    let lines = |name: &str, source: &str| {
+        let is_code = |line: &&str| !line.trim().is_empty() && !line.trim_start().starts_with("//");
+        (name.split('/').next().unwrap().to_string(), source.lines().filter(is_code).count())
+    };
+    let mut folders = BTreeMap::<_, usize>::new();
+    for (folder, count) in files().iter().map(|(name, source)| lines(name, source)) {
+        *folders.entry(folder).or_default() += count;
+    }
+    let all: usize = folders.values().sum();
+    println!("{all} lines of code: {folders:?}");
+    assert!(all <= LIMIT, "src has {all} lines of code, more than {LIMIT}: {folders:?}");
 }
 
 /// The files in floors, from those that import nothing up; or those that have none.
@@ -161,21 +178,26 @@ fn sources_folder(name: &str) -> bool {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(name).is_dir()
 }
 
-/// The library's files by name, that of a folder standing for its `mod.rs`.
+/// The library's files by name, without the command line.
 fn sources() -> BTreeMap<String, String> {
+    let mut sources = files();
+    sources.retain(|name, _| !name.starts_with("bin/"));
+    sources
+}
+
+/// All files of `src` by name, that of a folder standing for its `mod.rs`.
+fn files() -> BTreeMap<String, String> {
     fn walk(folder: &Path, root: &Path, found: &mut BTreeMap<String, String>) {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                if !path.ends_with("bin") {
-                    walk(&path, root, found);
-                }
-            } else {
-                let name = path.strip_prefix(root).unwrap().with_extension("");
-                let name = if name.ends_with("mod") { name.parent().unwrap().to_path_buf() } else { name };
-                let name = name.to_str().unwrap().replace('\\', "/");
-                found.insert(name, fs::read_to_string(&path).unwrap());
+                walk(&path, root, found);
+                continue;
             }
+            let name = path.strip_prefix(root).unwrap().with_extension("");
+            let name = if name.ends_with("mod") { name.parent().unwrap().to_path_buf() } else { name };
+            let name = name.to_str().unwrap().replace('\\', "/");
+            found.insert(name, fs::read_to_string(&path).unwrap());
         }
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
