@@ -457,7 +457,7 @@ fn what_is_taken_up_outlives_a_power_cut_as_far_as_that_can_be_had() {
     let syncs: Vec<_> = run.log.lines().filter(|line| line.starts_with("fsync(")).collect();
     assert_eq!(syncs.len(), 2, "{}", run.log);
     // The folder of the file, not that of the link.
-    assert_eq!(run.number_of("openat", &format!("{}/.\"", folder.path().display())), 2, "{}", run.log);
+    assert_eq!(run.number_of("openat", &[&format!("{}/.\"", folder.path().display())]), 2, "{}", run.log);
 
     for error in ["EINVAL", "EOPNOTSUPP", "EROFS", "EIO", "ENOSPC", "EDQUOT", "EPERM", "EACCES", "EBADF"] {
         let is_forgiven = ["EINVAL", "EOPNOTSUPP", "EROFS"].contains(&error);
@@ -584,9 +584,10 @@ fn a_hidden_file_removed_or_replaced_meanwhile_is_an_error_and_what_replaced_it_
 
 #[test]
 fn a_target_replaced_after_it_was_published_is_an_error_and_what_replaced_it_stays() {
-    for (spoil, call) in
-        [(&[][..], ("linkat", "backup.json")), (&[NO_HARD_LINKS], ("openat", "backup.json\", O_RDWR"))]
-    {
+    for (spoil, call) in [
+        (&[][..], ("linkat", &["/backup.json"][..])),
+        (&[NO_HARD_LINKS], ("openat", &["/backup.json", "O_EXCL"])),
+    ] {
         // Another run's file, of the same length; and what would have to be waited for.
         for (what, take) in [TAKES[2], TAKES[6]] {
             let (folder, path) = place();
@@ -618,7 +619,7 @@ fn where_each_name_has_a_number_of_its_own_the_content_decides() {
         fs::copy(&hidden, &copy).unwrap();
         fs::rename(copy, hidden).unwrap();
     };
-    let Some(run) = Spoilt::stop_at(&path, &[], ("write", "SECP256K1"), replace) else { return };
+    let Some(run) = Spoilt::stop_at(&path, &[], ("write", &["SECP256K1"]), replace) else { return };
     assert_eq!(run.status.code(), Some(STORED), "{}", run.log);
     assert_eq!(names(folder.path()), ["backup.json"]);
     assert_eq!(fs::read_to_string(&path).unwrap(), TEXT);

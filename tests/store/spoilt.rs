@@ -146,10 +146,12 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Which of the calls of this name is the first that has this in its line, from 1.
-    pub(crate) fn number_of(&self, call: &str, part: &str) -> usize {
-        let mut lines = self.log.lines().filter(|line| line.starts_with(&format!("{call}(")));
-        1 + lines.position(|line| line.contains(part)).unwrap_or_else(|| panic!("{part}: {}", self.log))
+    /// Which of the calls of this name is the last that has all this in its line, from 1.
+    pub(crate) fn number_of(&self, call: &str, parts: &[&str]) -> usize {
+        let lines = self.log.lines().filter(|line| line.starts_with(&format!("{call}(")));
+        let has_all = |line: &str| parts.iter().all(|part| line.contains(part));
+        let found = lines.enumerate().filter(|(_, line)| has_all(line)).last();
+        1 + found.unwrap_or_else(|| panic!("{parts:?}: {}", self.log)).0
     }
 }
 
@@ -176,18 +178,18 @@ impl Spoilt {
         Some(spoilt)
     }
 
-    /// Stores until the first call of this name with this in its line has been made; there it stops, `meanwhile` is
-    /// done, and it goes on.
+    /// Stores until the last call of this name with all this in its line; there it stops, `meanwhile` is done, and it
+    /// goes on.
     pub(crate) fn stop_at(
         path: &Path,
         spoil: &[&str],
-        (call, part): (&str, &str),
+        (call, parts): (&str, &[&str]),
         meanwhile: impl FnOnce(),
     ) -> Option<Run> {
         // The same names in another folder.
         let rehearsal = folder();
         let name = path.file_name().unwrap();
-        let number = Self::run(&rehearsal.path().join(name), spoil)?.number_of(call, part);
+        let number = Self::run(&rehearsal.path().join(name), spoil)?.number_of(call, parts);
         let stop = format!("{call}:signal=STOP:when={number}");
         let mut spoilt = Self::attach(Process::start(this_test_binary(path)), &[spoil, &[&stop]].concat())?;
         spoilt.process.go();
