@@ -333,21 +333,13 @@ fn the_platform_verifier_trusts_what_the_system_trusts_and_nothing_else() {
     // As `openssl rehash` names it.
     fs::write(folder.path().join("0123abcd.0"), certificates::root_pem()).unwrap();
     assert_eq!(platform().env("SSL_CERT_DIR", folder.path()).says(), "done");
-}
 
-#[test]
-#[cfg(feature = "platform-verifier")]
-fn a_system_without_roots_is_an_error_and_no_panic() {
-    let server = private_server();
-    let folder = tempfile::tempdir().unwrap();
-    let empty = folder.path().join("empty.pem");
-    fs::write(&empty, "").unwrap();
-    let missing = folder.path().join("missing.pem");
-    for file in [empty, missing] {
-        let child = Child::new(&server.url()).roots("platform").env("SSL_CERT_FILE", &file);
-        assert_says(&child.says(), &["NotSent: "]);
+    // A system without roots.
+    fs::write(&system, "").unwrap();
+    for file in [system, folder.path().join("missing.pem")] {
+        assert_says(&platform().env("SSL_CERT_FILE", &file).says(), &["NotSent: ", "roots"]);
     }
-    assert_eq!(server.requests().len(), 0);
+    assert_eq!(server.requests().len(), 2);
 }
 
 #[test]

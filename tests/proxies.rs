@@ -330,53 +330,30 @@ fn a_proxy_that_breaks_off_or_never_ends_means_not_sent_within_the_deadline() {
 
 #[test]
 fn a_proxy_that_cannot_be_used_is_a_mistake_and_not_shown() {
-    let build = |url: &str| Client::builder(ApiKey::new(KEY).unwrap()).proxy(url).build();
-    for url in [
+    // The host of one with a `#` would be `somebody`, or the password without its end.
+    let urls = "http:// http:/// http://:8080 http//somebody:p4ss@localhost http://somebody:p4ss@ \
+         http://somebody:p4ss@:8080 http://somebody:p4ss@localhost:eighty \
+         http://somebody:p4ss@localhost:localhost http://somebody:p4ss@localhost:-1 http://somebody:p4ss@[::1 \
+         http://somebody:p4ss%FF@localhost:8080 http://somebody:p4ss%00@localhost:8080 \
+         http://somebody:p4ss%0d%0aX:@localhost:8080 http://somebody%3Ap4ss@localhost:8080 \
+         http://somebody:p4ss/@localhost:8080 http://localhost:8080/p4ss http://localhost:8080// \
+         http://localhost:8080?p4ss http://localhost:8080#p4ss http://localhost\\p4ss localhost:8080/p4ss \
+         //localhost:8080 http:localhost:8080 http://somebody:p4ss@::1 http://somebody:p4ss@::1:8080 \
+         http://somebody:p4ss@[::1]8080 http://somebody:p4ss@*:8080 http://somebody:p4ss@localhost:0 \
+         http://somebody:p4ss@localhost:65536 http://somebody:p4ss@localhost:99999999999 \
+         http://somebody:p4ss@localhost: http://somebody:p4ss@[::1]: somebody:p4ss@localhost:0 \
+         http://somebody:12#p4ss@localhost http://localhost:8080/#p4ss";
+    let with_space = [
         "",
         " ",
-        "http://",
-        "http:///",
-        "http://:8080",
-        "http//somebody:p4ss@localhost",
-        "http://somebody:p4ss@",
-        "http://somebody:p4ss@:8080",
         "http://somebody:p4ss@local host:8080",
         "http://somebody:p4ss@localhost:80 80",
-        "http://somebody:p4ss@localhost:eighty",
-        "http://somebody:p4ss@localhost:localhost",
-        "http://somebody:p4ss@localhost:-1",
-        "http://somebody:p4ss@[::1",
         "http://somebody:p4ss\n@localhost:8080",
-        "http://somebody:p4ss%FF@localhost:8080",
-        "http://somebody:p4ss%00@localhost:8080",
-        "http://somebody:p4ss%0d%0aX:@localhost:8080",
-        "http://somebody%3Ap4ss@localhost:8080",
-        "http://somebody:p4ss/@localhost:8080",
-        "http://localhost:8080/p4ss",
-        "http://localhost:8080//",
-        "http://localhost:8080?p4ss",
-        "http://localhost:8080#p4ss",
-        "http://localhost\\p4ss",
-        "localhost:8080/p4ss",
-        "//localhost:8080",
-        "http:localhost:8080",
-        "http://somebody:p4ss@::1",
-        "http://somebody:p4ss@::1:8080",
-        "http://somebody:p4ss@[::1]8080",
-        "http://somebody:p4ss@*:8080",
-        "http://somebody:p4ss@localhost:0",
-        "http://somebody:p4ss@localhost:65536",
-        "http://somebody:p4ss@localhost:99999999999",
-        "http://somebody:p4ss@localhost:",
-        "http://somebody:p4ss@[::1]:",
-        "somebody:p4ss@localhost:0",
-        // The host would be `somebody`, or the password without its end.
-        "http://somebody:12#p4ss@localhost",
-        "http://localhost:8080/#p4ss",
         " http://localhost:8080",
         "http://localhost:8080\n",
-    ] {
-        assert_is_a_mistake(url, build(url));
+    ];
+    for url in urls.split(' ').chain(with_space) {
+        assert_is_a_mistake(url, Client::builder(ApiKey::new(KEY).unwrap()).proxy(url).build());
     }
 }
 

@@ -43,23 +43,23 @@ pub(super) struct ConnectError {
 
 impl ConnectError {
     /// `who` is the host or proxy that it happened with.
-    pub(super) fn new(kind: Kind, who: &str, e: &io::Error, deadline: Instant) -> Self {
-        let (kind, (what, advice), is_transient) = match e.get_ref().and_then(|e| e.downcast_ref()) {
-            Some(e) => (Kind::Tls, tls::explain(e), false),
-            None if e.kind() == ErrorKind::TimedOut && Instant::now() >= deadline => {
-                let what = if kind == Kind::Io { "the time was up" } else { "timed out while connecting" };
-                (Kind::Timeout, (what.to_string(), RETRY), true)
+    pub(super) fn new(step: Kind, who: &str, e: &io::Error, deadline: Instant) -> Self {
+        let tls_error = e.get_ref().and_then(|e| e.downcast_ref());
+        let kind = match tls_error {
+            Some(_) => Kind::Tls,
+            None if Instant::now() >= deadline => Kind::Timeout,
+            None => step,
+        };
+        let ((what, advice), is_transient) = match (tls_error, e.kind()) {
+            (Some(e), _) => (tls::explain(e), false),
+            (None, _) if step == Kind::Resolve && dial::is_not_found(e) => {
+                (("the name was not found".into(), "check the name and the network"), false)
             }
-            None if kind == Kind::Resolve && dial::is_not_found(e) => {
-                (kind, ("the name was not found".into(), "check the name and the network"), false)
-            }
-            None if e.kind() == ErrorKind::UnexpectedEof => {
-                (kind, ("the connection was closed".into(), RETRY), true)
-            }
-            None if e.kind() == ErrorKind::InvalidData => {
-                (kind, ("it sent what nobody asked for".into(), RETRY), false)
-            }
-            None => (kind, (e.to_string(), RETRY), true),
+            (None, ErrorKind::TimedOut) if step == Kind::Io => (("the time was up".into(), RETRY), true),
+            (None, ErrorKind::TimedOut) => (("timed out while connecting".into(), RETRY), true),
+            (None, ErrorKind::UnexpectedEof) => (("the connection was closed".into(), RETRY), true),
+            (None, ErrorKind::InvalidData) => (("it sent what nobody asked for".into(), RETRY), false),
+            (None, _) => ((e.to_string(), RETRY), true),
         };
         Self { kind, what: format!("{who}: {}", printable(&what, 300)), advice, is_transient }
     }
