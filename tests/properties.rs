@@ -32,12 +32,12 @@ proptest! {
 
     #[test]
     fn whatever_serde_json_accepts_is_accepted_with_the_same_strings_and_nothing_else(text in document()) {
-        oracle::check_answer(text.as_bytes());
+        oracle::check_response(text.as_bytes());
     }
 
     #[test]
     fn a_damaged_document_is_what_serde_json_says(text in mutated(document())) {
-        oracle::check_answer(&text);
+        oracle::check_response(&text);
     }
 
     #[test]
@@ -53,14 +53,14 @@ proptest! {
     #![proptest_config(cases(1500))]
 
     #[test]
-    fn any_bytes_are_answers_that_cause_no_panic(
+    fn any_bytes_are_responses_that_cause_no_panic(
         status in any::<u16>(),
         retry_after in proptest::option::of(any::<String>()),
         body in vec(any::<u8>(), 0..200),
     ) {
         oracle::check_refusal(status, retry_after.as_deref(), &body);
         oracle::check_refusal(400, retry_after.as_deref(), &body);
-        oracle::check_answer(&body);
+        oracle::check_response(&body);
     }
 
     #[test]

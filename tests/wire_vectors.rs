@@ -453,7 +453,7 @@ fn a_generate_response_may_have_four_mebibytes_and_no_more() {
 }
 
 #[test]
-fn shares_and_ids_are_slices_of_the_answer_that_was_handed_over() {
+fn shares_and_ids_are_slices_of_the_response_that_was_handed_over() {
     for text in [REAL, documented::BACKUP_200] {
         let body = Vec::from(text);
         let whole = body.as_ptr_range();

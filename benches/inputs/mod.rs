@@ -1,18 +1,18 @@
-//! Answers of the service as the benchmarks need them: any length, either form of share.
+//! Responses of the service as the benchmarks need them: any length, either form of share.
 
 use std::fmt;
 
 /// How a share is written.
 #[derive(Clone, Copy)]
 pub(crate) enum Share {
-    /// Base64, as the service answers today: nothing in it needs an escape.
+    /// Base64, as the service sends today: nothing in it needs an escape.
     Base64,
-    /// JSON text, as it answered before: every other byte or so is escaped.
+    /// JSON text, as it sent before: every other byte or so is escaped.
     #[allow(dead_code, reason = "not every benchmark looks at it")]
     Json,
 }
 
-/// An answer of about this many bytes.
+/// A response of about this many bytes.
 #[derive(Clone, Copy)]
 pub(crate) struct Case {
     pub(crate) len: usize,

@@ -1,4 +1,4 @@
-//! Any answer that is no success is told in bounds and without a character that does not print.
+//! Any response that is no success is told in bounds and without a character that does not print.
 
 #![no_main]
 

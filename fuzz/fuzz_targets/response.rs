@@ -5,4 +5,4 @@
 #[path = "../../tests/oracle/mod.rs"]
 mod oracle;
 
-libfuzzer_sys::fuzz_target!(|body: &[u8]| oracle::check_answer(body));
+libfuzzer_sys::fuzz_target!(|body: &[u8]| oracle::check_response(body));

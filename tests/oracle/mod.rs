@@ -12,7 +12,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// The documented answer as serde reads it.
+/// The documented response as serde reads it.
 #[derive(Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 struct MpcShareResponse {
@@ -64,9 +64,9 @@ fn four_of_ours(shares: &BackupShares) -> [String; 4] {
     [first.expose_share(), first.id(), second.expose_share(), second.id()].map(String::from)
 }
 
-/// An answer is accepted if serde_json accepts it, with the same four strings and two different ids; whatever it is, no
+/// A response is accepted if serde_json accepts it, with the same four strings and two different ids; whatever it is, no
 /// byte is lost.
-pub fn check_answer(text: &[u8]) {
+pub fn check_response(text: &[u8]) {
     let ours = match backup::response(200, None, text.to_vec()) {
         Ok(shares) => {
             assert_eq!(shares.expose_json().as_bytes(), text);
@@ -92,7 +92,7 @@ pub fn check_answer(text: &[u8]) {
     }
 }
 
-/// A generate response is accepted if an answer like it would be, but for equal ids, and leaves verbatim, as serde_json
+/// A generate response is accepted if a response like it would be, but for equal ids, and leaves verbatim, as serde_json
 /// would write it, through buffers of any sizes.
 pub fn check_generate_response(text: &str, sizes: &[usize]) {
     #[derive(Serialize, Deserialize)]
@@ -151,7 +151,7 @@ pub fn check_confirm_request(ids: [&str; 2], sizes: &[usize]) {
     check_body(&confirm::request(ids), &serde_json::to_vec(&expected).unwrap(), sizes);
 }
 
-/// Any answer with any status is either a success, or told in bounds and without a character that does not print.
+/// Any response with any status is either a success, or told in bounds and without a character that does not print.
 pub fn check_refusal(status: u16, retry_after: Option<&str>, body: &[u8]) {
     let backup = backup::response(status, retry_after, body.to_vec()).map(drop);
     let confirm = confirm::response(status, retry_after, body.to_vec());
