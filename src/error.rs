@@ -1,7 +1,7 @@
-//! What a call can fail with: everything that the parts below return, and failures of the network.
+//! What a call can fail with: everything that the parts below return.
 
 #[cfg(feature = "client")]
-use alloc::string::{String, ToString as _};
+use alloc::string::ToString as _;
 use core::fmt;
 use core::time::Duration;
 
@@ -11,6 +11,8 @@ use crate::invalid_input::InvalidInput;
 use crate::outcome::{Call, Outcome, debug_is_display};
 #[cfg(feature = "client")]
 use crate::store::StoreError;
+#[cfg(feature = "client")]
+use crate::transport_error::TransportError;
 use crate::wire::{Failure, MpcErrorResponse, Unreadable};
 
 /// Every way in which a call can fail.
@@ -157,71 +159,6 @@ impl From<Failure> for Error {
         }
     }
 }
-
-/// What failed when a call ended without a response.
-#[cfg(feature = "client")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum TransportErrorKind {
-    /// The name of the host was not found.
-    Resolve,
-    /// No address of the host could be connected to.
-    Connect,
-    /// The proxy could not be reached, or did not connect to the host.
-    Proxy,
-    /// The TLS handshake failed: a certificate, a version, an alert.
-    Tls,
-    /// The deadline passed, wherever the call was.
-    Timeout,
-    /// The connection broke while the request was sent or the response was received.
-    Io,
-}
-
-/// A call that ended before there was a response: a name, a connection, a certificate, a deadline.
-///
-/// Its text comes from the operating system and the TLS library, bounded and escaped.
-#[cfg(feature = "client")]
-pub struct TransportError {
-    pub(crate) call: Call,
-    pub(crate) kind: TransportErrorKind,
-    pub(crate) what: String,
-    /// What to do when the request was not sent.
-    pub(crate) advice: &'static str,
-    /// Whether the service has the whole request.
-    pub(crate) is_sent: bool,
-    /// Whether the same call may well pass a moment later.
-    pub(crate) is_transient: bool,
-}
-
-#[cfg(feature = "client")]
-impl TransportError {
-    /// What failed: the name lookup, the connection, the proxy, TLS, the deadline, or sending and receiving.
-    pub const fn kind(&self) -> TransportErrorKind {
-        self.kind
-    }
-
-    /// Whether the service can have acted: [`Outcome::NotSent`] or [`Outcome::Unknown`].
-    pub const fn outcome(&self) -> Outcome {
-        if self.is_sent { Outcome::Unknown } else { Outcome::NotSent }
-    }
-}
-
-#[cfg(feature = "client")]
-impl fmt::Display for TransportError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (call, what) = (self.call.name(), &self.what);
-        match self.is_sent {
-            true => write!(f, "{call}: {what}; the service may have acted, and the call may be repeated"),
-            false => write!(f, "{call}: {what}; the request was not sent; {}", self.advice),
-        }
-    }
-}
-
-#[cfg(feature = "client")]
-debug_is_display!(TransportError);
-
-#[cfg(feature = "client")]
-impl core::error::Error for TransportError {}
 
 #[cfg(feature = "client")]
 impl From<TransportError> for Error {

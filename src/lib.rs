@@ -31,7 +31,8 @@
 //! | `Unknown` | the service may have acted: a timeout or broken connection once the request was sent, 5xx, 408, a success that cannot be read; or the shares could not be stored | keep the body of an unreadable success, then call again: a backup makes a new pair of shares and the lost one stays unused; a confirmation may be repeated |
 //!
 //! A success that cannot be read is never thrown away: [`Error::Unreadable`] keeps its bytes. `Debug` of an error prints
-//! what `Display` prints, one line, so that a `main` that returns a `Result` tells its users what to do.
+//! what `Display` prints, one line, so that a `main` that returns a `Result` tells its users what to do. For a log of JSON
+//! lines, serde writes an error with what is known of it.
 //!
 //! # What it does not do
 //!
@@ -92,14 +93,14 @@ mod secret;
 #[cfg(feature = "client")]
 mod store;
 #[cfg(feature = "client")]
+mod transport_error;
+#[cfg(feature = "client")]
 mod windows_names;
 pub mod wire;
 
 #[cfg(feature = "client")]
 pub use client::{Client, ClientBuilder, backup};
 pub use error::Error;
-#[cfg(feature = "client")]
-pub use error::{TransportError, TransportErrorKind};
 pub use invalid_input::InvalidInput;
 pub use outcome::Outcome;
 #[cfg(feature = "sandbox")]
@@ -107,6 +108,8 @@ pub use sandbox::{Fault, Sandbox, SeenRequest};
 pub use secret::{ApiKey, SecretBytes};
 #[cfg(feature = "client")]
 pub use store::{FileSlot, StoreError};
+#[cfg(feature = "client")]
+pub use transport_error::{TransportError, TransportErrorKind};
 #[doc(inline)]
 pub use wire::backup::{BackupShares, GenerateResponse};
 #[doc(inline)]

@@ -550,7 +550,12 @@ mod with_client {
         ("cut", "200 S\r\nContent-Length: 9<len>\r\n\r\n<shares>", false, "Unreadable"),
         ("silent in the body", "200 S\r\nContent-Length: 9<len>\r\n\r\n<shares>", true, "Unreadable"),
         ("cut in a chunk", "200 S\r\nTransfer-Encoding: chunked\r\n\r\nfffff\r\n<shares>", false, "ok"),
-        ("not a chunk", "200 S\r\nTransfer-Encoding: chunked\r\n\r\n<chunks><shares>\r\n\r\n", false, "Unreadable"),
+        (
+            "not a chunk",
+            "200 S\r\nTransfer-Encoding: chunked\r\n\r\n<chunks><shares>\r\n\r\n",
+            false,
+            "Unreadable",
+        ),
         ("too long", "200 S\r\nContent-Length: 9999999\r\n\r\n<many>", true, "Unreadable"),
         ("too long and not announced", "200 S\r\n\r\n<many>", true, "Unreadable"),
         ("no shares", "200 S\r\n\r\n{<shares>", false, "Unreadable"),

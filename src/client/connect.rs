@@ -17,8 +17,8 @@ use super::head::{MAX_HEAD, head_len, interim_len, status_line};
 use super::proxy::{Proxy, host_and_port};
 use super::stream::{Buffer, Socket, Stream, Tls};
 use super::tls;
-use crate::error::TransportErrorKind as Kind;
 use crate::redact::printable;
+use crate::transport_error::TransportErrorKind as Kind;
 
 const RETRY: &str = "try again";
 

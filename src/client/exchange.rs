@@ -13,10 +13,11 @@ use ureq::{Body, SendBody};
 use super::connect::ConnectError;
 use super::connection::{Connection, Limits};
 use super::pool::{Pool, PooledAgent};
-use crate::error::{Error, TransportError, TransportErrorKind as Kind};
+use crate::error::Error;
 use crate::outcome::Call;
 use crate::redact::Redactor;
 use crate::secret::SecretBytes;
+use crate::transport_error::{TransportError, TransportErrorKind as Kind};
 use crate::wire::{self, Failure};
 
 /// One of the two calls, with everything that is known before it is sent.
