@@ -135,9 +135,13 @@ fn make_and_store(
     let interrupted = ExitReport::new(0, interrupted).outcome(Outcome::Unknown).call("backup");
     signals.on_signal(interrupted, reserve)?;
 
+    // Held until there is a response: what stores it must not fail for want of memory.
+    let mut memory = Vec::<u8>::new();
+    memory.try_reserve_exact(4 << 20).map_err(|e| ExitReport::new(2, e.to_string()))?;
     let shares = show_progress("backing up", || client.backup(&generate));
     // A signal that came first has ended the run by now.
     let destination = signals.defer_signals().ok_or(ExitReport::new(5, "ended by a signal"))?;
+    drop(memory);
     let shares = match shares {
         Ok(shares) => shares,
         Err(Error::Unreadable(unreadable)) => return Err(destination.keep_unreadable(unreadable, file)),
