@@ -16,11 +16,13 @@ use crate::secret::SecretString;
 const MAX_ID: usize = 64;
 const MAX_MESSAGE: usize = 300;
 
-/// The members that are known to say something: ids, of which `code` is the name that the error guide used before;
-/// messages, first the service's, then those of gateways; and what these may be in.
+/// The members that are known to say something: two ids, of which `code` is the older name, three messages, of which
+/// the first is the service's and the others are those of gateways, and what these may be in.
 const NAMES: [&str; 7] = ["id", "code", "message", "error_description", "detail", "error", "errors"];
 const IDS: usize = 2;
 const TEXTS: usize = 5;
+const ERROR: usize = 5;
+const ERRORS: usize = 6;
 
 /// Id and message of an error.
 #[derive(Clone, Default)]
@@ -55,15 +57,16 @@ impl ErrorBody {
             strings.extend(rank(path).zip(Written::new(value)));
         });
         // An id beside an error that is told in full is that of the request.
-        let has_error = strings.iter().any(|(rank, _)| *rank < TEXTS);
-        strings.retain(|(rank, _)| !has_error || *rank != TEXTS);
+        let has_error = strings.iter().any(|((place, _), _)| *place == 0);
+        strings.retain(|(rank, _)| !has_error || *rank != (1, 0));
         strings.sort_by_key(|(rank, _)| *rank);
         let mut said = Self::default();
         for same in strings.chunk_by(|a, b| a.0 == b.0) {
-            if same[0].0 % TEXTS >= IDS {
-                said.message = said.message.or_else(|| printed(joined(same).expose(), MAX_MESSAGE, redactor));
-            } else {
+            let (_, name) = same[0].0;
+            if name < IDS {
                 said.id = said.id.or_else(|| printed(joined(&same[..1]).expose(), MAX_ID, redactor));
+            } else {
+                said.message = said.message.or_else(|| printed(joined(same).expose(), MAX_MESSAGE, redactor));
             }
         }
         said
@@ -76,21 +79,22 @@ impl fmt::Display for ErrorBody {
     }
 }
 
-/// The place of a member in the order of preference, with ids at the first two of each five.
-fn rank(path: Path<'_>) -> Option<usize> {
-    let [outer, inner] = path.map(|name| Some(Written::new(name)?.index_in(&NAMES)).flatten());
-    match (outer?, inner) {
-        (5, Some(text @ ..TEXTS)) => Some(text),
-        (text @ ..TEXTS, None) if path[1].is_empty() => Some(TEXTS + text),
-        (6, Some(text @ ..TEXTS)) => Some(2 * TEXTS + text),
-        (6, None) if path[1].is_empty() => Some(3 * TEXTS + IDS),
-        (5, None) if path[1].is_empty() => Some(3 * TEXTS + IDS + 1),
-        _ => None,
-    }
+/// The order of preference: first by the place, then by the name.
+type Rank = (usize, usize);
+
+fn rank(path: Path<'_>) -> Option<Rank> {
+    Some(match path.map(|name| Some(Written::new(name)?.index_in(&NAMES))) {
+        [Some(Some(ERROR)), Some(Some(text @ ..TEXTS))] => (0, text),
+        [Some(Some(text @ ..TEXTS)), None] => (1, text),
+        [Some(Some(ERRORS)), Some(Some(text @ ..TEXTS))] => (2, text),
+        [Some(Some(ERRORS)), None] => (3, ERRORS),
+        [Some(Some(ERROR)), None] => (4, ERROR),
+        _ => return None,
+    })
 }
 
 /// The texts of strings, of which those that stand for no text are left out.
-fn joined(strings: &[(usize, Written<'_>)]) -> SecretString {
+fn joined(strings: &[(Rank, Written<'_>)]) -> SecretString {
     // The quotes around each take as much room as what is put between them.
     let mut all = SecretString::with_capacity(strings.iter().map(|(_, string)| string.text.len() + 2).sum());
     for text in strings.iter().filter_map(|(_, string)| string.unescape()) {
