@@ -20,10 +20,6 @@ impl<'t> Part<'t> {
         self.rest.len() + if self.is_escaped { self.rest.iter().map(extra).sum() } else { 0 }
     }
 
-    pub(super) const fn is_empty(&self) -> bool {
-        self.rest.is_empty()
-    }
-
     /// Writes as much as there is room for, and returns how much that was.
     pub(super) fn write(&mut self, room: &mut [u8]) -> usize {
         let mut len = 0;

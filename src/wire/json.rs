@@ -15,11 +15,11 @@ use crate::secret::SecretString;
 /// The members that a value is in, from the outside in, with their names as they are written; the rest is empty.
 pub(super) type Path<'t> = [&'t str; 2];
 
-/// Calls `each` with each value of a text and its path, and returns whether the text is one JSON value.
+/// Calls `each` with each value of a JSON text and its path.
 ///
-/// Of an object, each member is visited, in it and in the objects inside of it; what is deeper is part of a value. An
-/// array is as many values with the same path. Before what is in an object or array, its bracket is a value by itself.
-/// After an error, `path` is where it is.
+/// Objects are entered two levels deep; a deeper one is a value as a whole. Each element of an array is a value by itself,
+/// with the path of the array. Before an object or array is entered, its bracket is passed as a value. After an error,
+/// `path` is where it is.
 pub(super) fn for_each_value<'t>(
     text: &'t str,
     path: &mut Path<'t>,

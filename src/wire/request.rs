@@ -77,9 +77,6 @@ impl Body<'_> {
         let mut len = 0;
         for part in &mut self.parts {
             len += part.write(&mut buffer[len..]);
-            if !part.is_empty() {
-                break;
-            }
         }
         self.remaining -= len;
         len
