@@ -62,6 +62,12 @@ fn a_program_gets_through_from_generating_to_confirming() {
     assert_eq!(status, 200);
     GenerateResponse::parse(&wallet).unwrap();
     assert_eq!(ask(&sandbox, ("PATCH", SIGNING), &signing(&ids(&wallet))), (204, String::new()));
+    let [first, second] = ids(&wallet);
+    assert_eq!(
+        ask(&sandbox, ("PATCH", SIGNING), &signing(&[second, first])).0,
+        204,
+        "in any order, and again"
+    );
 
     let (status, shares) = ask(&sandbox, ("POST", BACKUP), &json!({ "generateResponse": wallet }));
     assert_eq!(status, 200);
@@ -70,17 +76,8 @@ fn a_program_gets_through_from_generating_to_confirming() {
     assert_eq!(sandbox.confirmed(), ids(&shares));
 
     let seen: Vec<_> = sandbox.requests().into_iter().map(|seen| (seen.path, seen.status)).collect();
-    let expected = [(GENERATE, 200), (SIGNING, 204), (BACKUP, 200), (CONFIRM, 204)];
+    let expected = [(GENERATE, 200), (SIGNING, 204), (SIGNING, 204), (BACKUP, 200), (CONFIRM, 204)];
     assert_eq!(seen, expected.map(|(path, status)| (path.to_string(), status)));
-}
-
-#[test]
-fn signing_shares_count_as_stored_in_any_order_and_again() {
-    let sandbox = Sandbox::start().unwrap();
-    let [first, second] = ids(sandbox.generate_response());
-    for ids in [[first.clone(), second.clone()], [second, first]] {
-        assert_eq!(ask(&sandbox, ("PATCH", SIGNING), &signing(&ids)).0, 204);
-    }
 }
 
 /// Of both calls that tell what is stored.
@@ -93,40 +90,25 @@ fn what_was_not_issued_or_is_not_two_pairs_does_not_count_as_stored() {
         (SIGNING, "STORED_CLIENT", "signingSharePairIds", ids(wallet), ids(&shares)),
         (CONFIRM, "STORED_CLIENT_BACKUP_SHARE", "backupSharePairIds", ids(&shares), ids(wallet)),
     ] {
-        let other_status = if path == SIGNING { "STORED_CLIENT_BACKUP_SHARE" } else { "STORED_CLIENT" };
-        let other_field = if path == SIGNING { "backupSharePairIds" } else { "signingSharePairIds" };
         for body in [
             json!({ "status": status, field: [a, a] }),
             json!({ "status": status, field: [a] }),
-            json!({ "status": status, field: [] }),
             json!({ "status": status, field: [a, b, other[0]] }),
-            json!({ "status": status, field: [a, b, a] }),
             json!({ "status": status, field: [a, "unknown"] }),
-            json!({ "status": status, field: [a, ""] }),
             json!({ "status": status, field: [a, null] }),
-            json!({ "status": status, field: [a, 1] }),
             json!({ "status": status, field: [a, other[1]] }),
             json!({ "status": status, field: other }),
             json!({ "status": status, field: format!("{a},{b}") }),
-            json!({ "status": status, field: { "0": a, "1": b } }),
-            json!({ "status": status, other_field: [a, b] }),
             json!({ "status": status }),
-            json!({ "status": other_status, field: [a, b] }),
             json!({ "status": status.to_lowercase(), field: [a, b] }),
-            json!({ "status": [status], field: [a, b] }),
             json!({ field: [a, b] }),
             json!([status, a, b]),
-            json!({}),
-            json!(null),
+            json!(format!("{{\"status\":\"{status}\",\"{field}\":[\"{a}\",\"{b}\"]}}")),
         ] {
             assert_eq!(ask(&sandbox, ("PATCH", path), &body), (400, "{}".into()), "{path} {body}");
         }
         let key = format!("Bearer {}", sandbox.api_key());
-        for body in ["", "{", "\u{0}", &format!("{{\"status\":\"{status}\",\"{field}\":[\"{a}\",\"{b}\"]}}x")]
-        {
-            let response = call(&sandbox, ("PATCH", path), Some(&key), body);
-            assert_eq!(response, (400, "application/json".into(), "{}".into()), "{path} {body}");
-        }
+        assert_eq!(call(&sandbox, ("PATCH", path), Some(&key), "{").0, 400);
         assert!(sandbox.confirmed().is_empty());
         assert_eq!(ask(&sandbox, ("PATCH", path), &json!({ "status": status, field: [a, b] })).0, 204);
     }
