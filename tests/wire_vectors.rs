@@ -500,6 +500,13 @@ fn the_confirm_request_is_the_documented_one() {
     assert_eq!(format!("{request:?}"), "Request(PATCH /api/v3/clients/me/backup-share-pairs, 118 bytes)");
 }
 
+#[test]
+fn every_character_is_escaped_as_json_asks() {
+    for c in (0..0x80_u8).map(char::from) {
+        oracle::check_confirm_request([&format!("{c}{c}é"), &format!("a{c}")], &[1, 2, 3, 4, 5, 7, 100]);
+    }
+}
+
 // Refusals
 
 #[test]
