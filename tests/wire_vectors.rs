@@ -732,6 +732,7 @@ const REFUSALS: &[(&[u8], Option<&str>, Option<&str>)] = &[
     (br#"{"id":"","message":"","detail":"d"}"#, None, Some("d")),
     (br#"{"id":"\ud800","message":"m"}"#, None, Some("m")),
     (br#"{"reason":"r","title":"t","errorCode":"c","share":"s"}"#, None, None),
+    (br#"{"error":{"message":[{"id":"A"},"m",[{"id":"A"}]]}}"#, None, Some("m")),
     (br#"{"message":{"message":"m","x":"m"},"data":{"id":"A","message":"m"}}"#, None, None),
     (br#"{"error":{"x":"m","\u0078":"m"},"errors":[{"x":"m"},[{"id":"A"}]],"message":[["m"]]}"#, None, None),
     (br#"{"error":{"error":"m","errors":["m"],"details":{"message":"m"}}}"#, None, None),

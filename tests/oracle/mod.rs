@@ -64,8 +64,8 @@ fn four_of_ours(shares: &BackupShares) -> [String; 4] {
     [first.expose_share(), first.id(), second.expose_share(), second.id()].map(String::from)
 }
 
-/// A response is accepted if serde_json accepts it, with the same four strings and two different ids; whatever it is, no
-/// byte is lost.
+/// A response is accepted if serde_json accepts it, with the same four strings and two different short ids; whatever it
+/// is, no byte is lost.
 pub fn check_response(text: &[u8]) {
     let ours = match backup::response(200, None, text.to_vec()) {
         Ok(shares) => {
@@ -87,6 +87,11 @@ pub fn check_response(text: &[u8]) {
     let theirs = four_of_serde(text).filter(|four| four[1] != four[3]);
     // serde_json wants names that stand for text. JSON does not, and to us a name that does not is an unknown one.
     let may_hold_surrogate = || text.windows(3).any(|w| w.eq_ignore_ascii_case(br"\ud"));
+    // Ids are bounded as they are written, where each byte may take six.
+    let may_be_long = |four: &[String; 4]| [&four[1], &four[3]].into_iter().any(|id| id.len() > 256 / 6);
+    if ours.is_none() && theirs.as_ref().is_some_and(may_be_long) {
+        return;
+    }
     if ours != theirs && !(theirs.is_none() && may_hold_surrogate()) {
         assert_eq!(ours, theirs, "serde_json says otherwise");
     }
