@@ -37,8 +37,8 @@ impl<'t> GenerateResponse<'t> {
     ///
     /// # Errors
     ///
-    /// - Longer than [`MAX_GENERATE_RESPONSE`], not JSON, a member missing, empty, of another type or there twice, or
-    ///   something after the object: [`InvalidInput`], which says what is wrong and where, never a value.
+    /// - Longer than [`MAX_GENERATE_RESPONSE`], not JSON, a member missing, empty, of another type or there twice, an id of
+    ///   more than 256 bytes, or something after the object: [`InvalidInput`], which says what is wrong and where, never a value.
     ///   Nothing was sent; pass the body of the generate call as it came.
     /// - UTF-16, a saved request, or both shares inside of another member such as `data`: the same, with what to do.
     ///
@@ -102,8 +102,8 @@ impl BackupShares {
     ///
     /// # Errors
     ///
-    /// - Not UTF-8, not one JSON object with both shares, or with the same id twice: [`InvalidInput`], which says what is
-    ///   wrong and where; the stored text is damaged or is something else: load another copy.
+    /// - Not UTF-8, not one JSON object with both shares, or one id twice or longer than 256 bytes: [`InvalidInput`], which
+    ///   says what is wrong and where; the stored text is damaged or is something else: load another copy.
     pub fn parse(text: impl Into<Vec<u8>>) -> Result<Self, InvalidInput> {
         Self::from_json(SecretBytes::new(text.into())).map_err(|(_, mistake)| mistake.of("backup shares"))
     }
@@ -239,8 +239,8 @@ pub fn request<'t>(generate: &GenerateResponse<'t>) -> Request<'t> {
 ///
 /// - 3xx, 4xx: [`Failure::Refused`]; read its id and message.
 /// - 5xx, 408, and what is no HTTP status: [`Failure::Failed`]; the service may have acted, the call may be repeated.
-/// - 2xx whose body is not the documented object, or has the same id twice: [`Failure::Unreadable`], which keeps the
-///   body; keep it too.
+/// - 2xx whose body is not the documented object, or has the same id twice or one of more than 256 bytes:
+///   [`Failure::Unreadable`], which keeps the body; keep it too.
 pub fn response(status: u16, retry_after: Option<&str>, body: Vec<u8>) -> Result<BackupShares, Failure> {
     respond(status, retry_after, SecretBytes::new(body), &Redactor::default())
 }

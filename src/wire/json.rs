@@ -6,7 +6,7 @@
 use core::fmt;
 use core::ops::Range;
 
-use memchr::{memchr, memchr_iter, memmem, memrchr};
+use memchr::{memchr, memchr_iter, memrchr};
 use serde::de::{Deserialize as _, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -123,8 +123,7 @@ impl<'t> Written<'t> {
 
     /// Whether it stands for text: half a surrogate pair does not.
     pub(super) fn is_text(self) -> bool {
-        let has_unit = self.has_escape && memmem::find(self.text.as_bytes(), b"\\u").is_some();
-        !has_unit || self.unescape().is_some()
+        !self.has_escape || self.unescape().is_some()
     }
 
     /// Which of these it stands for.
