@@ -9,7 +9,7 @@ use std::time::Instant;
 use ureq::Error;
 use ureq::unversioned::transport::Buffers;
 
-use super::head::{MAX_HEAD, head_len, interim_len, status_line};
+use super::head::{MAX_HEAD, interim_len, status_line};
 use super::stream::{Buffer, RECORD, Stream};
 use crate::secret::SecretBytes;
 use crate::wire;
@@ -94,10 +94,6 @@ impl Connection {
         self.buffered == 0 && !self.is_stopped
     }
 
-    pub(super) fn is_stopped(&self) -> bool {
-        self.is_stopped
-    }
-
     /// Whether ureq consumed every byte that arrived.
     pub(super) fn is_consumed(&self) -> bool {
         self.consumed == self.received.filled().len()
@@ -131,34 +127,29 @@ impl Connection {
         SecretBytes::new(received[start..received.len().min(self.max_received())].into())
     }
 
-    /// Everything behind the head, as it came so far.
-    pub(super) fn after_head(&self) -> SecretBytes {
-        let received = self.received.filled();
-        SecretBytes::new(received[head_len(received).unwrap_or(received.len())..].into())
-    }
-
     fn max_received(&self) -> usize {
         let is_success = matches!(self.status, Some(200..=299));
         let max_body = if is_success { self.limits.max_body } else { wire::MAX_ERROR_BODY };
         max_body.saturating_add(MAX_AROUND_BODY)
     }
 
-    /// Takes what ureq wrote. After an error, the server may have said why: ureq may be asked for its response.
-    pub(super) fn transmit(&mut self, len: usize) -> io::Result<()> {
+    /// Takes what ureq wrote.
+    pub(super) fn transmit(&mut self, len: usize) {
         self.buffered += len;
-        if self.buffered < self.output.len() { Ok(()) } else { self.flush() }
+        if self.buffered == self.output.len() {
+            self.flush();
+        }
     }
 
-    /// Sends what is buffered, and wipes it.
-    fn flush(&mut self) -> io::Result<()> {
+    /// Sends what is buffered, and wipes it. If it cannot be sent, the server may have said why: ureq goes on to its
+    /// response.
+    fn flush(&mut self) {
         let buffered = core::mem::take(&mut self.buffered);
-        let result = if self.is_stopped { Ok(()) } else { self.send(buffered) };
-        self.output.expose_mut()[..buffered].fill(0);
-        if result.is_err() {
+        if !self.is_stopped && self.send(buffered).is_err() {
             self.is_stopped = true;
             self.shorten_deadline();
         }
-        result
+        self.output.expose_mut()[..buffered].fill(0);
     }
 
     fn send(&mut self, len: usize) -> io::Result<()> {
@@ -190,8 +181,7 @@ impl Connection {
 
     /// Waits until more of the response is there; false at the end of the connection.
     pub(super) fn await_input(&mut self) -> Result<bool, Error> {
-        // If it is the end of the request that cannot be sent, the server may have said why.
-        let _ = self.flush();
+        self.flush();
         let max_input = if self.consumed == 0 { MAX_HEAD } else { MAX_CHUNK_LINE };
         if self.input().len() > max_input {
             return Err(io::Error::other("a line is too long").into());

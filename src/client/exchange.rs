@@ -7,7 +7,7 @@ use core::mem;
 use std::io::{self, ErrorKind, Read};
 use std::time::Instant;
 
-use ureq::http::{self, HeaderMap, HeaderName, HeaderValue, Request, Uri, header};
+use ureq::http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header};
 use ureq::{Body, SendBody};
 
 use super::connect::ConnectError;
@@ -74,11 +74,11 @@ pub(super) fn exchange(
     let decoded = Decoded::send(&agent, operation, &mut body, limits.max_body);
     // What was not even asked for was not sent, and the service cannot have the whole request.
     let is_asked_for = body.0.remaining() == 0;
-    let Some(connection) = agent.take_connection() else {
+    let connection = agent.take_connection().ok_or_else(|| {
         // ureq gives back what it was lent.
         let e = ConnectError::new(Kind::Io, host, &ErrorKind::NotConnected.into(), deadline);
-        return Err(operation.failed(e, is_asked_for, deadline));
-    };
+        operation.failed(e, is_asked_for, deadline)
+    })?;
     let is_sent = is_asked_for && connection.is_sent();
     let Some(status) = connection.status() else {
         let e = no_response(&decoded.result, &connection, host, deadline);
@@ -86,11 +86,8 @@ pub(super) fn exchange(
     };
     log::debug!(target: "portal_backup", "status {status} after {} ms", start.elapsed().as_millis());
 
-    let Decoded { headers, mut body, has_content_length, result } = decoded;
+    let Decoded { headers, body, has_content_length, result } = decoded;
     let error = result.err().map(|e| BodyError::new(&e, &connection, body.len(), has_content_length));
-    if !is_success(status) && matches!(error, Some(BodyError::Malformed(_))) {
-        body = connection.after_head();
-    }
     Ok(Response { status, headers, body, error, is_sent, agent, connection })
 }
 
@@ -129,15 +126,6 @@ impl Decoded {
             .header(header::CONTENT_TYPE, wire::CONTENT_TYPE)
             .header(header::CONTENT_LENGTH, operation.request.body_len())
             .body(SendBody::from_reader(body));
-        let decoded = Self::run(agent, request, max_body);
-        if decoded.result.is_ok() || !agent.is_stopped() {
-            return decoded;
-        }
-        // Nothing of this request is sent. It makes ureq read the response to the one that the server did not read.
-        Self::run(agent, Request::get(operation.uri).body(SendBody::none()), max_body)
-    }
-
-    fn run(agent: &PooledAgent, request: http::Result<Request<SendBody<'_>>>, max_body: usize) -> Self {
         let (mut headers, mut body, mut has_content_length) =
             (HeaderMap::new(), SecretBytes::zeroed(0), false);
         let response = request.map_err(ureq::Error::from).and_then(|request| agent.agent.run(request));

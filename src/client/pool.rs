@@ -94,11 +94,6 @@ impl Pool {
 }
 
 impl PooledAgent {
-    /// Whether the server has responded, or takes no more, before the request was sent.
-    pub(super) fn is_stopped(&self) -> bool {
-        lock(&self.slot).as_ref().is_some_and(Connection::is_stopped)
-    }
-
     /// What ureq has given back.
     pub(super) fn take_connection(&self) -> Option<Connection> {
         lock(&self.slot).take()
@@ -154,7 +149,8 @@ impl Transport for Lent {
     }
 
     fn transmit_output(&mut self, len: usize, _: NextTimeout) -> Result<(), Error> {
-        Ok(self.connection.as_mut().ok_or(Error::ConnectionFailed)?.transmit(len)?)
+        self.connection.as_mut().ok_or(Error::ConnectionFailed)?.transmit(len);
+        Ok(())
     }
 
     fn await_input(&mut self, _: NextTimeout) -> Result<bool, Error> {
