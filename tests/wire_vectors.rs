@@ -452,6 +452,7 @@ fn debug_shows_ids_and_lengths() {
         r#"GenerateResponse { SECP256K1: MpcShare { id: "shareId", share: 5 bytes }, ED25519: MpcShare { id: "shareId", share: 5 bytes } }"#
     );
     assert_eq!(format!("{:?}", backup::request(&generate)), "Request(POST /v1/backup, 132 bytes)");
+    assert_eq!(format!("{:?}", backup::request(&generate).body()), "Body(132 bytes to be read)");
     let shares = BackupShares::parse(documented::BACKUP_200).unwrap();
     assert_eq!(
         format!("{shares:?}"),
@@ -894,6 +895,7 @@ const DATES: &[(&str, Option<u32>)] = &[
     ("Fri, 01 Mar 1996 08:49:37 GMT", Some(41_558_400)),
     ("Tue, 01 Mar 2005 00:00:00 GMT", Some(325_523_423)),
     ("Sat, 31 Dec 1994 23:59:60 GMT", Some(4_806_623)),
+    ("Sun, 01 Jan 1995 00:00:00 GMT", Some(4_806_623)),
     // Far away.
     ("Fri, 31 Dec 9999 23:59:59 GMT", Some(u32::MAX)),
     // The two obsolete forms, and what is no date.
@@ -909,7 +911,9 @@ const DATES: &[(&str, Option<u32>)] = &[
     ("Sun, 00 Nov 1994 08:49:37 GMT", None),
     ("Sun, 32 Nov 1994 08:49:37 GMT", None),
     ("Sun, 06 Nov 994 08:49:37 GMT", None),
+    ("Sun, 06 Nov 19940 08:49:37 GMT", None),
     ("Sun, 06 Nov 1969 08:49:37 GMT", None),
+    ("Sat, 01 Jan 0000 00:00:00 GMT", None),
     ("Sun, 06 nov 1994 08:49:37 GMT", None),
     ("1994-11-06T08:49:37Z", None),
     ("a b c d e f g h", None),

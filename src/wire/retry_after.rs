@@ -23,10 +23,10 @@ fn date(text: &str) -> Option<u64> {
     let two_digits = |text: &str, max| number(text).filter(|&number| text.len() == 2 && number <= max);
     let month = MONTHS.split(' ').position(|name| name == month)? as u64;
     let day = two_digits(day, 31)?.checked_sub(1)?;
-    let year = number(year).filter(|number| year.len() == 4 && *number >= 1970)?;
+    let year = number(year).filter(|_| year.len() == 4)?;
     let (hour, minute, second) = (two_digits(hour, 23)?, two_digits(minute, 59)?, two_digits(second, 60)?);
     // The year begins in March, so that a leap day is its last.
-    let year = if month < 10 { year } else { year - 1 };
+    let year = if month < 10 { year } else { year.checked_sub(1)? };
     let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day;
     // 719,468 days lie between the first of March of year 0 and 1970.
     Some(((days.checked_sub(719_468)? * 24 + hour) * 60 + minute) * 60 + second)
