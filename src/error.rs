@@ -110,7 +110,7 @@ impl Error {
         };
         match &mut self {
             Self::Transport(e) => e.what = alloc::format!("{}; then: {later}", e.what),
-            Self::Failed(e) => e.set_later_failure(later),
+            Self::Failed(e) => e.later_failure = Some(later.into()),
             _ => {}
         }
         self

@@ -203,15 +203,15 @@ impl Response {
                 if let (300..=399, Some(location)) = (self.status, self.text(header::LOCATION)) {
                     let mut message = String::from("a redirect, not followed, to ");
                     redactor.push_printable(&host_of(&location), 100, &mut message);
-                    e.set_message(message);
+                    e.body.message = Some(message.into());
                 } else if coding.is_some() {
-                    e.set_message(COMPRESSED.into());
+                    e.body.message = Some(COMPRESSED.into());
                 }
                 Error::Refused(e)
             }
             Failure::Failed(mut e) => {
                 if coding.is_some() {
-                    e.set_message(COMPRESSED.into());
+                    e.body.message = Some(COMPRESSED.into());
                 }
                 // The status is about the time that the request took: nobody can have acted on a part of it.
                 if self.status == 408 && !self.is_sent { Error::Refused(e) } else { Error::Failed(e) }
@@ -225,13 +225,13 @@ impl Response {
                     redactor.push_printable(&coding, 40, &mut what);
                 }
                 if !what.is_empty() {
-                    e = e.with_reason(what);
+                    e.what = what.into();
                 }
                 if !matches!(self.error, Some(BodyError::TooLong(_))) {
                     self.connection.read_rest();
                     let is_malformed = matches!(self.error, Some(BodyError::Malformed(_)));
                     if is_malformed || !self.connection.is_consumed() {
-                        e = e.with_raw(self.connection.raw());
+                        (e.body, e.is_raw) = (self.connection.raw(), true);
                     }
                 }
                 Error::Unreadable(e)

@@ -26,9 +26,9 @@ const ERRORS: usize = 6;
 
 /// Id and message of an error.
 #[derive(Clone, Default)]
-pub(super) struct ErrorBody {
-    pub(super) id: Option<Box<str>>,
-    pub(super) message: Option<Box<str>>,
+pub(crate) struct ErrorBody {
+    pub(crate) id: Option<Box<str>>,
+    pub(crate) message: Option<Box<str>>,
 }
 
 impl ErrorBody {

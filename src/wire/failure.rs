@@ -2,8 +2,6 @@
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
-#[cfg(feature = "client")]
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
@@ -45,8 +43,8 @@ impl Failure {
         #[cfg(not(feature = "client"))]
         let now = None;
         let retry_after = retry_after.and_then(|value| retry_after::seconds(value, now));
-        let said = ErrorBody::parse(&body.expose()[..body.len().min(MAX_ERROR_BODY)], redactor);
-        let response = MpcErrorResponse { call, status, said, retry_after, later_failure: None };
+        let body = ErrorBody::parse(&body.expose()[..body.len().min(MAX_ERROR_BODY)], redactor);
+        let response = MpcErrorResponse { call, status, body, retry_after, later_failure: None };
         match response.outcome() {
             Outcome::Refused => Self::Refused(response),
             _ => Self::Failed(response),
@@ -84,10 +82,10 @@ impl core::error::Error for Failure {}
 pub struct MpcErrorResponse {
     pub(crate) call: Call,
     status: u16,
-    said: ErrorBody,
+    pub(crate) body: ErrorBody,
     retry_after: Option<u32>,
     /// What a later attempt of the same call ended with.
-    later_failure: Option<Box<str>>,
+    pub(crate) later_failure: Option<Box<str>>,
 }
 
 impl MpcErrorResponse {
@@ -103,13 +101,13 @@ impl MpcErrorResponse {
 
     /// The service's error id, if it sent one: at most 64 characters, and an ellipsis if it was longer.
     pub fn id(&self) -> Option<&str> {
-        self.said.id.as_deref()
+        self.body.id.as_deref()
     }
 
     /// The service's message, or of another body the title of the web page or the text: at most 300 characters, and an
     /// ellipsis if it was longer.
     pub fn message(&self) -> Option<&str> {
-        self.said.message.as_deref()
+        self.body.message.as_deref()
     }
 
     /// How long to wait before the next try, if the service said so in seconds, or, with feature `client`, as a date:
@@ -139,17 +137,6 @@ impl MpcErrorResponse {
         self.message().iter().try_for_each(|message| fields.serialize_entry("message", message))?;
         self.retry_after.iter().try_for_each(|seconds| fields.serialize_entry("retryAfter", seconds))
     }
-
-    /// Puts what the head tells in place of the message.
-    #[cfg(feature = "client")]
-    pub(crate) fn set_message(&mut self, message: String) {
-        self.said.message = Some(message.into());
-    }
-
-    #[cfg(feature = "client")]
-    pub(crate) fn set_later_failure(&mut self, later: String) {
-        self.later_failure = Some(later.into());
-    }
 }
 
 impl Serialize for MpcErrorResponse {
@@ -164,7 +151,7 @@ debug_is_display!(MpcErrorResponse);
 
 impl fmt::Display for MpcErrorResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "status {}{}", self.status, self.said)?;
+        write!(f, "status {}{}", self.status, self.body)?;
         self.retry_after.iter().try_for_each(|seconds| write!(f, ", retry after {seconds} s"))?;
         self.later_failure.iter().try_for_each(|later| write!(f, "; then: {later}"))
     }
@@ -175,10 +162,10 @@ impl fmt::Display for MpcErrorResponse {
 /// It may well hold shares: keep it where shares may be kept. Wiped on drop, never printed.
 pub struct Unreadable {
     status: u16,
-    what: Cow<'static, str>,
     pub(crate) call: Call,
-    is_raw: bool,
-    body: SecretBytes,
+    pub(crate) what: Cow<'static, str>,
+    pub(crate) is_raw: bool,
+    pub(crate) body: SecretBytes,
 }
 
 impl Unreadable {
@@ -189,18 +176,6 @@ impl Unreadable {
         body: SecretBytes,
     ) -> Self {
         Self { status, what: what.into(), call, is_raw: false, body }
-    }
-
-    /// The same with all that came behind the status line, as it came.
-    #[cfg(feature = "client")]
-    pub(crate) fn with_raw(self, body: SecretBytes) -> Self {
-        Self { is_raw: true, body, ..self }
-    }
-
-    /// Gives another reason, such as that the response was cut.
-    #[cfg(feature = "client")]
-    pub(crate) fn with_reason(self, what: impl Into<Cow<'static, str>>) -> Self {
-        Self { what: what.into(), ..self }
     }
 
     /// Always [`Outcome::Unknown`]: the service acted, but what it made is not in hand.
