@@ -142,6 +142,25 @@ fn what_arrives_instead_of_a_response_is_bounded() {
     });
 }
 
+/// The server reads no further, and sends what is no response.
+#[test]
+fn what_arrives_while_a_request_is_sent_is_bounded() {
+    let generate = GenerateResponse::parse(util::secrets::large_generate_response()).unwrap();
+    for piece in ["junk", "HTTP/1.1 102 Processing\r\n\r\n", "\r\n"] {
+        assert_bounded(piece, 1_000_000, |size| {
+            let server = Server::start(None, move |c| {
+                c.part_of_request(1000)?;
+                c.send(piece.repeat(size / piece.len()))?;
+                c.stall()
+            });
+            let client = util::builder(&server.url()).build().unwrap();
+            let start = std::time::Instant::now();
+            client.backup(&generate).unwrap_err();
+            assert!(start.elapsed() < util::TIMEOUT + util::GRACE, "{piece}: {:?}", start.elapsed());
+        });
+    }
+}
+
 #[test]
 fn looking_for_echoes_costs_no_more_than_sending_the_request() {
     // All sequences of two letters, and then of three …: nearly every piece of the error begins one of the share.

@@ -602,6 +602,78 @@ fn every_address_of_a_name_is_tried() {
     assert_eq!(server.requests().len(), 1);
 }
 
+// ---- processes that are stopped
+
+/// What the child of the next test does.
+#[test]
+#[ignore = "the child of another test"]
+#[cfg(target_os = "linux")]
+fn child_that_makes_one_call() {
+    let variable = |name| std::env::var(name).unwrap();
+    let client = util::builder(&variable("PORTAL_TEST_URL")).root_certs_pem(variable("PORTAL_TEST_ROOTS"));
+    let client = client.timeout(Duration::from_secs(1)).build().unwrap();
+    let result = match &*variable("PORTAL_TEST_CALL") {
+        "backup" => backup(&client).map(drop),
+        _ => confirm(&client),
+    };
+    println!("SAID {:?}", result.map_err(|e| e.to_string()));
+}
+
+/// Ctrl-Z, a laptop that is closed, a container that is paused.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_response_that_arrived_while_the_process_was_stopped_past_its_deadline_is_read() {
+    use std::process::{Command, Stdio};
+    use std::sync::{Mutex, mpsc};
+
+    let calls = ["backup", "confirm"].into_iter().flat_map(|call| [(call, tls()), (call, None)]);
+    util::in_parallel(calls.collect(), 4, |(call, tls)| {
+        let (report, requested) = mpsc::channel();
+        let (stop, stopped) = mpsc::channel();
+        let (report, stopped) = (Mutex::new(report), Mutex::new(stopped));
+        let server = Server::start(tls, move |c| {
+            c.request()?;
+            report.lock().unwrap().send(()).unwrap();
+            let _ = stopped.lock().unwrap().recv_timeout(Duration::from_secs(20));
+            c.send(answer_of(
+                200,
+                if call == "backup" { secrets::backup_response(0) } else { "{}".into() }.as_str(),
+            ))?;
+            report.lock().unwrap().send(()).unwrap();
+            c.silence()
+        });
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact", "--nocapture", "child_that_makes_one_call"])
+            .env("PORTAL_TEST_CALL", call)
+            .env("PORTAL_TEST_URL", server.url())
+            .env("PORTAL_TEST_ROOTS", certificates::root_pem())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let wait_for_the_server = || requested.recv_timeout(Duration::from_secs(20)).unwrap();
+        let signal = |name| {
+            let pid = child.id().to_string();
+            assert!(Command::new("kill").args([name, &*pid]).status().unwrap().success());
+        };
+        wait_for_the_server();
+        signal("-STOP");
+        let is_stopped = || {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
+            stat.rsplit(')').next().unwrap().trim_start().starts_with('T')
+        };
+        while !is_stopped() {
+            std::thread::yield_now();
+        }
+        stop.send(()).unwrap();
+        wait_for_the_server();
+        std::thread::sleep(Duration::from_secs(2));
+        signal("-CONT");
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(said.contains("SAID Ok(())"), "{call}: {said}");
+    });
+}
+
 // ---- connections that are kept
 
 #[test]
@@ -667,7 +739,7 @@ fn what_comes_behind_an_answer_is_never_taken_for_the_next_one() {
                 match is_together {
                     true => c.send(answer + &forged)?,
                     // Two TLS records, and most likely one segment of TCP.
-                    false => c.send_together(&[&answer, &forged])?,
+                    false => c.send_together(&[&answer, &forged], 0)?,
                 }
                 c.silence()
             });
@@ -680,6 +752,23 @@ fn what_comes_behind_an_answer_is_never_taken_for_the_next_one() {
                     assert_eq!(found, sent, "{len} and {more_len} bytes, together: {is_together}");
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn a_connection_on_which_another_record_has_begun_is_not_used_again() {
+    for tls in [tls(), Some(certificates::tls12_server_config(Certificate::Trusted))] {
+        let server = Server::start(tls, |c| {
+            c.request()?;
+            let response = answer_of(200, &secrets::backup_response(c.number));
+            // In one segment of TCP, most likely: what has begun is no longer in the kernel.
+            c.send_together(&[&response, &answer_of(200, &secrets::backup_response(666))], 100)?;
+            c.silence()
+        });
+        let client = util::client(&server);
+        for number in 0..3 {
+            assert_eq!(backup(&client).unwrap().expose_json(), secrets::backup_response(number));
         }
     }
 }
@@ -778,7 +867,7 @@ fn a_status_is_not_held_up_by_a_body_that_never_ends() {
             });
         }
         // The next try comes, and succeeds.
-        for head in ["429 Too Many Requests\r\nRetry-After: 1", "500 Internal Server Error"] {
+        for head in ["429 Too Many Requests\r\nRetry-After: 1", "500 Internal Server Error", "200 OK"] {
             scope.spawn(move || {
                 let server =
                     Server::in_turn(tls(), vec![endless(head), answering("HTTP/1.1 204 No Content\r\n\r\n")]);

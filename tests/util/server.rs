@@ -243,8 +243,8 @@ impl Connection {
         self.write_all(bytes.as_ref())
     }
 
-    /// Sends each of these as a TLS record or more of its own, and all of them in one write.
-    pub fn send_together(&mut self, pieces: &[&str]) -> io::Result<()> {
+    /// Sends each of these as a TLS record or more of its own, and all of them in one write, but for the last bytes.
+    pub fn send_together(&mut self, pieces: &[&str], missing: usize) -> io::Result<()> {
         let Some(tls) = &mut self.tls else { return self.send(pieces.concat()) };
         tls.set_buffer_limit(None);
         for piece in pieces {
@@ -254,7 +254,7 @@ impl Connection {
         while tls.wants_write() {
             tls.write_tls(&mut bytes)?;
         }
-        self.socket.write_all(&bytes)
+        self.socket.write_all(&bytes[..bytes.len() - missing])
     }
 
     /// Sends each of these by itself, with a pause between them.
