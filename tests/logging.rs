@@ -119,7 +119,7 @@ fn what_is_sent_and_what_came_of_it_is_logged_and_why_the_next_attempt_waits() {
         waits.map(|wait| format!("INFO portal_backup waiting {wait}")).iter().collect::<Vec<_>>()
     );
     let sent = format!(
-        "DEBUG portal_backup sending PATCH {}/api/v3/clients/me/backup-share-pairs, 78 bytes",
+        "DEBUG portal_backup sending PATCH {}/api/v3/clients/me/backup-share-pairs, 70 bytes",
         server.url()
     );
     assert_eq!(lines.iter().filter(|line| **line == sent).count(), 4, "{lines:?}");

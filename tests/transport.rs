@@ -763,7 +763,7 @@ fn a_connection_on_which_another_record_has_begun_is_not_used_again() {
             c.request()?;
             let response = answer_of(200, &secrets::backup_response(c.number));
             // In one segment of TCP, most likely: what has begun is no longer in the kernel.
-            c.send_together(&[&response, &answer_of(200, &secrets::backup_response(666))], 100)?;
+            c.send_together(&[&response, &answer_of(200, &secrets::backup_response_of(100, 666))], 100)?;
             c.silence()
         });
         let client = util::client(&server);
