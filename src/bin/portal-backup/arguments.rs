@@ -15,97 +15,18 @@ pub(crate) const API_KEY: &str = "PORTAL_CLIENT_API_KEY";
 
 const VERSION: &str = concat!("portal-backup ", env!("CARGO_PKG_VERSION"));
 
-const HELP: &str = "\
-Back up a Portal wallet: make its backup shares, store them, then confirm.
-
-usage: portal-backup [OPTIONS] <GENERATE_RESPONSE | ->   back up, store, confirm
-       portal-backup confirm [OPTIONS] <FILE | ID ID>    confirm what is stored
-       portal-backup verify [--json] <FILE | ->          is this backup whole?
-       portal-backup sandbox [--port N]                  serve a stand-in
-
-  -o, --output FILE      a new file for the shares (mode 0600; not on Windows)
-  --encrypt-with COMMAND with -o: FILE gets what this shell command makes of the
-                         shares, which it reads from its stdin
-  --store-with COMMAND   instead of -o: a shell command that stores its stdin,
-                         fails if it cannot, and writes nothing to its stdout
-  --resume               with -o: if FILE holds a backup, confirm that one
-  --no-confirm           store only; confirm later
-  --api-key-file FILE    the client API key; else $PORTAL_CLIENT_API_KEY
-  --base-url URL, --client-api-url URL   other servers than Portal's
-  --ca-cert PEM          trust these roots instead of the bundled ones
-  --system-certs         trust what the operating system trusts instead
-  --timeout SECONDS      for each of the two calls [120]
-  --json                 one line on stdout about how it ended
-  --sandbox              use a stand-in for Portal, started in this process
-  -v, --verbose          show what happens on the network
-  -q, --quiet, -h, --help, -V, --version; HTTPS_PROXY and NO_PROXY are honoured
-
-exit: 0 done, 2 wrong input, 3 not sent, 4 refused, 5 unclear: run again,
-      6 not stored, 7 not confirmed, 128 and more: ended by a signal
-
-example: portal-backup -o backup.json --api-key-file key.txt generate.json";
-
-const CONFIRM_HELP: &str = "\
-Confirm backup shares that are stored already.
-
-usage: portal-backup confirm [OPTIONS] <FILE>      if it holds whole shares
-       portal-backup confirm [OPTIONS] <ID> <ID>   what is stored elsewhere
-
-  --api-key-file FILE    the client API key; else $PORTAL_CLIENT_API_KEY
-  --client-api-url URL   another server than Portal's
-  --ca-cert PEM          trust these roots instead of the bundled ones
-  --system-certs         trust what the operating system trusts instead
-  --timeout SECONDS      how long the call may take [120]
-  --json                 one line on stdout about how it ended
-  -v, --verbose          show what happens on the network
-  -q, --quiet, -h, --help, -V, --version; HTTPS_PROXY and NO_PROXY are honoured
-
-exit: 0 done, 2 wrong input, 3 not sent, 4 refused, 5 unclear: run again,
-      128 and more: ended by a signal";
-
-const VERIFY_HELP: &str = "\
-Say whether a stored backup is whole. Nothing is sent.
-
-usage: portal-backup verify [--json] <FILE | ->
-
-  --json                 one line on stdout about how it ended
-  -h, --help, -V, --version
-
-exit: 0 whole, 2 not whole or not readable";
-
-const SANDBOX_HELP: &str = "\
-Serve a stand-in for both of Portal's services on loopback, for tests.
-
-usage: portal-backup sandbox [--port N]
-
-  --port N               listen there; else the system chooses a port
-  -h, --help, -V, --version
-
-It prints PORTAL_SANDBOX_URL=... and PORTAL_CLIENT_API_KEY=..., then a line for
-each request: method, path, status. Ctrl-C ends it.";
-
-/// The commands, each with the options that it takes and its help; the one without a name is the backup.
-const COMMANDS: [(&str, &str, &str); 4] = [
-    (
-        "",
-        "-o --output --encrypt-with --store-with --resume --no-confirm --sandbox --base-url --api-key-file \
-         --client-api-url --ca-cert --system-certs --timeout --json -v --verbose -q --quiet",
-        HELP,
-    ),
-    (
-        "confirm",
-        "--api-key-file --client-api-url --ca-cert --system-certs --timeout --json -v --verbose -q --quiet",
-        CONFIRM_HELP,
-    ),
-    ("verify", "--json", VERIFY_HELP),
-    ("sandbox", "--port", SANDBOX_HELP),
+/// The commands with their help; the one without a name is the backup.
+const COMMANDS: [(&str, &str); 4] = [
+    ("", include_str!("help/backup.txt")),
+    ("confirm", include_str!("help/confirm.txt")),
+    ("verify", include_str!("help/verify.txt")),
+    ("sandbox", include_str!("help/sandbox.txt")),
 ];
 
-/// The options of every command.
-const COMMON: &str = "-h --help -V --version";
-
-fn is_in(options: &str, option: &OsStr) -> bool {
-    options.split_whitespace().any(|known| option == known)
+/// Whether a command takes an option: those that its help lists, in lines that begin with one.
+fn takes(help: &str, option: &OsStr) -> bool {
+    let lists = |line: &str| line.split([' ', ',', ';']).any(|word| word.starts_with('-') && option == word);
+    help.lines().filter(|line| line.starts_with("  -")).any(lists)
 }
 
 #[derive(Default)]
@@ -138,16 +59,16 @@ impl Arguments {
         let first = all.first().cloned().unwrap_or_default();
         let command = COMMANDS[1..].iter().find(|(name, ..)| first == *name);
         all.drain(..usize::from(command.is_some()));
-        let &(command, options, help) = command.unwrap_or(&COMMANDS[0]);
+        let &(command, help) = command.unwrap_or(&COMMANDS[0]);
         let space = if command.is_empty() { "" } else { " " };
         let see = |mistake| format!("{mistake}; see portal-backup{space}{command} --help");
         let mut it = Self { command, ..Self::default() };
-        let read = it.read(options, help, all);
+        let read = it.read(help, all);
         read.and_then(|()| if it.text.is_some() { Ok(()) } else { it.check() }).map_err(see)?;
         Ok(it)
     }
 
-    fn read(&mut self, options: &str, help: &'static str, mut all: Vec<OsString>) -> Result<(), String> {
+    fn read(&mut self, help: &'static str, mut all: Vec<OsString>) -> Result<(), String> {
         let rest = all.split_off(all.iter().position(|argument| argument == "--").unwrap_or(all.len()));
         // Also when the other arguments cannot be understood.
         JSON.store(all.iter().any(|argument| argument == "--json"), Ordering::Relaxed);
@@ -166,7 +87,7 @@ impl Arguments {
                     continue;
                 }
             };
-            if !is_in(options, option.as_ref()) && !is_in(COMMON, option.as_ref()) {
+            if !takes(help, option.as_ref()) {
                 // Names that are not ours may hold anything.
                 return Err(match is_word(option.trim_start_matches('-')) {
                     true => option + " is not an option here",
@@ -283,11 +204,10 @@ fn is_lasting(path: &Path) -> bool {
 /// What follows an option; another option is no value, it is the value that was forgotten.
 fn value_of(option: &str, value: Option<&OsString>) -> Result<OsString, String> {
     let value = value.ok_or_else(|| format!("{option} needs a value"))?;
-    if value == "-" && is_in("-o --output", option.as_ref()) {
+    if value == "-" && ["-o", "--output"].contains(&option) {
         return Err(format!("{option}: shares are not written to stdout; for a file called - use ./-"));
     }
-    let is_option = COMMANDS.iter().any(|(_, options, _)| is_in(options, value)) || is_in(COMMON, value);
-    if is_option || value == "--" {
+    if value == "--" || COMMANDS.iter().any(|(_, help)| takes(help, value)) {
         let value = value.to_string_lossy();
         return Err(format!("{option} needs a value; for a file called {value} use ./{value}"));
     }

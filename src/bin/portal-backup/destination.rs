@@ -50,7 +50,7 @@ impl Destination {
         let Some(slot) = self.slot else {
             return shares.store(|json| match &self.shell {
                 Some(shell) if !run(shell, json)?.is_empty() => {
-                    Err(not_stored(NOT_KNOWN_TO_BE_STORED.into()).to_confirm(arguments, ids, None))
+                    Err(not_stored(NOT_KNOWN_TO_BE_STORED.into()).with_confirm_command(arguments, ids, None))
                 }
                 _ => Ok(()),
             });
@@ -69,7 +69,7 @@ impl Destination {
             let advice = "not confirmed. Confirm them there or run again, which makes a new pair.";
             let what = format!("{e}\n{what} kept in {}, {advice}", display_path(&path));
             let readable = Some(&*path).filter(|_| encrypted.is_none());
-            Err(not_stored(what).kept(Some(&path)).to_confirm(arguments, ids, readable))
+            Err(not_stored(what).kept(Some(&path)).with_confirm_command(arguments, ids, readable))
         })?;
         if hidden.symlink_metadata().is_ok() {
             let hidden = display_path(&hidden);

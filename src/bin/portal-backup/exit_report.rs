@@ -74,7 +74,12 @@ impl ExitReport {
 
     /// Adds the command that confirms later what is in a file, or else what has these ids; there is none for what a
     /// stand-in has made.
-    pub(crate) fn to_confirm(mut self, arguments: &Arguments, ids: [&str; 2], file: Option<&Path>) -> Self {
+    pub(crate) fn with_confirm_command(
+        mut self,
+        arguments: &Arguments,
+        ids: [&str; 2],
+        file: Option<&Path>,
+    ) -> Self {
         let Some((command, note)) = arguments.confirm_command(ids, file) else { return self };
         self.what += &format!(" To confirm:{note}");
         self.with("next", json!(command))

@@ -39,7 +39,7 @@ fn run() -> Result {
     let arguments = &Arguments::parse(std::env::args_os().skip(1).collect())
         .map_err(|mistake| ExitReport::new(2, mistake).outcome(Outcome::NotSent))?;
     if let Some(text) = arguments.text {
-        return print_or_fail(text);
+        return print_or_fail(text.trim_end());
     }
     let signals = &Signals::watch().map_err(ExitReport::nothing_sent)?;
     show_log(arguments.verbose);
@@ -89,7 +89,7 @@ fn back_up(input: &OsStr, arguments: &Arguments, signals: &Signals) -> Result {
     let report = |code, what: &str| {
         // The confirmation cannot read what is encrypted.
         let readable = file.filter(|_| arguments.encrypt_with.is_none());
-        ExitReport::new(code, what).stored(ids, file, false).to_confirm(arguments, ids, readable)
+        ExitReport::new(code, what).stored(ids, file, false).with_confirm_command(arguments, ids, readable)
     };
     if arguments.no_confirm {
         return Ok(report(0, "unconfirmed, as --no-confirm asks."));
@@ -128,7 +128,7 @@ fn make_and_store(
             let backup = file.filter(|_| !arguments.sandbox).map(|file| (file, whole_backup(file, &input)));
             let Some((file, Ok(stored))) = backup else { return failed };
             failed.what += "\nIt holds a backup; if that is not confirmed, --resume does it, too.";
-            failed.to_confirm(arguments, stored.share_pair_ids(), Some(file))
+            failed.with_confirm_command(arguments, stored.share_pair_ids(), Some(file))
         })
     };
     let interrupted = "the service may have acted: run again, which makes a new pair of shares";
