@@ -95,10 +95,9 @@ impl Redactor<'_> {
 /// that repeated ones cost no more.
 fn hide_echoes(secret: &str, len: usize, text: &str, hidden: &mut [bool]) {
     const HASHES: usize = 1 << 13;
-    let hash = |piece: u128| {
-        let folded = (piece as u64).wrapping_add((piece >> 64) as u64);
-        (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - HASHES.ilog2())) as usize
-    };
+    // Of the last eight characters.
+    let hash =
+        |piece: u128| ((piece as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - HASHES.ilog2())) as usize;
     // The last characters, as a number: `len` is at most 12. While there are fewer, the number begins with a zero, and
     // is equal to no piece.
     let mask = u128::MAX >> (128 - 8 * len);
@@ -114,7 +113,8 @@ fn hide_echoes(secret: &str, len: usize, text: &str, hidden: &mut [bool]) {
         places.push((start, end));
         pieces.push(next(&mut piece, byte));
     }
-    // For each hash one more than the index of a piece, and behind these for each piece that of another one.
+    // A hash table: the pieces with a hash are a chain, from `links[hash]` on over `links[HASHES + i]` of each. A link is
+    // one more than the index of the next piece, or 0 at the end.
     let mut links = alloc::vec![0; HASHES + pieces.len()];
     for (i, &piece) in pieces.iter().enumerate().skip(len - 1) {
         links[HASHES + i] = core::mem::replace(&mut links[hash(piece)], i + 1);

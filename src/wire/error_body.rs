@@ -34,13 +34,13 @@ pub(crate) struct ErrorBody {
 impl ErrorBody {
     /// Reads the known members of JSON, the title of a web page, or else the text.
     pub(super) fn parse(body: &[u8], redactor: &Redactor<'_>) -> Self {
-        let said = Self::documented(body, redactor);
-        if said.id.is_some() || said.message.is_some() {
-            return said;
+        let found = Self::documented(body, redactor);
+        if found.id.is_some() || found.message.is_some() {
+            return found;
         }
         let text = match text_of(body) {
             // Members that are not known are not shown.
-            json if json.trim_start().starts_with(['{', '[']) => return said,
+            json if json.trim_start().starts_with(['{', '[']) => return found,
             json => Written::of_json(json).and_then(Written::unescape).unwrap_or_else(|| lossy(body)),
         };
         Self { id: None, message: printed(text.expose(), MAX_MESSAGE, redactor) }
@@ -60,16 +60,17 @@ impl ErrorBody {
         let has_error = strings.iter().any(|((place, _), _)| *place == 0);
         strings.retain(|(rank, _)| !has_error || *rank != (1, 0));
         strings.sort_by_key(|(rank, _)| *rank);
-        let mut said = Self::default();
+        let mut found = Self::default();
         for same in strings.chunk_by(|a, b| a.0 == b.0) {
             let (_, name) = same[0].0;
             if name < IDS {
-                said.id = said.id.or_else(|| printed(joined(&same[..1]).expose(), MAX_ID, redactor));
+                found.id = found.id.or_else(|| printed(joined(&same[..1]).expose(), MAX_ID, redactor));
             } else {
-                said.message = said.message.or_else(|| printed(joined(same).expose(), MAX_MESSAGE, redactor));
+                found.message =
+                    found.message.or_else(|| printed(joined(same).expose(), MAX_MESSAGE, redactor));
             }
         }
-        said
+        found
     }
 }
 
