@@ -42,10 +42,7 @@ impl Redactor<'_> {
     /// secret replaced, and what is beyond `limit` characters cut to an ellipsis.
     pub(crate) fn push_printable(&self, text: &str, limit: usize, out: &mut String) {
         // Everything past this is cut away in any case; looking at all of a megabyte would be work for nothing.
-        let mut end = text.len().min(limit.saturating_mul(8));
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
+        let end = text.char_indices().nth(limit.saturating_mul(8)).map_or(text.len(), |(at, _)| at);
         let hidden = self.hidden(&text[..end]);
         let (mut left, mut after_hidden, mut space) = (limit, false, "");
         for (at, c) in text[..end].char_indices() {
