@@ -170,7 +170,7 @@ fn explain_certificate(why: &CertificateError) -> (String, &'static str) {
     const SERVER: &str =
         "check the address: the server needs another certificate, or the connection is intercepted";
     const ISSUER: &str = "check the address, since the connection may be intercepted; to trust this authority, pass \
-                          its certificate to `root_certs_pem`, or use `platform_verifier`";
+                          its certificate to `root_certs_pem` (--ca-cert), or use `platform_verifier` (--system-certs)";
     let (what, advice) = match why {
         Bad::Expired | Bad::ExpiredContext { .. } => ("its certificate has expired", CLOCK),
         Bad::NotValidYet | Bad::NotValidYetContext { .. } => ("its certificate is not valid yet", CLOCK),
