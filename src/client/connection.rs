@@ -50,9 +50,10 @@ pub(super) struct Connection {
     received: Buffer,
     consumed: usize,
     has_new_input: bool,
-    status: Option<u16>,
+    /// The status of the response, once its first line is there.
+    pub(super) status: Option<u16>,
     /// What ended the connection: `UnexpectedEof` if the server closed it.
-    error: Option<io::Error>,
+    pub(super) error: Option<io::Error>,
     /// Whether ureq would send another request.
     pub(super) is_reusable: bool,
 }
@@ -97,15 +98,6 @@ impl Connection {
     /// Whether ureq consumed every byte that arrived.
     pub(super) fn is_consumed(&self) -> bool {
         self.consumed == self.received.filled().len()
-    }
-
-    /// The status of the response, once its first line is there.
-    pub(super) fn status(&self) -> Option<u16> {
-        self.status
-    }
-
-    pub(super) fn error(&self) -> Option<&io::Error> {
-        self.error.as_ref()
     }
 
     /// Whether the server has refused the TLS handshake, and so read nothing of the request.

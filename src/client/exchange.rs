@@ -80,7 +80,7 @@ pub(super) fn exchange(
         operation.failed(e, is_asked_for, deadline)
     })?;
     let is_sent = is_asked_for && connection.is_sent();
-    let Some(status) = connection.status() else {
+    let Some(status) = connection.status else {
         let e = no_response(&decoded.result, &connection, host, deadline);
         return Err(operation.failed(e, is_sent && !connection.is_refused(), deadline));
     };
@@ -168,7 +168,7 @@ fn read_body(body: &mut Body, max: usize, into: &mut SecretBytes) -> Result<(), 
 
 impl BodyError {
     fn new(e: &ureq::Error, connection: &Connection, after: usize, has_content_length: bool) -> Self {
-        match (e, connection.error()) {
+        match (e, &connection.error) {
             (ureq::Error::BodyExceedsLimit(max), _) => Self::TooLong(*max),
             (_, Some(e)) => {
                 let is_late = e.kind() == ErrorKind::TimedOut;
@@ -274,7 +274,7 @@ fn no_response(
     host: &str,
     deadline: Instant,
 ) -> ConnectError {
-    let (what, advice) = match (connection.error(), result) {
+    let (what, advice) = match (&connection.error, result) {
         (Some(e), _) => return ConnectError::new(Kind::Io, host, e, deadline),
         // Nothing came that ureq could refuse.
         (None, Err(e)) if connection.is_consumed() => {

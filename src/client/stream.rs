@@ -10,7 +10,7 @@ use std::net::TcpStream;
 use std::time::Instant;
 
 use rustls::pki_types::ServerName;
-use rustls::{AlertDescription as Alert, ClientConfig, ClientConnection, ProtocolVersion};
+use rustls::{ClientConfig, ClientConnection, ProtocolVersion};
 
 use crate::secret::SecretBytes;
 
@@ -232,21 +232,10 @@ impl Tls {
     }
 }
 
-/// Whether it is an alert that only a handshake can end with.
+/// Whether it is an alert that only a handshake can end with: `handshake_failure`, from `bad_certificate` to
+/// `access_denied`, `certificate_required` (RFC 8446, section 6.2).
 fn is_about_handshake(e: &rustls::Error) -> bool {
-    let rustls::Error::AlertReceived(alert) = e else { return false };
-    matches!(
-        alert,
-        Alert::CertificateRequired
-            | Alert::BadCertificate
-            | Alert::UnsupportedCertificate
-            | Alert::CertificateRevoked
-            | Alert::CertificateExpired
-            | Alert::CertificateUnknown
-            | Alert::UnknownCA
-            | Alert::AccessDenied
-            | Alert::HandshakeFailure
-    )
+    matches!(e, rustls::Error::AlertReceived(alert) if matches!(u8::from(*alert), 40 | 42..=46 | 48 | 49 | 116))
 }
 
 /// The length of the record at the beginning, once it is there whole. The session gets no part of one, so that what is
