@@ -36,7 +36,7 @@ use service::Service;
 
 const KEY: &str = "0d7a11c8-4f3e-4c53-9a1b-benchmark-only";
 
-/// About the length of the real answer of `generate`.
+/// About the length of the real response of `generate`.
 const USUAL: usize = 15_500;
 
 fn main() {
@@ -130,8 +130,8 @@ fn floor_body(generate_response: &str) -> Vec<u8> {
 }
 
 fn by_hand(floor: &mut Floor, json: &[u8]) {
-    let answer = floor.call(KEY, json).unwrap();
-    assert!(answer.starts_with(b"{") && answer.ends_with(b"}"));
+    let response = floor.call(KEY, json).unwrap();
+    assert!(response.starts_with(b"{") && response.ends_with(b"}"));
 }
 
 fn backup(client: &Client, generate_response: &str) {

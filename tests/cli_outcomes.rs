@@ -58,7 +58,7 @@ fn agreeable_server() -> Server {
         c.send(if is_confirmation {
             "HTTP/1.1 204 No Content\r\n\r\n".into()
         } else {
-            faults::answer_of(200, &secrets::backup_response(0))
+            faults::response_of(200, &secrets::backup_response(0))
         })
     })
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use portal_backup::{ApiKey, Client, Error, GenerateResponse, Outcome};
 use util::certificates::{self, Certificate};
-use util::faults::answer_of;
+use util::faults::response_of;
 use util::secrets;
 use util::server::{Server, header};
 
@@ -104,16 +104,16 @@ fn service(requests: Arc<Mutex<HashMap<usize, usize>>>) -> Server {
             let head = std::str::from_utf8(&request[..head]).unwrap();
             let key = key_of(wallet_of(call));
             assert_eq!(header(head, "authorization"), Some(&*format!("Bearer {key}")), "call {call}");
-            let response = answer_of(200, &secrets::backup_response(call));
+            let response = response_of(200, &secrets::backup_response(call));
             match Fate::of(call) {
                 Fate::Unauthorized => {
-                    c.send(answer_of(401, r#"{"id":"AUTH_FAILED","message":"revoked"}"#))?
+                    c.send(response_of(401, r#"{"id":"AUTH_FAILED","message":"revoked"}"#))?
                 }
-                Fate::Refused => c.send(answer_of(400, r#"{"id":"BAD_REQUEST","message":"no"}"#))?,
+                Fate::Refused => c.send(response_of(400, r#"{"id":"BAD_REQUEST","message":"no"}"#))?,
                 Fate::PutOff if count == 1 => {
-                    c.send(answer_of(429, "{}").replacen("\r\n", "\r\nRetry-After: 1\r\n", 1))?;
+                    c.send(response_of(429, "{}").replacen("\r\n", "\r\nRetry-After: 1\r\n", 1))?;
                 }
-                Fate::Failed => c.send(answer_of(503, "{}"))?,
+                Fate::Failed => c.send(response_of(503, "{}"))?,
                 Fate::Closed => return Ok(()),
                 Fate::CutInHead => return c.send(&response[..30]),
                 Fate::CutInBody => return c.send(&response[..response.len() - 1000]),

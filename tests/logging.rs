@@ -21,7 +21,7 @@ fn confirmed(c: &mut Connection) -> std::io::Result<()> {
 
 /// Both calls against every fault that does not only wait, and against the service as it should be.
 fn call_everything() {
-    // ureq logs the `Content-Type` of an answer as it is, and at TRACE the `Location`: a service that puts the key
+    // ureq logs the `Content-Type` of a response as it is, and at TRACE the `Location`: a service that puts the key
     // there is left out, since it has the key and nobody but its client would read it there.
     let echoes_in_headers = |fault: &Fault| fault.name.contains("in each header");
     let mut quick = faults::all();
@@ -29,8 +29,8 @@ fn call_everything() {
     util::in_parallel(quick, 4, |fault: Fault| {
         let stage = fault.stage();
         let client = util::builder(&stage.url).build().unwrap();
-        let answer = client.backup(&GenerateResponse::parse(fault.generate_response()).unwrap());
-        let Ok(shares) = answer else { return };
+        let response = client.backup(&GenerateResponse::parse(fault.generate_response()).unwrap());
+        let Ok(shares) = response else { return };
         let stored = shares.store(|_| Ok::<_, ()>(())).unwrap();
         // Most of these take one connection only.
         let _ = client.confirm(&stored);

@@ -101,7 +101,7 @@ fn the_outcome_is_that_of_the_kind_of_error() {
             Err(other) => return Err(format!("this error cannot be: {other:?}")),
         };
         expect("the keeping of a body", kind == "unreadable", row.promise.kept.is_some())?;
-        expect("an answer that refuses", kind == "refused", row.promise.outcome == Some(Outcome::Refused))
+        expect("a response that refuses", kind == "refused", row.promise.outcome == Some(Outcome::Refused))
     });
 }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use portal_backup::BackupShares;
 use tempfile::TempDir;
-use util::faults::answer_of;
+use util::faults::response_of;
 use util::secrets;
 use util::server::{Connection, Server};
 
@@ -59,7 +59,7 @@ impl Service {
                 }
                 return c.send(CONFIRMED);
             }
-            let answer = answer_of(200, &secrets::backup_response(0));
+            let answer = response_of(200, &secrets::backup_response(0));
             let (first, second) = answer.split_at(answer.len() / 2);
             if until == Until::Request {
                 wait(c)?;

@@ -57,7 +57,7 @@ impl Scene {
             c.send(if is_confirmation {
                 "HTTP/1.1 204 No Content\r\n\r\n".into()
             } else {
-                faults::answer_of(200, &secrets::backup_response(0))
+                faults::response_of(200, &secrets::backup_response(0))
             })
         });
         let folder = tempfile::tempdir().unwrap();

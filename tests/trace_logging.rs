@@ -7,7 +7,7 @@ mod util;
 use log::LevelFilter;
 use portal_backup::{Error, GenerateResponse, Outcome, StoredShares};
 use util::certificates::{self, Certificate};
-use util::faults::{answer_of, good};
+use util::faults::{good, response_of};
 use util::logger::Logging;
 use util::secrets;
 use util::server::Server;
@@ -78,7 +78,7 @@ fn a_logger_that_turns_to_trace_between_two_calls_stops_the_second() {
     let server = Server::start(None, |c| {
         loop {
             c.request()?;
-            c.send(answer_of(200, &secrets::backup_response(0)))?;
+            c.send(response_of(200, &secrets::backup_response(0)))?;
         }
     });
     let client = util::client(&server);

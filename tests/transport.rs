@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use portal_backup::{ApiKey, BackupShares, Client, Error, GenerateResponse, Outcome, StoredShares};
 use util::certificates::{self, Certificate};
-use util::faults::{self, answer_of, good};
+use util::faults::{self, good, response_of};
 use util::secrets::{self, KEY};
 use util::server::{Connection, Script, Server, header};
 use util::{GRACE, TIMEOUT};
@@ -32,13 +32,13 @@ fn stored() -> StoredShares {
     StoredShares::from_share_pair_ids(["backup-secp-0", "backup-ed-0"]).unwrap()
 }
 
-/// Answers every request on every connection with this, and keeps the connection.
-fn answering(answer: impl Into<String>) -> Arc<Script> {
-    let answer = answer.into();
+/// Responds to every request on every connection with this, and keeps the connection.
+fn responding(response: impl Into<String>) -> Arc<Script> {
+    let response = response.into();
     Arc::new(move |c: &mut Connection| {
         loop {
             c.request()?;
-            c.send(&answer)?;
+            c.send(&response)?;
         }
     })
 }
@@ -71,7 +71,7 @@ fn a_backup_is_the_documented_request() {
 #[test]
 fn a_confirmation_is_the_documented_request() {
     for tls in [None, tls()] {
-        let server = Server::run(tls, answering("HTTP/1.1 204 No Content\r\n\r\n"));
+        let server = Server::run(tls, responding("HTTP/1.1 204 No Content\r\n\r\n"));
         confirm(&util::client(&server)).unwrap();
         let [request] = &server.requests()[..] else { panic!("not one request") };
         let (head, body) = parts(request);
@@ -158,8 +158,9 @@ fn no_redirect_is_followed() {
     ];
     for status in [300, 301, 302, 303, 305, 307, 308] {
         for target in &targets {
-            let answer = format!("HTTP/1.1 {status} Gone\r\nLocation: {target}\r\nContent-Length: 0\r\n\r\n");
-            let server = Server::run(tls(), answering(answer));
+            let response =
+                format!("HTTP/1.1 {status} Gone\r\nLocation: {target}\r\nContent-Length: 0\r\n\r\n");
+            let server = Server::run(tls(), responding(response));
             let client = util::client(&server);
             for error in [backup(&client).unwrap_err(), confirm(&client).unwrap_err()] {
                 assert_eq!(error.outcome(), Outcome::Refused, "{status} to {target}: {error}");
@@ -198,7 +199,7 @@ fn a_redirect_names_the_host_that_it_points_to() {
 fn redirected_to(target: &str) -> String {
     let server = Server::run(
         tls(),
-        answering(format!("HTTP/1.1 307 Moved\r\nLocation: {target}\r\nContent-Length: 0\r\n\r\n")),
+        responding(format!("HTTP/1.1 307 Moved\r\nLocation: {target}\r\nContent-Length: 0\r\n\r\n")),
     );
     backup(&util::client(&server)).unwrap_err().to_string()
 }
@@ -363,7 +364,7 @@ fn a_backup_that_may_have_arrived_is_not_sent_again_even_if_that_would_pass() {
 
 #[test]
 fn a_backup_is_not_sent_again_on_another_connection_when_the_kept_one_breaks() {
-    // The first call is answered; its connection breaks under the second.
+    // The first call is responded to; its connection breaks under the second.
     let server = Server::in_turn(
         tls(),
         vec![
@@ -382,7 +383,7 @@ fn a_backup_is_not_sent_again_on_another_connection_when_the_kept_one_breaks() {
 }
 
 fn too_many(retry_after: &str) -> String {
-    answer_of(429, "{}").replacen("\r\n", &format!("\r\nRetry-After: {retry_after}\r\n"), 1)
+    response_of(429, "{}").replacen("\r\n", &format!("\r\nRetry-After: {retry_after}\r\n"), 1)
 }
 
 #[test]
@@ -402,7 +403,7 @@ fn a_429_is_repeated_after_the_pause_that_it_asks_for() {
 #[test]
 fn a_429_that_asks_for_more_time_than_is_left_is_told_at_once() {
     for retry_after in ["100", "2", "4294967295", "99999999999999999999"] {
-        let server = Server::run(tls(), answering(too_many(retry_after)));
+        let server = Server::run(tls(), responding(too_many(retry_after)));
         let client = util::client(&server);
         let start = Instant::now();
         for error in [backup(&client).unwrap_err(), confirm(&client).unwrap_err()] {
@@ -420,7 +421,7 @@ fn a_429_without_a_number_of_seconds_is_told_at_once() {
     for retry_after in
         ["", "soon", "-1", "1.5", "Fri, 31 Dec 1999 23:59:59 UTC", "Fri, 31 Dec 2100 23:59:59 GMT"]
     {
-        let server = Server::run(tls(), answering(too_many(retry_after)));
+        let server = Server::run(tls(), responding(too_many(retry_after)));
         let error = backup(&util::client(&server)).unwrap_err();
         assert_eq!(error.outcome(), Outcome::Refused, "{error}");
         assert_eq!(server.requests().len(), 1, "{retry_after}");
@@ -429,7 +430,7 @@ fn a_429_without_a_number_of_seconds_is_told_at_once() {
 
 #[test]
 fn a_429_with_a_date_counts_like_one_with_seconds() {
-    let server = Server::run(tls(), answering(too_many("Fri, 31 Dec 1999 23:59:59 GMT")));
+    let server = Server::run(tls(), responding(too_many("Fri, 31 Dec 1999 23:59:59 GMT")));
     let error = backup(&util::client(&server)).unwrap_err();
     assert_eq!(error.outcome(), Outcome::Refused, "{error}");
     assert_eq!(server.requests().len(), 3, "a date that is past is no time to wait for");
@@ -437,8 +438,9 @@ fn a_429_with_a_date_counts_like_one_with_seconds() {
 
 #[test]
 fn a_confirmation_passes_after_a_5xx_or_a_broken_connection() {
-    let confirmed = || answering("HTTP/1.1 204 No Content\r\n\r\n");
-    let unavailable = answer_of(503, "{}").replacen("\r\n", "\r\nConnection: close\r\nRetry-After: 0\r\n", 1);
+    let confirmed = || responding("HTTP/1.1 204 No Content\r\n\r\n");
+    let unavailable =
+        response_of(503, "{}").replacen("\r\n", "\r\nConnection: close\r\nRetry-After: 0\r\n", 1);
     let closed: Arc<Script> = Arc::new(move |c: &mut Connection| {
         c.request()?;
         c.send(&unavailable)
@@ -456,10 +458,10 @@ fn a_confirmation_passes_after_a_5xx_or_a_broken_connection() {
 
 #[test]
 fn a_confirmation_that_may_have_arrived_is_unknown_whatever_becomes_of_its_repetition() {
-    let failing: Arc<Script> = answering(answer_of(500, "{}"));
+    let failing: Arc<Script> = responding(response_of(500, "{}"));
     let firsts = [failing, closing_after_the_request()];
     for first in firsts {
-        for then in [closing(), answering(answer_of(400, "{}"))] {
+        for then in [closing(), responding(response_of(400, "{}"))] {
             let server = Server::in_turn(tls(), vec![first.clone(), then.clone(), then]);
             let client = util::builder(&server.url()).keep_alive(Duration::ZERO).build().unwrap();
             let error = confirm(&client).unwrap_err();
@@ -502,7 +504,7 @@ fn a_request_whose_end_is_not_read_does_not_outlast_its_deadline() {
 #[test]
 fn a_confirmation_is_not_repeated_after_a_refusal() {
     for status in [400, 401, 404, 409, 307] {
-        let server = Server::run(tls(), answering(answer_of(status, "{}")));
+        let server = Server::run(tls(), responding(response_of(status, "{}")));
         let error = confirm(&util::client(&server)).unwrap_err();
         assert_eq!(error.outcome(), Outcome::Refused, "{error}");
         assert_eq!(server.requests().len(), 1);
@@ -511,12 +513,12 @@ fn a_confirmation_is_not_repeated_after_a_refusal() {
 
 #[test]
 fn repetitions_end_with_the_deadline() {
-    let server = Server::run(tls(), answering(answer_of(500, "{}")));
+    let server = Server::run(tls(), responding(response_of(500, "{}")));
     let client = util::builder(&server.url()).attempts(100).build().unwrap();
     let start = Instant::now();
     let error = confirm(&client).unwrap_err();
     assert_eq!(error.outcome(), Outcome::Unknown, "{error}");
-    assert!(matches!(error, Error::Failed(_)), "the last answer is told: {error:?}");
+    assert!(matches!(error, Error::Failed(_)), "the last response is told: {error:?}");
     assert!(start.elapsed() < TIMEOUT + GRACE, "{:?}", start.elapsed());
     // 0.1, 0.2, 0.4 and 0.8 s of pauses fit.
     assert!((4..=5).contains(&server.requests().len()), "{} tries", server.requests().len());
@@ -536,7 +538,7 @@ fn a_connection_that_takes_too_long_to_make_is_given_up_and_tried_again() {
     assert_eq!(server.connections(), 2);
 }
 
-/// What lies unread meanwhile is no answer: the tickets of TLS 1.3, an interim answer.
+/// What lies unread meanwhile is no response: the tickets of TLS 1.3, an interim response.
 #[test]
 fn a_server_that_pauses_within_the_request_gets_all_of_it() {
     let trusted = Certificate::Trusted;
@@ -559,7 +561,7 @@ fn a_server_that_pauses_within_the_request_gets_all_of_it() {
                     c.raw().pause(Duration::from_secs(5))?;
                     c.request()?;
                     let rest = if early.ends_with('1') { "02 Processing\r\n\r\n" } else { "" };
-                    c.send(rest.to_string() + &answer_of(200, &secrets::backup_response(0)))
+                    c.send(rest.to_string() + &response_of(200, &secrets::backup_response(0)))
                 };
                 let server = Server::listen(listener, tls, Arc::new(script));
                 let client = util::builder(&server.url()).timeout(Duration::from_secs(40)).build().unwrap();
@@ -635,7 +637,7 @@ fn a_response_that_arrived_while_the_process_was_stopped_past_its_deadline_is_re
             c.request()?;
             report.lock().unwrap().send(()).unwrap();
             let _ = stopped.lock().unwrap().recv_timeout(Duration::from_secs(20));
-            c.send(answer_of(
+            c.send(response_of(
                 200,
                 if call == "backup" { secrets::backup_response(0) } else { "{}".into() }.as_str(),
             ))?;
@@ -679,7 +681,7 @@ fn a_response_that_arrived_while_the_process_was_stopped_past_its_deadline_is_re
 #[test]
 fn a_connection_serves_the_next_call() {
     for tls in [None, tls()] {
-        let server = Server::run(tls, answering(answer_of(200, &secrets::backup_response(0))));
+        let server = Server::run(tls, responding(response_of(200, &secrets::backup_response(0))));
         let client = util::client(&server);
         for client in [&client, &client.clone(), &client] {
             drop(backup(client).unwrap());
@@ -691,7 +693,7 @@ fn a_connection_serves_the_next_call() {
 
 #[test]
 fn keep_alive_of_zero_keeps_no_connection() {
-    let server = Server::run(tls(), answering(answer_of(200, &secrets::backup_response(0))));
+    let server = Server::run(tls(), responding(response_of(200, &secrets::backup_response(0))));
     let client = util::builder(&server.url()).keep_alive(Duration::ZERO).build().unwrap();
     drop(backup(&client).unwrap());
     server.wait_for_closed(1);
@@ -728,18 +730,18 @@ fn a_connection_that_the_service_closed_is_not_used_again() {
 }
 
 #[test]
-fn what_comes_behind_an_answer_is_never_taken_for_the_next_one() {
+fn what_comes_behind_a_response_is_never_taken_for_the_next_one() {
     // Of several lengths: what is left over may be in any of the buffers of ureq, rustls and this crate.
     for (len, more_len) in [(5, 5), (5, 6_000), (5, 15_000), (6_000, 5), (15_000, 5), (15_000, 15_000)] {
         for is_together in [true, false] {
             let script: Arc<Script> = Arc::new(move |c: &mut Connection| {
                 c.request()?;
-                let answer = answer_of(200, &secrets::backup_response_of(len, c.number));
-                let forged = answer_of(200, &secrets::backup_response_of(more_len, 666));
+                let response = response_of(200, &secrets::backup_response_of(len, c.number));
+                let forged = response_of(200, &secrets::backup_response_of(more_len, 666));
                 match is_together {
-                    true => c.send(answer + &forged)?,
+                    true => c.send(response + &forged)?,
                     // Two TLS records, and most likely one segment of TCP.
-                    false => c.send_together(&[&answer, &forged], 0)?,
+                    false => c.send_together(&[&response, &forged], 0)?,
                 }
                 c.silence()
             });
@@ -761,9 +763,9 @@ fn a_connection_on_which_another_record_has_begun_is_not_used_again() {
     for tls in [tls(), Some(certificates::tls12_server_config(Certificate::Trusted))] {
         let server = Server::start(tls, |c| {
             c.request()?;
-            let response = answer_of(200, &secrets::backup_response(c.number));
+            let response = response_of(200, &secrets::backup_response(c.number));
             // In one segment of TCP, most likely: what has begun is no longer in the kernel.
-            c.send_together(&[&response, &answer_of(200, &secrets::backup_response_of(100, 666))], 100)?;
+            c.send_together(&[&response, &response_of(200, &secrets::backup_response_of(100, 666))], 100)?;
             c.silence()
         });
         let client = util::client(&server);
@@ -869,8 +871,10 @@ fn a_status_is_not_held_up_by_a_body_that_never_ends() {
         // The next try comes, and succeeds.
         for head in ["429 Too Many Requests\r\nRetry-After: 1", "500 Internal Server Error", "200 OK"] {
             scope.spawn(move || {
-                let server =
-                    Server::in_turn(tls(), vec![endless(head), answering("HTTP/1.1 204 No Content\r\n\r\n")]);
+                let server = Server::in_turn(
+                    tls(),
+                    vec![endless(head), responding("HTTP/1.1 204 No Content\r\n\r\n")],
+                );
                 let start = Instant::now();
                 confirm(&client(&server)).unwrap();
                 assert!(start.elapsed() < patience, "{head} took {:?}", start.elapsed());
@@ -889,7 +893,7 @@ fn a_status_is_not_held_up_by_a_body_that_never_ends() {
 }
 
 #[test]
-fn an_answer_of_little_but_chunk_sizes_is_said_to_be_one() {
+fn a_response_of_little_but_chunk_sizes_is_said_to_be_one() {
     let server = Server::start(None, |c| {
         c.request()?;
         c.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
@@ -909,7 +913,7 @@ fn what_a_confirmation_ended_with_is_told_beside_what_may_have_happened_before()
             c.request()?;
             c.send(first)
         });
-        let revoked = answering(
+        let revoked = responding(
             "HTTP/1.1 401 \r\nContent-Length: 47\r\n\r\n{\"id\":\"UNAUTHORIZED\",\"message\":\"key revoked\"}  ",
         );
         let server = Server::in_turn(None, vec![first, revoked]);

@@ -1,4 +1,4 @@
-//! The least that such a call can cost: rustls and a socket, a body that is written in advance, an answer that is only
+//! The least that such a call can cost: rustls and a socket, a body that is written in advance, a response that is only
 //! received. No JSON, no name lookup, no deadline, no pool, nothing wiped, no promise about anything.
 
 use std::io::{self, Read as _, Write as _};
@@ -36,7 +36,7 @@ impl Floor {
         Ok(Self { tls, socket })
     }
 
-    /// Sends `json` and returns the body of the answer.
+    /// Sends `json` and returns the body of the response.
     pub(crate) fn call(&mut self, key: &str, json: &[u8]) -> io::Result<Vec<u8>> {
         let length = json.len();
         let mut request = Vec::with_capacity(length + 512);
@@ -51,18 +51,18 @@ impl Floor {
             self.tls.write_tls(&mut self.socket)?;
         }
 
-        let mut answer = vec![0; 1024];
-        let mut filled = self.receive(&mut answer)?;
+        let mut response = vec![0; 1024];
+        let mut filled = self.receive(&mut response)?;
         let head = loop {
-            if let Some(at) = answer[..filled].windows(4).position(|end| end == b"\r\n\r\n") {
+            if let Some(at) = response[..filled].windows(4).position(|end| end == b"\r\n\r\n") {
                 break at + 4;
             }
-            filled += self.receive(&mut answer[filled..])?;
+            filled += self.receive(&mut response[filled..])?;
         };
-        let length = content_length(&answer[..head]).ok_or(io::ErrorKind::InvalidData)?;
+        let length = content_length(&response[..head]).ok_or(io::ErrorKind::InvalidData)?;
         let mut body = vec![0; length];
         let mut received = filled - head;
-        body[..received].copy_from_slice(&answer[head..filled]);
+        body[..received].copy_from_slice(&response[head..filled]);
         while received < length {
             received += self.receive(&mut body[received..])?;
         }

@@ -1,4 +1,4 @@
-//! What answers the benchmark: a process of its own, so that the clients' CPU time is theirs alone.
+//! What responds the benchmark: a process of its own, so that the clients' CPU time is theirs alone.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -63,13 +63,13 @@ pub(crate) fn serve() {
     io::copy(&mut io::stdin(), &mut io::sink()).unwrap();
 }
 
-/// Answers each request with shares of about its own length.
+/// Responds to each request with shares of about its own length.
 fn answer_all(tls: ServerConnection, socket: TcpStream) -> io::Result<()> {
     socket.set_nodelay(true)?;
     let mut stream = BufReader::with_capacity(64 << 10, StreamOwned::new(tls, socket));
     let mut line = String::new();
     let mut body = Vec::new();
-    let mut answer = Vec::new();
+    let mut response = Vec::new();
     loop {
         let mut announced = 0;
         let mut authorized = false;
@@ -96,9 +96,9 @@ fn answer_all(tls: ServerConnection, socket: TcpStream) -> io::Result<()> {
         if last != announced {
             let json = Case { len: announced, share: Share::Base64 }.text();
             let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-8\r\n";
-            answer = format!("{head}Content-Length: {}\r\n\r\n{json}", json.len()).into_bytes();
+            response = format!("{head}Content-Length: {}\r\n\r\n{json}", json.len()).into_bytes();
         }
-        stream.get_mut().write_all(&answer)?;
+        stream.get_mut().write_all(&response)?;
         stream.get_mut().flush()?;
     }
 }

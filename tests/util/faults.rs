@@ -218,19 +218,19 @@ impl Table {
         Pair(&mut self.rows[first..])
     }
 
-    /// Answers every whole request with these bytes, and closes.
-    fn answer(&mut self, name: &str, promise: Promise, answer: impl Into<Vec<u8>>) -> Pair<'_> {
-        let answer = answer.into();
+    /// Responds to every whole request with these bytes, and closes.
+    fn respond(&mut self, name: &str, promise: Promise, response: impl Into<Vec<u8>>) -> Pair<'_> {
+        let response = response.into();
         self.both(name, promise, move |c| {
             c.request()?;
-            c.send(&answer)
+            c.send(&response)
         })
     }
 
-    /// The same with an answer that says 200, of which everything behind the status line is kept.
+    /// The same with a response that says 200, of which everything behind the status line is kept.
     fn raw(&mut self, name: &str, behind_the_status: impl Into<String>) {
         let behind = behind_the_status.into();
-        self.answer(name, raw(&*behind), format!("HTTP/1.1 200 OK\r\n{behind}"));
+        self.respond(name, raw(&*behind), format!("HTTP/1.1 200 OK\r\n{behind}"));
     }
 
     fn certificate(&mut self, name: &str, certificate: Certificate) {
@@ -266,25 +266,25 @@ impl Fault {
     }
 }
 
-/// Answers as the service does.
+/// Responds as the service does.
 pub fn good(c: &mut Connection) -> io::Result<()> {
     c.request()?;
-    c.send(answer_of(200, &secrets::backup_response(c.number)))
+    c.send(response_of(200, &secrets::backup_response(c.number)))
 }
 
 fn behind_status(response: &str) -> &str {
     response.split_once("\r\n").unwrap().1
 }
 
-/// A whole answer with a length.
-pub fn answer_of(status: u16, body: &str) -> String {
+/// A whole response with a length.
+pub fn response_of(status: u16, body: &str) -> String {
     format!(
         "HTTP/1.1 {status} Test\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     )
 }
 
-/// What was answered, whole, in chunks of that size.
+/// A body, whole, in chunks of that size.
 pub fn chunked(body: &str, size: usize) -> String {
     let mut chunks = String::new();
     for chunk in body.as_bytes().chunks(size) {
@@ -313,7 +313,7 @@ pub fn all() -> Vec<Fault> {
     certificates(&mut table);
     within_the_request(&mut table);
     refused_within_the_request(&mut table);
-    instead_of_an_answer(&mut table);
+    instead_of_a_response(&mut table);
     heads(&mut table);
     bodies(&mut table);
     statuses(&mut table);
@@ -414,8 +414,8 @@ fn within_the_request(t: &mut Table) {
 /// The service has its reasons not to read on.
 fn refused_within_the_request(t: &mut Table) {
     for status in [400, 401, 408, 413, 429] {
-        let answer = answer_of(status, r#"{"id":"TOO_LARGE","message":"No more of it"}"#);
-        let closes = answer.clone();
+        let response = response_of(status, r#"{"id":"TOO_LARGE","message":"No more of it"}"#);
+        let closes = response.clone();
         t.both(&format!("status {status} within the request, then closed"), REFUSED, move |c| {
             c.part_of_request(PART)?;
             c.send(&closes)
@@ -423,14 +423,14 @@ fn refused_within_the_request(t: &mut Table) {
         .large();
         t.both(&format!("status {status} within the request, then nothing"), REFUSED, move |c| {
             c.part_of_request(PART)?;
-            c.send(&answer)?;
+            c.send(&response)?;
             c.stall()
         })
         .large();
     }
 }
 
-fn instead_of_an_answer(t: &mut Table) {
+fn instead_of_a_response(t: &mut Table) {
     t.both("closed after the request", UNKNOWN, |c| c.request().map(drop));
     t.tls("closed after the request, with notice", UNKNOWN, |c| {
         c.request()?;
@@ -445,34 +445,38 @@ fn instead_of_an_answer(t: &mut Table) {
         c.silence()
     })
     .lasts();
-    t.answer("not HTTP at all", UNKNOWN, "220 mail.example ESMTP\r\n");
-    t.answer("HTTP without a head", UNKNOWN, secrets::backup_response(0));
-    t.answer("binary noise", UNKNOWN, [0, 255, 13, 10, 128, 7, 13, 10, 13, 10].repeat(20));
-    t.answer(
+    t.respond("not HTTP at all", UNKNOWN, "220 mail.example ESMTP\r\n");
+    t.respond("HTTP without a head", UNKNOWN, secrets::backup_response(0));
+    t.respond("binary noise", UNKNOWN, [0, 255, 13, 10, 128, 7, 13, 10, 13, 10].repeat(20));
+    t.respond(
         "HTTP/2",
         UNKNOWN,
         b"\0\0\x12\x04\0\0\0\0\0\0\x03\0\0\0\x80\0\x04\0\x01\0\0\0\x05\0\xff\xff\xff",
     );
-    let whole = answer_of(200, "{}").replacen("HTTP/1.1", "HTTP/3.0", 1);
+    let whole = response_of(200, "{}").replacen("HTTP/1.1", "HTTP/3.0", 1);
     let behind = behind_status(&whole).to_string();
-    t.answer("HTTP/3.0 in its status line", raw(behind), whole);
-    t.answer("a status of two digits", UNKNOWN, "HTTP/1.1 20 OK\r\n\r\n");
-    t.answer("a status below 100", UNKNOWN, "HTTP/1.1 099 OK\r\n\r\n");
-    t.answer("not HTTP that repeats the key", UNKNOWN, format!("{KEY} {KEY}\r\n\r\n"));
+    t.respond("HTTP/3.0 in its status line", raw(behind), whole);
+    t.respond("a status of two digits", UNKNOWN, "HTTP/1.1 20 OK\r\n\r\n");
+    t.respond("a status below 100", UNKNOWN, "HTTP/1.1 099 OK\r\n\r\n");
+    t.respond("not HTTP that repeats the key", UNKNOWN, format!("{KEY} {KEY}\r\n\r\n"));
 }
 
 fn heads(t: &mut Table) {
-    t.answer("cut inside the status line", UNKNOWN, "HTTP/1.1 2");
-    t.answer("cut after the status line", raw(""), "HTTP/1.1 200 OK\r\n");
-    t.answer("cut inside the head", raw("Content-Type: applica"), "HTTP/1.1 200 OK\r\nContent-Type: applica");
-    t.answer(
+    t.respond("cut inside the status line", UNKNOWN, "HTTP/1.1 2");
+    t.respond("cut after the status line", raw(""), "HTTP/1.1 200 OK\r\n");
+    t.respond(
+        "cut inside the head",
+        raw("Content-Type: applica"),
+        "HTTP/1.1 200 OK\r\nContent-Type: applica",
+    );
+    t.respond(
         "cut before the empty line",
         raw("Content-Length: 2\r\n"),
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n",
     );
-    t.answer("a refusal that is cut in its head", REFUSED, "HTTP/1.1 400 Bad Request\r\nContent-Le");
-    t.answer("a failure that is cut in its head", UNKNOWN, "HTTP/1.1 500 No\r\nContent-Le");
-    t.answer("a refusal with a wrong head", REFUSED, "HTTP/1.1 400 Bad Request\r\nContent-Length\r\n\r\n{}");
+    t.respond("a refusal that is cut in its head", REFUSED, "HTTP/1.1 400 Bad Request\r\nContent-Le");
+    t.respond("a failure that is cut in its head", UNKNOWN, "HTTP/1.1 500 No\r\nContent-Le");
+    t.respond("a refusal with a wrong head", REFUSED, "HTTP/1.1 400 Bad Request\r\nContent-Length\r\n\r\n{}");
     t.both("reset inside the head", raw("Content-Type: applica").from(0), |c| {
         c.will_reset();
         c.request()?;
@@ -520,12 +524,12 @@ fn heads(t: &mut Table) {
         c.send("HTTP/1.1 200 ")?;
         c.endless(&[b'x'; 4096])
     });
-    t.both("an endless row of interim answers", UNKNOWN, |c| {
+    t.both("an endless row of interim responses", UNKNOWN, |c| {
         c.request()?;
         c.endless(&b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(50))
     })
     .lasts();
-    t.both("interim answers, then nothing", UNKNOWN, |c| {
+    t.both("interim responses, then nothing", UNKNOWN, |c| {
         c.request()?;
         c.send("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\n")
     });
@@ -566,22 +570,22 @@ fn bodies(t: &mut Table) {
     let with_length = |len: u64| format!("{head}Content-Length: {len}\r\n\r\n");
     let whole_len = body.len() as u64;
 
-    t.answer("cut in a body with a length", incomplete(half), with_length(whole_len) + half);
-    t.answer("cut before a body with a length", incomplete(""), with_length(whole_len));
-    t.answer("cut in a body without a length", unreadable(half), format!("{head}\r\n{half}"));
-    t.answer("cut before a body without a length", unreadable(""), format!("{head}\r\n"));
+    t.respond("cut in a body with a length", incomplete(half), with_length(whole_len) + half);
+    t.respond("cut before a body with a length", incomplete(""), with_length(whole_len));
+    t.respond("cut in a body without a length", unreadable(half), format!("{head}\r\n{half}"));
+    t.respond("cut before a body without a length", unreadable(""), format!("{head}\r\n"));
     let in_chunks = format!("{head}Transfer-Encoding: chunked\r\n\r\n");
-    t.answer("cut inside a chunk", incomplete(half), format!("{in_chunks}{whole_len:x}\r\n{half}"));
-    t.answer("cut between two chunks", incomplete(half), format!("{in_chunks}{}", chunked(half, 1000)));
-    t.answer(
+    t.respond("cut inside a chunk", incomplete(half), format!("{in_chunks}{whole_len:x}\r\n{half}"));
+    t.respond("cut between two chunks", incomplete(half), format!("{in_chunks}{}", chunked(half, 1000)));
+    t.respond(
         "cut in the length of a chunk",
         raw(format!("{}{}3", behind_status(&in_chunks), chunked(half, 1000))),
         format!("{in_chunks}{}3", chunked(half, 1000)),
     );
-    t.answer("cut before the last chunk", WHOLE, format!("{in_chunks}{}", chunked(&body, 1000)));
-    t.answer("cut inside the last chunk", WHOLE, format!("{in_chunks}{}0\r", chunked(&body, 1000)));
-    t.answer("cut behind the last chunk", SUCCESS, format!("{in_chunks}{}0\r\n", chunked(&body, 1000)));
-    t.answer("a chunk that is not closed", WHOLE, format!("{in_chunks}{whole_len:x}\r\n{body}"));
+    t.respond("cut before the last chunk", WHOLE, format!("{in_chunks}{}", chunked(&body, 1000)));
+    t.respond("cut inside the last chunk", WHOLE, format!("{in_chunks}{}0\r", chunked(&body, 1000)));
+    t.respond("cut behind the last chunk", SUCCESS, format!("{in_chunks}{}0\r\n", chunked(&body, 1000)));
+    t.respond("a chunk that is not closed", WHOLE, format!("{in_chunks}{whole_len:x}\r\n{body}"));
     let chunks = "Transfer-Encoding: chunked\r\n\r\n";
     t.raw("a chunk whose length is no number", {
         format!("{chunks}{}many\r\n{half}\r\n", chunked(half, 1000))
@@ -601,16 +605,16 @@ fn bodies(t: &mut Table) {
     for coding in ["gzip", "br", "x-unknown"] {
         let bytes = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 1, 2, 3];
         let head = format!("{head}Content-Encoding: {coding}\r\nContent-Length: {}\r\n\r\n", bytes.len());
-        t.answer(&format!("compressed by {coding}"), incomplete(bytes), [head.as_bytes(), &bytes].concat());
+        t.respond(&format!("compressed by {coding}"), incomplete(bytes), [head.as_bytes(), &bytes].concat());
     }
     for coding in ["gzip", "utf-8"] {
         let head = format!("{head}Content-Encoding: {coding}\r\nContent-Length: {whole_len}\r\n\r\n");
-        t.answer(&format!("not compressed, though its head says {coding}"), SUCCESS, head + &body);
+        t.respond(&format!("not compressed, though its head says {coding}"), SUCCESS, head + &body);
         let nothing = format!("HTTP/1.1 204 No Content\r\nContent-Encoding: {coding}\r\n\r\n");
-        t.answer(&format!("nothing, compressed by {coding}"), unreadable(""), nothing);
+        t.respond(&format!("nothing, compressed by {coding}"), unreadable(""), nothing);
     }
     let plain = format!("{head}Content-Encoding: identity\r\nContent-Length: {whole_len}\r\n\r\n{body}");
-    t.answer("not compressed, and said so", SUCCESS, plain);
+    t.respond("not compressed, and said so", SUCCESS, plain);
     let bytes = with_length(whole_len) + half;
     t.both("reset in a body", incomplete(half).from(0), move |c| {
         c.will_reset();
@@ -685,7 +689,7 @@ fn bodies(t: &mut Table) {
         c.send(&start)?;
         c.endless(&[b' '; 4096])
     });
-    t.answer("a length longer than the body", incomplete(&*body), with_length(whole_len + 10) + &body);
+    t.respond("a length longer than the body", incomplete(&*body), with_length(whole_len + 10) + &body);
     t.raw("a length shorter than the body", format!("Content-Length: 100\r\n\r\n{body}"));
     // An empty body confirms, and what comes behind it is no part of it.
     let confirms = |promise| Promise { confirm_outcome: None, confirm_connections: 1, ..promise };
@@ -694,7 +698,7 @@ fn bodies(t: &mut Table) {
         ("no content, with a body", "204 No Content\r\n\r\n"),
     ] {
         let behind = format!("{}{body}", behind_status(&head));
-        t.answer(name, confirms(raw(behind)), format!("HTTP/1.1 {head}{body}"));
+        t.respond(name, confirms(raw(behind)), format!("HTTP/1.1 {head}{body}"));
         let (head, behind) = (format!("HTTP/1.1 {head}"), body.clone());
         let kept = format!("{}{body}", behind_status(&head));
         t.both(&format!("{name} that comes later"), confirms(raw(kept)), move |c| {
@@ -704,17 +708,17 @@ fn bodies(t: &mut Table) {
         });
     }
     let text = &body[..body.len() - 1];
-    t.answer("the last brace missing", unreadable(text), answer_of(200, text));
+    t.respond("the last brace missing", unreadable(text), response_of(200, text));
     let text = format!("{body}{{}}");
-    t.answer("something behind the object", unreadable(&*text), answer_of(200, &text));
-    t.answer("success without an object", unreadable("null"), answer_of(200, "null"));
-    t.answer("success with another object", unreadable("{}"), answer_of(201, "{}"));
-    t.answer("success with a page", unreadable("<html>"), answer_of(203, "<html>"));
-    t.answer("success that is not UTF-8", unreadable([255, 254]), b"HTTP/1.1 200 OK\r\n\r\n\xff\xfe");
-    t.answer("success without a body", unreadable(""), "HTTP/1.1 204 No Content\r\n\r\n");
-    t.answer("success without a body, but a type", unreadable(""), answer_of(205, ""));
+    t.respond("something behind the object", unreadable(&*text), response_of(200, &text));
+    t.respond("success without an object", unreadable("null"), response_of(200, "null"));
+    t.respond("success with another object", unreadable("{}"), response_of(201, "{}"));
+    t.respond("success with a page", unreadable("<html>"), response_of(203, "<html>"));
+    t.respond("success that is not UTF-8", unreadable([255, 254]), b"HTTP/1.1 200 OK\r\n\r\n\xff\xfe");
+    t.respond("success without a body", unreadable(""), "HTTP/1.1 204 No Content\r\n\r\n");
+    t.respond("success without a body, but a type", unreadable(""), response_of(205, ""));
     let long = secrets::generate_response().replace("generate-secp-0", &"i".repeat(257));
-    t.answer("an id of 257 bytes", unreadable(&*long), answer_of(200, &long));
+    t.respond("an id of 257 bytes", unreadable(&*long), response_of(200, &long));
 }
 
 fn statuses(t: &mut Table) {
@@ -723,18 +727,18 @@ fn statuses(t: &mut Table) {
         let promise = if status < 500 && status != 408 { REFUSED } else { UNKNOWN };
         let body = if status == 304 { "" } else { r#"{"id":"SOME_ID","message":"What it says"}"# };
         let name = format!("status {status}");
-        let answer = answer_of(status, body);
+        let response = response_of(status, body);
         t.tls(name, promise, move |c| {
             c.request()?;
-            c.send(&answer)
+            c.send(&response)
         });
     }
-    t.answer("switching protocols", UNKNOWN, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n");
-    t.answer("a refusal without a body", REFUSED, "HTTP/1.1 400 \r\nContent-Length: 0\r\n\r\n");
-    t.answer("a refusal that is cut", REFUSED, "HTTP/1.1 400 \r\nContent-Length: 100\r\n\r\n{\"id");
-    t.answer("a failure that is cut", UNKNOWN, "HTTP/1.1 500 \r\nContent-Length: 100\r\n\r\n{\"id");
-    t.answer("a refusal with a page", REFUSED, answer_of(403, "<html>\n<h1>Forbidden</h1>\n</html>"));
-    t.answer("a redirect to nowhere", REFUSED, "HTTP/1.1 307 \r\nLocation: \0\r\n\r\n".replace('\0', "%%%"));
+    t.respond("switching protocols", UNKNOWN, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n");
+    t.respond("a refusal without a body", REFUSED, "HTTP/1.1 400 \r\nContent-Length: 0\r\n\r\n");
+    t.respond("a refusal that is cut", REFUSED, "HTTP/1.1 400 \r\nContent-Length: 100\r\n\r\n{\"id");
+    t.respond("a failure that is cut", UNKNOWN, "HTTP/1.1 500 \r\nContent-Length: 100\r\n\r\n{\"id");
+    t.respond("a refusal with a page", REFUSED, response_of(403, "<html>\n<h1>Forbidden</h1>\n</html>"));
+    t.respond("a redirect to nowhere", REFUSED, "HTTP/1.1 307 \r\nLocation: \0\r\n\r\n".replace('\0', "%%%"));
     t.both("an endless refusal", REFUSED, |c| {
         c.request()?;
         c.send("HTTP/1.1 400 Bad Request\r\n\r\n")?;
@@ -755,7 +759,7 @@ fn statuses(t: &mut Table) {
     for status in [307, 400, 401, 500] {
         t.both(&format!("status {status} that repeats the request"), by_status(status), move |c| {
             let request = String::from_utf8(c.request()?).unwrap();
-            c.send(answer_of(status, &request))
+            c.send(response_of(status, &request))
         });
         t.both(
             &format!("status {status} that repeats the request as its message"),
@@ -763,10 +767,10 @@ fn statuses(t: &mut Table) {
             move |c| {
                 let request = String::from_utf8(c.request()?).unwrap();
                 let tail = &request[request.len().saturating_sub(3000)..].replace(['\\', '"'], "");
-                c.send(answer_of(status, &format!(r#"{{"id":"{KEY}","message":"{KEY} {tail}"}}"#)))
+                c.send(response_of(status, &format!(r#"{{"id":"{KEY}","message":"{KEY} {tail}"}}"#)))
             },
         );
-        t.answer(
+        t.respond(
             &format!("status {status} that repeats the key in each header"),
             by_status(status),
             format!(
@@ -784,55 +788,55 @@ fn by_status(status: u16) -> Promise {
 fn successes(t: &mut Table) {
     let body = secrets::backup_response(0);
     let len = body.len();
-    t.both("as the service answers", SUCCESS, good);
+    t.both("as the service responds", SUCCESS, good);
     let config = certificates::tls12_server_config(Certificate::Trusted);
-    t.add("as the service answers, in TLS 1.2", SUCCESS, Place::Served(Some(config), Arc::new(good)));
-    t.answer("closed with the answer", SUCCESS, answer_of(200, &body));
-    t.tls("closed with the answer, with notice", SUCCESS, |c| {
+    t.add("as the service responds, in TLS 1.2", SUCCESS, Place::Served(Some(config), Arc::new(good)));
+    t.respond("closed with the response", SUCCESS, response_of(200, &body));
+    t.tls("closed with the response, with notice", SUCCESS, |c| {
         good(c)?;
         c.close_notify()
     });
-    // TLS 1.3 tickets wait unread meanwhile: they are no answer.
+    // TLS 1.3 tickets wait unread meanwhile: they are no response.
     t.both("the request is read on after a pause", SUCCESS, |c| {
         c.part_of_request(PART)?;
         c.raw().pause(Duration::from_millis(2500))?;
         c.request()?;
-        c.send(answer_of(200, &secrets::backup_response(0)))
+        c.send(response_of(200, &secrets::backup_response(0)))
     })
     .large();
-    t.answer("created", SUCCESS, answer_of(201, &body));
-    t.answer("without a length", SUCCESS, format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{body}"));
+    t.respond("created", SUCCESS, response_of(201, &body));
+    t.respond("without a length", SUCCESS, format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{body}"));
     t.tls("without a length, closed with notice", SUCCESS, |c| {
         c.request()?;
         c.send(format!("HTTP/1.1 200 OK\r\n\r\n{}", secrets::backup_response(0)))?;
         c.close_notify()
     });
-    t.answer("HTTP/1.0", SUCCESS, format!("HTTP/1.0 200 OK\r\n\r\n{body}"));
-    t.answer(
+    t.respond("HTTP/1.0", SUCCESS, format!("HTTP/1.0 200 OK\r\n\r\n{body}"));
+    t.respond(
         "HTTP/1.0 with a length",
         SUCCESS,
         format!("HTTP/1.0 200 OK\r\nContent-Length: {len}\r\n\r\n{body}"),
     );
     for size in [1, 100, 1 << 20] {
-        t.answer(
+        t.respond(
             &format!("chunks of at most {size}"),
             SUCCESS,
             format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{}0\r\n\r\n", chunked(&body, size)),
         );
     }
-    t.answer(
+    t.respond(
         "chunks with extensions and trailers",
         SUCCESS,
         format!(
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n{len:X};name=\"value\"\r\n{body}\r\n0\r\nX-Sum: 1\r\n\r\n"
         ),
     );
-    t.answer(
+    t.respond(
         "names in lower case",
         SUCCESS,
         format!("HTTP/1.1 200 ok\r\ncontent-type: application/json\r\ncontent-length: {len}\r\n\r\n{body}"),
     );
-    t.answer(
+    t.respond(
         "names in upper case",
         SUCCESS,
         format!("HTTP/1.1 200 OK\r\nCONTENT-TYPE: APPLICATION/JSON\r\nCONTENT-LENGTH: {len}\r\n\r\n{body}"),
@@ -840,20 +844,20 @@ fn successes(t: &mut Table) {
     for content_type in
         ["application/json; charset=utf-8", "application/JSON;charset=\"UTF-8\"", "text/plain", "?"]
     {
-        t.answer(
+        t.respond(
             &format!("content type {content_type}"),
             SUCCESS,
-            answer_of(200, &body).replacen("application/json", content_type, 1),
+            response_of(200, &body).replacen("application/json", content_type, 1),
         );
     }
-    t.answer("no content type", SUCCESS, format!("HTTP/1.1 200 OK\r\nContent-Length: {len}\r\n\r\n{body}"));
-    t.answer("no reason", SUCCESS, answer_of(200, &body).replacen(" Test", "", 1));
-    t.answer(
+    t.respond("no content type", SUCCESS, format!("HTTP/1.1 200 OK\r\nContent-Length: {len}\r\n\r\n{body}"));
+    t.respond("no reason", SUCCESS, response_of(200, &body).replacen(" Test", "", 1));
+    t.respond(
         "no space around a colon, or much of it",
         SUCCESS,
         format!("HTTP/1.1 200 OK\r\nA:b\r\nContent-Length:  \t{len}  \r\n\r\n{body}"),
     );
-    t.answer("the same length twice", SUCCESS, {
+    t.respond("the same length twice", SUCCESS, {
         format!("HTTP/1.1 200 OK\r\nContent-Length: {len}\r\nContent-Length: {len}\r\n\r\n{body}")
     });
     for interim in [
@@ -864,17 +868,17 @@ fn successes(t: &mut Table) {
         "103 Early Hints\r\n\r\nHTTP/1.1 100 Continue\r\nDate: today\r\n",
     ] {
         let interim = format!("HTTP/1.1 {interim}\r\n");
-        t.answer(
+        t.respond(
             &format!("after {}", interim[9..].trim_end()),
             SUCCESS,
-            interim.repeat(3) + &answer_of(200, &body),
+            interim.repeat(3) + &response_of(200, &body),
         );
     }
     for interim in ["103 Early Hints", "100 Continue\r\nDate: today"] {
-        let answer = format!("HTTP/1.1 {interim}\r\n\r\n{}", answer_of(200, &body));
+        let response = format!("HTTP/1.1 {interim}\r\n\r\n{}", response_of(200, &body));
         t.both(&format!("in pieces of every size, after {}", &interim[..3]), SUCCESS, move |c| {
             c.request()?;
-            let (head, rest) = answer.as_bytes().split_at(150);
+            let (head, rest) = response.as_bytes().split_at(150);
             c.drip(head, Duration::from_millis(1))?;
             c.pieces(rest.chunks(997), Duration::from_millis(1))
         });
@@ -882,15 +886,15 @@ fn successes(t: &mut Table) {
     for before in
         ["\r\n", "\n\r\n", "HTTP/1.0 100 Continue\r\n\r\n", "\r\nHTTP/1.1 103 Early Hints\r\n\r\n\r\n"]
     {
-        t.answer(&format!("after {before:?}"), SUCCESS, before.to_string() + &answer_of(200, &body));
+        t.respond(&format!("after {before:?}"), SUCCESS, before.to_string() + &response_of(200, &body));
     }
     for interim in ["100 Continue\n\n", "100 Continue\nDate: today\n\n"] {
-        let answer = format!("HTTP/1.1 {interim}{}", answer_of(200, &body));
-        t.answer(&format!("after {interim:?}"), SUCCESS, answer);
+        let response = format!("HTTP/1.1 {interim}{}", response_of(200, &body));
+        t.respond(&format!("after {interim:?}"), SUCCESS, response);
     }
-    // What looks like an interim answer and is none.
+    // What looks like an interim response and is none.
     let as_body =
         format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n{body}", len + 25);
-    t.answer("an interim answer in the body", unreadable(&as_body[as_body.len() - len - 25..]), &*as_body);
-    t.answer("white space around the object", SUCCESS, answer_of(200, &format!(" \r\n{body}\n\t ")));
+    t.respond("an interim response in the body", unreadable(&as_body[as_body.len() - len - 25..]), &*as_body);
+    t.respond("white space around the object", SUCCESS, response_of(200, &format!(" \r\n{body}\n\t ")));
 }

@@ -26,7 +26,7 @@ pub fn large_generate_response() -> &'static str {
     })
 }
 
-/// What the service answers: two other shares of real size; each number makes others.
+/// What the service responds: two other shares of real size; each number makes others.
 pub fn backup_response(number: usize) -> String {
     backup_response_of(15_400, number)
 }

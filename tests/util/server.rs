@@ -63,7 +63,7 @@ impl Server {
         Self { address, is_tls, shared, accepting: Some(accepting) }
     }
 
-    /// Answers the first connection with the first of these, and so on; the last is repeated.
+    /// Responds to the first connection with the first of these, and so on; the last is repeated.
     #[track_caller]
     pub fn in_turn(tls: Option<Arc<ServerConfig>>, scripts: Vec<Arc<Script>>) -> Self {
         Self::start(tls, move |c| scripts[c.number.min(scripts.len() - 1)](c))
