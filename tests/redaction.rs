@@ -288,6 +288,35 @@ fn no_refusal_repeats_a_secret() {
 }
 
 #[test]
+fn an_echo_is_replaced_and_nothing_else() {
+    for secrets in [Secrets::base64(), Secrets::json()] {
+        let server = Server::start();
+        let client = secrets.client(&server);
+        let generate = GenerateResponse::parse(&secrets.generate).unwrap();
+        for (secret, piece) in secrets.echoable() {
+            let (short, echo, other) = (&secret[20..19 + piece], &secret[..piece], &secret[30..30 + piece]);
+            // Twice, and with what differs in one character.
+            let text = format!("It is no. <{short}> {echo}, {other} x{echo} {}!{}", &short[1..], &short[..2]);
+            let shown = format!(
+                "It is no. <{short}> [redacted], [redacted] x[redacted] {}!{}",
+                &short[1..],
+                &short[..2]
+            );
+            *server.response.lock().unwrap() = response(400, serde_json::json!({ "message": text }));
+            let Err(Error::Refused(e)) = client.backup(&generate) else { panic!("not refused") };
+            assert_eq!(e.message(), Some(&*shown));
+        }
+    }
+    // A placeholder is no secret.
+    let server = Server::start();
+    let client = Secrets::base64().builder(&server).build().unwrap();
+    let text = r#"{"SECP256K1":{"share":"abc","id":"1"},"ED25519":{"share":"abcd","id":"2"}}"#;
+    *server.response.lock().unwrap() = response(400, "abc abcd abcde");
+    let e = client.backup(&GenerateResponse::parse(text).unwrap()).unwrap_err();
+    assert!(e.to_string().contains("status 400, abc [redacted] [redacted]e;"), "{e}");
+}
+
+#[test]
 fn an_echo_of_the_whole_request_shows_nothing_of_it() {
     for secrets in [Secrets::base64(), Secrets::json()] {
         let server = Server::start();
