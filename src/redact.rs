@@ -99,7 +99,7 @@ fn hide_echoes(secret: &str, len: usize, text: &str, hidden: &mut [bool]) {
     // is equal to no piece.
     let mask = u128::MAX >> (128 - 8 * len);
     let next = |piece: &mut u128, byte: u8| {
-        *piece = (*piece << 8 | u128::from(byte)) & mask;
+        *piece = ((*piece << 8) + u128::from(byte)) & mask;
         *piece
     };
 
