@@ -248,8 +248,9 @@ impl Pair<'_> {
         self.0.iter_mut().for_each(Fault::lasts);
     }
 
-    fn large(self) {
+    fn large(self) -> Self {
         self.0.iter_mut().for_each(|fault| fault.is_large = true);
+        self
     }
 }
 
@@ -258,11 +259,6 @@ impl Fault {
         self.lasts = true;
         // Nothing is left of the time for another try.
         self.promise.confirm_connections = self.promise.confirm_connections.min(1);
-    }
-
-    fn large(&mut self) -> &mut Self {
-        self.is_large = true;
-        self
     }
 }
 
@@ -384,31 +380,26 @@ fn certificates(t: &mut Table) {
 const PART: usize = 64 << 10;
 
 fn within_the_request(t: &mut Table) {
-    t.tls("closed within the request", NOT_SENT_AGAIN, |c| c.part_of_request(PART)).large();
-    t.plain("closed within the request, over plain HTTP", NOT_SENT_AGAIN, |c| c.part_of_request(PART))
-        .large();
-    t.tls("reset within the request", NOT_SENT_AGAIN, |c| {
+    t.both("closed within the request", NOT_SENT_AGAIN, |c| c.part_of_request(PART)).large();
+    t.both("reset within the request", NOT_SENT_AGAIN, |c| {
         c.will_reset();
         c.part_of_request(PART)
     })
     .large();
-    let stops = |c: &mut Connection| {
+    t.both("stops reading within the request", NOT_SENT, |c| {
         c.part_of_request(PART)?;
         c.stall()
-    };
-    t.tls("stops reading within the request", NOT_SENT, stops).large().lasts();
-    t.plain("stops reading within the request, over plain HTTP", NOT_SENT, stops).large().lasts();
-    for (name, is_tls) in [("", true), (", over plain HTTP", false)] {
-        let script = |c: &mut Connection| {
-            c.part_of_request(PART)?;
-            loop {
-                c.raw().read_slowly(1024, Duration::from_millis(20))?;
-            }
-        };
-        let name = format!("reads the request a few bytes at a time{name}");
-        let row = if is_tls { t.tls(name, NOT_SENT, script) } else { t.plain(name, NOT_SENT, script) };
-        row.large().lasts();
-    }
+    })
+    .large()
+    .lasts();
+    t.both("reads the request a few bytes at a time", NOT_SENT, |c| {
+        c.part_of_request(PART)?;
+        loop {
+            c.raw().read_slowly(1024, Duration::from_millis(20))?;
+        }
+    })
+    .large()
+    .lasts();
 }
 
 /// The service has its reasons not to read on.
