@@ -119,7 +119,8 @@ impl Client {
     /// - Connection or deadline after that: [`Error::Transport`] with [`Outcome::Unknown`]; call again.
     /// - Status 3xx or 4xx: [`Error::Refused`]; read its id and message. If an earlier try may have arrived, its error.
     /// - Status 5xx, or 408 once the whole request was sent: [`Error::Failed`]; call again.
-    /// - Status 2xx with a body that is neither empty nor JSON without `error`: [`Error::Unreadable`]; call again.
+    /// - Status 2xx that is incomplete, or whose body is neither empty nor JSON without `error`: [`Error::Unreadable`];
+    ///   call again.
     /// - `ureq_proto` is logged at TRACE: [`Error::InvalidInput`]; see
     ///   [`ClientBuilder::allow_trace_logging`](crate::ClientBuilder::allow_trace_logging).
     ///

@@ -107,8 +107,8 @@ impl ClientBuilder {
     ///
     /// `backup` is repeated only while the service provably did not act: the request was not sent, or was refused with
     /// a 429 whose `Retry-After` fits into what is left of the timeout. `confirm` is idempotent, so it is also repeated
-    /// after a 5xx or a broken connection. A wrong certificate, a name that does not exist or a proxy that wants a
-    /// password is never tried again; a resolver or a proxy that fails for now is.
+    /// after a 5xx, a broken connection or a success that is not understood. A wrong certificate, a name that does not
+    /// exist or a proxy that wants a password is never tried again; a resolver or a proxy that fails for now is.
     ///
     /// Defaults to 3.
     pub fn attempts(mut self, attempts: u32) -> Self {
