@@ -5,7 +5,7 @@
 mod util;
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -182,56 +182,40 @@ fn before_there_is_a_call_nothing_was_sent() {
     }
 }
 
+/// A terminal and service managers send signals to the whole process group, also to the command that stores.
 #[test]
-fn from_the_answer_on_the_shares_are_stored_first() {
-    for (signal, _) in SIGNALS {
+fn from_the_response_on_the_shares_are_stored_first_and_nothing_is_said() {
+    // The run learns of the signal while the command sleeps.
+    let stores: [(&[&str], &str); 3] = [
+        (&["--store-with", "cat > kept.json; echo > started; read line < go; sleep 0.3"], ""),
+        (&["--store-with", "echo > started; read line < go; sleep 0.3; cat > kept.json"], "-"),
+        (&["-o", "kept.json", "--encrypt-with", "echo > started; read line < go; sleep 0.3; cat"], "-"),
+    ];
+    for ((signal, _), (store, group)) in SIGNALS.iter().flat_map(|s| stores.iter().map(move |to| (s, to))) {
         let (folder, service) = (folder(), Service::start(Until::TheEnd));
         for fifo in ["started", "go"] {
             assert!(Command::new("mkfifo").arg(folder.path().join(fifo)).status().unwrap().success());
         }
-        let store = "cat > kept.json; echo > started; read line < go";
-        let mut command = program(folder.path(), &service, &["--store-with", store, "--json", GENERATE]);
-        let mut child = command.spawn().unwrap();
+        let mut command = program(folder.path(), &service, &[*store, &["--json", GENERATE]].concat());
+        let child = command.process_group(0).spawn().unwrap();
         fs::read(folder.path().join("started")).unwrap();
-        kill(signal, &child.id().to_string());
-        let mut said = [0; 128];
-        let len = child.stderr.as_mut().unwrap().read(&mut said).unwrap();
-        let said = String::from_utf8_lossy(&said[..len]);
-        assert_eq!(said, format!("SIG{signal} has to wait until the shares are stored\n"));
+        kill(signal, &format!("{group}{}", child.id()));
         fs::write(folder.path().join("go"), "\n").unwrap();
         let output = child.wait_with_output().unwrap();
-        let stderr = assert_ended(&output, 7, &["the service was not told", "not confirmed"]);
+        let ended = format!("ended by SIG{signal}; the service was not told");
+        let stderr = assert_ended(&output, 7, &[&ended, "not confirmed"]);
+        let first_line = stderr.lines().next().unwrap();
+        assert!(first_line.starts_with("backed up ") || first_line.starts_with("warning "), "{stderr}");
         let shares = whole(&folder.path().join("kept.json"));
         let [first, second] = shares.share_pair_ids();
-        assert!(stderr.trim_end().ends_with(&format!("{first} {second}")), "{stderr}");
         assert_eq!(service.confirmations(), 0);
-        let json = String::from_utf8(output.stdout).unwrap();
-        let ids = format!("[\"{first}\",\"{second}\"]");
-        let next =
-            format!("portal-backup confirm --client-api-url {} {first} {second}", service.server.url());
-        let end = format!("\"sharePairIds\":{ids},\"confirmed\":false,\"next\":\"{next}\"}}\n");
-        assert!(json.starts_with("{\"exit\":7,\"outcome\":\"notSent\",") && json.ends_with(&end), "{json}");
-    }
-}
-
-#[test]
-fn a_signal_to_the_process_group_does_not_end_the_command_that_stores() {
-    for signal in ["INT", "HUP", "TERM"] {
-        let (folder, service) = (folder(), Service::start(Until::TheEnd));
-        for fifo in ["started", "go"] {
-            assert!(Command::new("mkfifo").arg(folder.path().join(fifo)).status().unwrap().success());
-        }
-        let store = "echo > started; read line < go; cat > kept.json";
-        let mut command = program(folder.path(), &service, &["--store-with", store, GENERATE]);
-        let mut child = command.process_group(0).spawn().unwrap();
-        fs::read(folder.path().join("started")).unwrap();
-        // A terminal sends it to all that run in the foreground.
-        kill(signal, &format!("-{}", child.id()));
-        // The run says so when it knows; only then the command may go on.
-        assert!(child.stderr.as_mut().unwrap().read(&mut [0; 128]).unwrap() > 0);
-        fs::write(folder.path().join("go"), "\n").unwrap();
-        assert_ended(&child.wait_with_output().unwrap(), 7, &["stored", "not confirmed"]);
-        let _ = whole(&folder.path().join("kept.json"));
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((&json["exit"], &json["outcome"]), (&7.into(), &"notSent".into()));
+        assert_eq!((&json["confirmed"], &json["sharePairIds"][0]), (&false.into(), &first.into()));
+        let url = service.server.url();
+        let next = format!("portal-backup confirm --client-api-url {url} {first} {second}");
+        assert_eq!(json["next"], next);
+        assert!(stderr.ends_with(&format!("\n  {next}\n")), "{stderr}");
     }
 }
 

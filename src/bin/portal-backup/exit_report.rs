@@ -10,20 +10,7 @@ use crate::arguments::Arguments;
 use crate::terminal::{JSON, QUIET, print, say, show_logged};
 
 /// The members of the line of JSON, in the order that is documented.
-const MEMBERS: [&str; 12] = [
-    "outcome",
-    "error",
-    "call",
-    "sharePairIds",
-    "file",
-    "confirmed",
-    "status",
-    "id",
-    "message",
-    "retryAfter",
-    "kept",
-    "next",
-];
+const MEMBERS: &str = "outcome error call sharePairIds file confirmed status id message retryAfter kept next";
 
 #[derive(Default)]
 pub(crate) struct ExitReport {
@@ -126,7 +113,7 @@ impl ExitReport {
 
     fn json(&self) -> String {
         let member = |name| Some(format!(",\"{name}\":{}", self.members.get(name)?));
-        format!("{{\"exit\":{}{}}}", self.code, MEMBERS.into_iter().filter_map(member).collect::<String>())
+        format!("{{\"exit\":{}{}}}", self.code, MEMBERS.split(' ').filter_map(member).collect::<String>())
     }
 }
 

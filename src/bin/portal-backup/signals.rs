@@ -8,7 +8,6 @@ use portal_backup::Outcome;
 
 use crate::destination::Destination;
 use crate::exit_report::{ExitReport, Result};
-use crate::terminal::tell;
 
 /// A run that signals can end.
 #[derive(Clone)]
@@ -19,7 +18,7 @@ struct State {
     report: Option<ExitReport>,
     /// What is given back then.
     destination: Option<Destination>,
-    /// The last signal, if one came: its number and its name.
+    /// The first signal, if one came: its number and its name.
     signal: Option<(u8, &'static str)>,
 }
 
@@ -32,12 +31,8 @@ impl Signals {
         let watched = signals.clone();
         let started = call_on_signals(move |number, name| {
             let mut state = watched.state();
-            let is_first = state.signal.replace((number, name)).is_none();
+            state.signal.get_or_insert((number, name));
             state.end_if_due();
-            drop(state);
-            if is_first {
-                tell(format_args!("{name} has to wait until the shares are stored"));
-            }
         });
         started.map_err(|e| ExitReport::new(2, format!("signals cannot be watched: {e}")))?;
         Ok(signals)
