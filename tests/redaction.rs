@@ -307,6 +307,13 @@ fn an_echo_is_replaced_and_nothing_else() {
             assert_eq!(e.message(), Some(&*shown));
         }
     }
+    // A line break in a share is written as an escape, and may come back as itself.
+    let (secrets, server) = (Secrets::json(), Server::start());
+    let generate = GenerateResponse::parse(&secrets.generate).unwrap();
+    let at = secrets.sent[0].find('\n').unwrap();
+    *server.response.lock().unwrap() = response(400, format!("no {}", &secrets.sent[0][at - 6..at + 7]));
+    let Err(Error::Refused(e)) = secrets.client(&server).backup(&generate) else { panic!("not refused") };
+    assert_eq!(e.message(), Some("no [redacted]"));
     // A placeholder is no secret.
     let server = Server::start();
     let client = Secrets::base64().builder(&server).build().unwrap();
