@@ -164,7 +164,7 @@ fn significant(text: &str) -> impl Iterator<Item = (usize, usize, u8)> {
 }
 
 fn hex(digits: &[u8]) -> Option<u16> {
-    digits.iter().try_fold(0, |number, &digit| Some(number << 4 | char::from(digit).to_digit(16)? as u16))
+    digits.iter().try_fold(0, |number, &digit| Some(number * 16 + char::from(digit).to_digit(16)? as u16))
 }
 
 /// Text that the user wrote, such as a path: control characters escaped, cut to `limit` characters, nothing hidden.

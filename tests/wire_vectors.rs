@@ -1085,7 +1085,14 @@ fn only_storing_or_resuming_makes_stored_shares() {
     assert_eq!(StoredShares::from_share_pair_ids(REAL_IDS).unwrap(), stored);
 }
 
-// Keys
+// Keys and buffers
+
+#[test]
+fn the_length_of_secret_bytes_is_shown() {
+    let bytes = portal_backup::SecretBytes::new(b"secret".to_vec());
+    assert!(!bytes.is_empty() && format!("{bytes:?}") == "SecretBytes(6 bytes)");
+    assert!(portal_backup::SecretBytes::new(Vec::new()).is_empty());
+}
 
 #[test]
 fn a_key_is_a_bearer_token_of_at_most_4096_bytes() {
@@ -1139,8 +1146,9 @@ const CHARACTER: &str = "holds a character that no key has, such as a line break
 
 #[test]
 fn what_is_no_key_is_refused_with_what_to_take_away() {
-    let too_long = "k".repeat(4097);
-    for (key, what) in NO_KEYS.iter().chain(&[(&*too_long, "is longer than 4096 bytes")]) {
+    let (long, too_long) = ("k".repeat(4095) + ":", "k".repeat(4097));
+    let long = [(&*long, CHARACTER), (&*too_long, "is longer than 4096 bytes")];
+    for (key, what) in NO_KEYS.iter().chain(&long) {
         let e = ApiKey::new(key).unwrap_err();
         assert_eq!(e.to_string(), format!("the client API key {what}"), "{key:?}");
         assert_eq!((e.outcome(), e.position()), (Outcome::NotSent, None));
