@@ -457,12 +457,15 @@ fn a_request_whose_end_is_not_read_does_not_outlast_its_deadline() {
 }
 
 #[test]
-fn a_confirmation_is_not_repeated_after_a_refusal() {
+fn no_call_is_repeated_after_a_refusal_but_429() {
     for status in [400, 401, 404, 409, 307] {
-        let server = Server::run(tls(), responding(response_of(status, "{}")));
-        let error = confirm(&util::client(&server)).unwrap_err();
-        assert_eq!(error.outcome(), Outcome::Refused, "{error}");
-        assert_eq!(server.requests().len(), 1);
+        let refusal = response_of(status, "{}").replacen("\r\n", "\r\nRetry-After: 0\r\n", 1);
+        let server = Server::run(tls(), responding(refusal));
+        let client = util::client(&server);
+        for error in [backup(&client).unwrap_err(), confirm(&client).unwrap_err()] {
+            assert_eq!(error.outcome(), Outcome::Refused, "{error}");
+        }
+        assert_eq!(server.requests().len(), 2);
     }
 }
 
