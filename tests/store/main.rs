@@ -260,7 +260,7 @@ fn reserve_refuses_a_folder_that_is_none() {
     let before = names(folder.path());
     for path in ["missing/backup.json", "missing/a/backup.json", "file/backup.json", "link/x", "pipe/x"] {
         let path = folder.path().join(path);
-        assert_not_sent(in_time(path.clone(), |path| FileSlot::reserve(path)), &path);
+        assert_not_sent(in_time(path.clone(), FileSlot::reserve), &path);
     }
     assert_eq!(names(folder.path()), before);
     assert_eq!(fs::read(folder.path().join("file")).unwrap(), b"theirs");
@@ -430,7 +430,7 @@ fn what_is_left_behind_is_named_without_a_look_inside() {
     symlink(&left[1], path(&format!("{prefix}link.tmp"))).unwrap();
     make_pipe(&path(&format!("{prefix}pipe.tmp")));
     let target = path("backup.json");
-    assert_eq!(in_time(target, |path| FileSlot::left_behind(path)), left);
+    assert_eq!(in_time(target, FileSlot::left_behind), left);
     assert!(FileSlot::left_behind(path("missing/backup.json")).is_empty());
 
     // What runs just now is among them, and names the same.
@@ -525,7 +525,7 @@ fn what_is_no_file_is_not_taken_up_and_not_waited_for() {
     fs::write(folder.path().join("file"), "x").unwrap();
     for path in ["pipe", "link", "missing", ".", "file/x", "/dev/zero", "/dev/tty"] {
         let path = folder.path().join(path);
-        let e = in_time(path.clone(), |path| FileSlot::load(path)).unwrap_err();
+        let e = in_time(path.clone(), FileSlot::load).unwrap_err();
         assert_eq!((e.outcome(), e.path()), (Outcome::NotSent, &*path));
         assert!(e.to_string().contains("it cannot be read ("), "{e}");
     }
