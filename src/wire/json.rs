@@ -6,7 +6,7 @@
 use core::fmt;
 use core::ops::Range;
 
-use memchr::{memchr, memchr_iter, memrchr};
+use memchr::{memchr, memchr_iter, memmem, memrchr};
 use serde::de::{Deserialize as _, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -123,7 +123,7 @@ impl<'t> Written<'t> {
 
     /// Whether it stands for text: half a surrogate pair does not.
     pub(super) fn is_text(self) -> bool {
-        !self.has_escape || self.unescape().is_some()
+        memmem::find(self.text.as_bytes(), b"\\u").is_none() || self.unescape().is_some()
     }
 
     /// Which of these it stands for.

@@ -99,7 +99,7 @@ impl<'t> Found<'t> {
                 Some(string) if string.text.len() > MAX_ID && FIELDS[field] == "id" => {
                     "is longer than 256 bytes"
                 }
-                Some(string) if !string.is_text() => "contains an unpaired surrogate",
+                Some(string) if string.has_escape && !string.is_text() => "contains an unpaired surrogate",
                 Some(string) => return self.strings[curve][field] = Some(string),
             },
         };
