@@ -795,7 +795,8 @@ fn every_character_that_is_escaped_is_one_that_does_not_print() {
             || ('\u{fff9}'..='\u{fffb}').contains(&c)
             || ('\u{e0000}'..='\u{e007f}').contains(&c)
     };
-    for c in ('\0'..=char::MAX).filter(|c| {
+    // Behind a brace, there may be JSON.
+    for c in ('\0'..=char::MAX).filter(|c| *c != '{').filter(|c| {
         *c < '\u{3000}' || *c > '\u{fe00}' && *c < '\u{10100}' || *c > '\u{dffff}' && *c < '\u{e0100}'
     }) {
         let e = refused(400, None, format!("a{c}b").as_bytes());
@@ -806,6 +807,37 @@ fn every_character_that_is_escaped_is_one_that_does_not_print() {
         };
         assert_eq!(e.message(), Some(&*expected), "{:x}", u32::from(c));
     }
+}
+
+#[test]
+fn json_inside_of_a_text_is_not_shown() {
+    let hidden = r#"{"share":"12 34 hush","\u0030":[1]}"#;
+    let quoted = serde_json::to_string(hidden).unwrap();
+    let twice = serde_json::to_string(&quoted).unwrap();
+    for inner in [hidden, &*quoted, &*twice, r#"["hush"]"#, r#"[["hush"]]"#] {
+        let json = |text: &str| serde_json::to_string(text).unwrap();
+        for (body, expected) in [
+            (inner.to_string(), None),
+            (format!("\u{feff}{inner}"), None),
+            (json(inner), None),
+            (json(&json(inner)), None),
+            (format!(r#"{{"message":{}}}"#, json(inner)), None),
+            (format!(r#"{{"error":{{"detail":{}}}}}"#, json(inner)), None),
+            (format!("failed: {inner}"), Some("failed:")),
+            (format!(r#"{{"message":{}}}"#, json(&format!("failed: {inner}"))), Some("failed:")),
+        ] {
+            for status in [400, 500] {
+                let failure = backup::response(status, None, body.clone().into_bytes()).unwrap_err();
+                let line = failure.to_string();
+                assert!(!line.contains("hush"), "{body}: {line}");
+                assert!(expected.is_none_or(|text| line.contains(text)), "{body}: {line}");
+            }
+            let line = backup::response(200, None, body.clone().into_bytes()).unwrap_err().to_string();
+            assert!(!line.contains("hush"), "{body}: {line}");
+        }
+    }
+    let e = refused(400, None, br#"{"message":"\"generateResponse\" is required"}"#);
+    assert_eq!(e.message(), Some(r#""generateResponse" is required"#));
 }
 
 #[test]

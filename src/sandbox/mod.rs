@@ -13,6 +13,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 
+pub use self::service::SeenRequest;
 use self::service::{Response, Service};
 use crate::wire;
 
@@ -71,31 +72,6 @@ pub enum Fault {
     CutBody,
     /// Acts, and responds with status 200 and this body.
     Body(Vec<u8>),
-}
-
-/// A request that the sandbox received whole.
-///
-/// `Debug` shows method, path, size and status.
-#[derive(Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SeenRequest {
-    /// The HTTP method.
-    pub method: String,
-    /// The path.
-    pub path: String,
-    /// The key behind `Authorization: Bearer`, if there is one.
-    pub api_key: Option<String>,
-    /// The body.
-    pub body: Vec<u8>,
-    /// The status of the response, whether or not it is sent.
-    pub status: u16,
-}
-
-impl fmt::Debug for SeenRequest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { method, path, body, status, .. } = self;
-        write!(f, "SeenRequest({method} {path}, {} bytes: {status})", body.len())
-    }
 }
 
 impl Sandbox {

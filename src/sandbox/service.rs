@@ -3,6 +3,7 @@
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 use core::time::Duration;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
@@ -11,12 +12,36 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde_json::Value;
 
-use super::SeenRequest;
 use crate::wire;
 use crate::wire::backup::GenerateResponse;
 
 const GENERATE: &str = "/v1/generate";
 const SIGNING_SHARES: &str = "/api/v3/clients/me/signing-share-pairs";
+
+/// A request that the sandbox received whole.
+///
+/// `Debug` shows method, path, size and status.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SeenRequest {
+    /// The HTTP method.
+    pub method: String,
+    /// The path.
+    pub path: String,
+    /// The key behind `Authorization: Bearer`, if there is one.
+    pub api_key: Option<String>,
+    /// The body.
+    pub body: Vec<u8>,
+    /// The status of the response, whether or not it is sent.
+    pub status: u16,
+}
+
+impl fmt::Debug for SeenRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { method, path, body, status, .. } = self;
+        write!(f, "SeenRequest({method} {path}, {} bytes: {status})", body.len())
+    }
+}
 
 #[derive(Default)]
 pub(super) struct Service {

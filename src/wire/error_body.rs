@@ -114,10 +114,18 @@ pub(super) fn without_bom(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
-/// Text made fit to show; `None` when it shows nothing.
+/// Text made fit to show; `None` when it shows nothing. JSON in it is left out: nobody knows what it holds.
 fn printed(text: &str, limit: usize, redactor: &Redactor<'_>) -> Option<Box<str>> {
+    let json = ["{", "[\"", "[\\", "[["].into_iter().filter_map(|start| text.find(start)).min();
+    let shown = &text[..json.unwrap_or(text.len())];
     let mut out = String::new();
-    redactor.push_printable(text, limit, &mut out);
+    // The quotes of a text that was put into JSON twice say nothing.
+    if json.is_none() || shown.contains(char::is_alphanumeric) {
+        redactor.push_printable(shown, limit, &mut out);
+    }
+    if json.is_some() && !out.is_empty() && !out.ends_with('…') {
+        out.push('…');
+    }
     (!out.is_empty()).then(|| out.into())
 }
 

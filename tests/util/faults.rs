@@ -688,10 +688,10 @@ fn bodies(t: &mut Table) {
         ("a length of nothing, with a body", "200 OK\r\nContent-Length: 0\r\n\r\n"),
         ("no content, with a body", "204 No Content\r\n\r\n"),
     ] {
-        let behind = format!("{}{body}", behind_status(&head));
+        let behind = format!("{}{body}", behind_status(head));
         t.respond(name, confirms(raw(behind)), format!("HTTP/1.1 {head}{body}"));
         let (head, behind) = (format!("HTTP/1.1 {head}"), body.clone());
-        let kept = format!("{}{body}", behind_status(&head));
+        let kept = format!("{}{body}", behind_status(head));
         t.both(&format!("{name} that comes later"), confirms(raw(kept)), move |c| {
             c.request()?;
             c.send(&head)?;
