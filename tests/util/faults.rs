@@ -691,7 +691,7 @@ fn bodies(t: &mut Table) {
         let behind = format!("{}{body}", behind_status(head));
         t.respond(name, confirms(raw(behind)), format!("HTTP/1.1 {head}{body}"));
         let (head, behind) = (format!("HTTP/1.1 {head}"), body.clone());
-        let kept = format!("{}{body}", behind_status(head));
+        let kept = format!("{}{body}", behind_status(&head));
         t.both(&format!("{name} that comes later"), confirms(raw(kept)), move |c| {
             c.request()?;
             c.send(&head)?;
