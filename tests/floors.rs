@@ -194,6 +194,9 @@ fn files() -> BTreeMap<String, String> {
                 walk(&path, root, found);
                 continue;
             }
+            if path.extension().is_none_or(|extension| extension != "rs") {
+                continue;
+            }
             let name = path.strip_prefix(root).unwrap().with_extension("");
             let name = if name.ends_with("mod") { name.parent().unwrap().to_path_buf() } else { name };
             let name = name.to_str().unwrap().replace('\\', "/");
