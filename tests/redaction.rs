@@ -304,7 +304,12 @@ fn an_echo_is_replaced_and_nothing_else() {
             );
             *server.response.lock().unwrap() = response(400, serde_json::json!({ "message": text }));
             let Err(Error::Refused(e)) = client.backup(&generate) else { panic!("not refused") };
-            assert_eq!(e.message(), Some(&*shown));
+            // From where JSON begins in a text, nothing is shown.
+            let may_be_json = ["{", "[\"", "[["].iter().any(|start| text.contains(start));
+            match e.message().unwrap().strip_suffix('…') {
+                Some(beginning) if may_be_json => assert!(shown.starts_with(beginning), "{beginning}"),
+                _ => assert_eq!(e.message(), Some(&*shown)),
+            }
         }
     }
     // A line break in a share is written as an escape, and may come back as itself.

@@ -9,7 +9,7 @@ use std::path::Path;
 use portal_backup::{ApiKey, SecretBytes, wire};
 
 use crate::exit_report::{ExitReport, Result};
-use crate::terminal::{Pollable, display_path, is_ready_after, say, tell};
+use crate::terminal::{Pollable, display_path, is_ready_after, say};
 
 /// What was read, and from where.
 pub(crate) struct Input {
@@ -92,13 +92,14 @@ pub(crate) fn read_key(file: &Path) -> Result<ApiKey> {
 pub(crate) fn warn_of_readers(file: &Path) {
     #[cfg(unix)]
     {
+        use crate::terminal::tell;
         use std::os::unix::fs::PermissionsExt as _;
         if file.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o044 != 0) {
             tell(format_args!("warning     others can read {}: chmod 600", display_path(file)));
         }
     }
     #[cfg(not(unix))]
-    let _ = (file, tell::<&str>);
+    let _ = file;
 }
 
 /// What a file is for, and its path. What is no file may be a secret in the wrong place, and is shown only if it looks

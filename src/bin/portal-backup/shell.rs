@@ -1,7 +1,7 @@
 //! A shell command that stores or encrypts what it gets on its standard input.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::process::{Command, ExitStatus, Stdio};
 
 use portal_backup::SecretBytes;
@@ -113,7 +113,7 @@ fn drive(mut command: Command, mut input: &[u8]) -> io::Result<(ExitStatus, Vec<
         if let Some(pipe) = &mut input_pipe {
             match pipe.write(input) {
                 Ok(len) => input = input.get(len..).unwrap_or_default(),
-                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+                Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
                 Err(e) => return Err(e),
             }
             if input.is_empty() {
@@ -125,7 +125,7 @@ fn drive(mut command: Command, mut input: &[u8]) -> io::Result<(ExitStatus, Vec<
             output.try_reserve(64 << 10)?;
             let room = MAX_OUTPUT + 1 - output.len();
             match pipe.take(room as u64).read_to_end(&mut output) {
-                Err(e) if e.kind() == ErrorKind::WouldBlock => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 read => {
                     read?;
                     output_pipe = None;
