@@ -266,7 +266,7 @@ impl ClientBuilder {
             max_response_bytes: self.max_response_bytes,
             allow_trace_logging: self.allow_trace_logging,
         };
-        Ok(Client::assemble(shared, self.key))
+        Ok(Client::assemble(shared, &self.key))
     }
 }
 

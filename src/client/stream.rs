@@ -12,6 +12,7 @@ use std::time::Instant;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, ProtocolVersion};
 
+use super::tls;
 use crate::secret::SecretBytes;
 
 /// The plain text of one TLS record (RFC 8446, section 5.1).
@@ -19,7 +20,7 @@ pub(super) const RECORD: usize = 16 << 10;
 /// A record with its head and seal (RFC 5246, section 6.2.3).
 const SEALED_RECORD: usize = RECORD + 2048 + 5;
 /// How much room there is at least for what is read next.
-const MIN_ROOM: usize = 4 << 10;
+pub(super) const MIN_ROOM: usize = 4 << 10;
 
 /// A way to a server and back.
 pub(super) trait Stream: Send + Sync {
@@ -27,24 +28,22 @@ pub(super) trait Stream: Send + Sync {
     /// already arrived is still read.
     fn read(&mut self, into: &mut Buffer, deadline: Instant) -> io::Result<usize>;
 
-    /// Takes the beginning of it to be sent, and returns how many bytes. `WouldBlock`: see [`flush`](Self::flush).
-    fn write_some(&mut self, bytes: &[u8], deadline: Instant) -> io::Result<usize>;
-
-    /// Sends what was taken. `WouldBlock`: the server has sent something and reads no further for now; read that, then
-    /// go on.
-    fn flush(&mut self, deadline: Instant) -> io::Result<()>;
+    /// Takes the beginning of it to be sent, and returns how many bytes; with nothing more to take, sends what was taken and
+    /// returns 0. `WouldBlock`: the server has sent something and reads no further for now; read that, then go on.
+    fn write(&mut self, bytes: &[u8], deadline: Instant) -> io::Result<usize>;
 
     /// Sends all of it to a server that says nothing meanwhile.
-    fn write(&mut self, mut bytes: &[u8], deadline: Instant) -> io::Result<()> {
-        while !bytes.is_empty() {
-            let len = self.write_some(bytes, deadline)?;
-            bytes = bytes.get(len..).unwrap_or_default();
+    fn write_all(&mut self, mut bytes: &[u8], deadline: Instant) -> io::Result<()> {
+        loop {
+            match self.write(bytes, deadline)? {
+                0 => return Ok(()),
+                len => bytes = bytes.get(len..).unwrap_or_default(),
+            }
         }
-        self.flush(deadline)
     }
 
     /// Whether the server has sent nothing that was not read, not even part of a record, nor closed the connection.
-    fn is_silent(&mut self) -> bool;
+    fn is_reusable(&mut self) -> bool;
 
     /// The address of the other end, and the version of TLS.
     fn describe(&self) -> String;
@@ -65,8 +64,14 @@ impl Buffer {
         &self.bytes.expose()[..self.len]
     }
 
+    /// The bytes, where they are.
+    pub(super) fn into_bytes(mut self) -> SecretBytes {
+        self.bytes.truncate(self.len);
+        self.bytes
+    }
+
     /// Lets `read` append to the buffer, and returns what it returns.
-    fn append(&mut self, read: impl FnOnce(&mut [u8]) -> io::Result<usize>) -> io::Result<usize> {
+    pub(super) fn append(&mut self, read: impl FnOnce(&mut [u8]) -> io::Result<usize>) -> io::Result<usize> {
         if self.bytes.len() - self.len < MIN_ROOM {
             let mut larger = SecretBytes::zeroed(self.bytes.len() * 2 + MIN_ROOM);
             larger.expose_mut()[..self.len].copy_from_slice(self.filled());
@@ -138,7 +143,10 @@ impl Stream for Socket {
         result.map_err(|e| if is_interrupted(&e) { ErrorKind::TimedOut.into() } else { e })
     }
 
-    fn write_some(&mut self, bytes: &[u8], deadline: Instant) -> io::Result<usize> {
+    fn write(&mut self, bytes: &[u8], deadline: Instant) -> io::Result<usize> {
+        if bytes.is_empty() {
+            return Ok(0);
+        }
         while let Some(wait) = next_wait(deadline) {
             if wait != self.write_timeout {
                 self.stream.set_write_timeout(Some(wait))?;
@@ -146,7 +154,10 @@ impl Stream for Socket {
             }
             match self.stream.write(bytes) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Err(e) if is_interrupted(&e) && !self.is_silent() => return Err(ErrorKind::WouldBlock.into()),
+                // Something came, or it is closed.
+                Err(e) if is_interrupted(&e) && !self.is_reusable() => {
+                    return Err(ErrorKind::WouldBlock.into());
+                }
                 Err(e) if is_interrupted(&e) => {}
                 result => return result,
             }
@@ -154,11 +165,7 @@ impl Stream for Socket {
         Err(ErrorKind::TimedOut.into())
     }
 
-    fn flush(&mut self, _: Instant) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn is_silent(&mut self) -> bool {
+    fn is_reusable(&mut self) -> bool {
         let peeked = self.without_waiting(|stream| stream.peek(&mut [0]));
         peeked.is_err_and(|e| e.kind() == ErrorKind::WouldBlock)
     }
@@ -204,6 +211,14 @@ impl Tls {
         }
     }
 
+    /// Sends what the session has for the server.
+    fn flush(&mut self, deadline: Instant) -> io::Result<()> {
+        while self.session.wants_write() {
+            self.session.write_tls(&mut Below(&mut *self.below, deadline))?;
+        }
+        self.below.write(&[], deadline).map(drop)
+    }
+
     /// Hands the next record to the session; false at the end.
     fn receive(&mut self, deadline: Instant) -> io::Result<bool> {
         let len = loop {
@@ -222,7 +237,7 @@ impl Tls {
         processed.map_err(|e| {
             // In TLS 1.3 the handshake ends here before it does there: a server that refuses it has read no request.
             let is_tls13 = self.session.protocol_version() == Some(ProtocolVersion::TLSv1_3);
-            let is_refused = is_tls13 && !self.has_received && is_about_handshake(&e);
+            let is_refused = is_tls13 && !self.has_received && tls::is_refusal(&e);
             io::Error::new(if is_refused { ErrorKind::ConnectionRefused } else { ErrorKind::InvalidData }, e)
         })?;
         match sent {
@@ -230,12 +245,6 @@ impl Tls {
             _ => Ok(true),
         }
     }
-}
-
-/// Whether it is an alert that only a handshake can end with: `handshake_failure`, from `bad_certificate` to
-/// `access_denied`, `certificate_required` (RFC 8446, section 6.2).
-fn is_about_handshake(e: &rustls::Error) -> bool {
-    matches!(e, rustls::Error::AlertReceived(alert) if matches!(u8::from(*alert), 40 | 42..=46 | 48 | 49 | 116))
 }
 
 /// The length of the record at the beginning, once it is there whole. The session gets no part of one, so that what is
@@ -255,11 +264,11 @@ struct Below<'a>(&'a mut dyn Stream, Instant);
 
 impl Write for Below<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write_some(bytes, self.1)
+        self.0.write(bytes, self.1)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush(self.1)
+        Ok(())
     }
 }
 
@@ -280,24 +289,17 @@ impl Stream for Tls {
         }
     }
 
-    fn write_some(&mut self, bytes: &[u8], deadline: Instant) -> io::Result<usize> {
+    fn write(&mut self, bytes: &[u8], deadline: Instant) -> io::Result<usize> {
         self.flush(deadline)?;
         self.session.writer().write(bytes)
     }
 
-    fn flush(&mut self, deadline: Instant) -> io::Result<()> {
-        while self.session.wants_write() {
-            self.session.write_tls(&mut Below(&mut *self.below, deadline))?;
-        }
-        self.below.flush(deadline)
-    }
-
-    fn is_silent(&mut self) -> bool {
+    fn is_reusable(&mut self) -> bool {
         let is_drained = |session: &mut ClientConnection| {
             let state = session.process_new_packets();
             state.is_ok_and(|state| state.plaintext_bytes_to_read() == 0 && !state.peer_has_closed())
         };
-        self.incoming.filled().is_empty() && is_drained(&mut self.session) && self.below.is_silent()
+        self.incoming.filled().is_empty() && is_drained(&mut self.session) && self.below.is_reusable()
     }
 
     fn describe(&self) -> String {
