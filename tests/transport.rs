@@ -175,24 +175,17 @@ fn no_redirect_is_followed() {
 #[test]
 fn a_redirect_names_the_host_that_it_points_to() {
     for (target, named) in [
-        ("https://other.example/v1/backup", "other.example"),
-        ("https://other.example:8443/", "other.example"),
-        ("HTTPS://Other.Example/", "other.example"),
-        ("//other.example/v1/backup", "other.example"),
-        ("http://127.0.0.1:80/", "127.0.0.1"),
-        ("https://user:password@other.example/", "other.example"),
-        ("/v1/elsewhere", "the same host"),
-        ("?again", "the same host"),
+        ("https://other.example/v1/backup", "to other.example;"),
+        ("HTTPS://Other.Example:8443/", "to Other.Example;"),
+        ("http://127.0.0.1:80/", "to 127.0.0.1;"),
+        ("https://user:password@other.example/", "to other.example;"),
+        ("//other.example/v1/backup", "to another place;"),
+        ("/v1/elsewhere", "to another place;"),
+        ("https://[::1", "to another place;"),
+        ("https://", "to another place;"),
     ] {
         let line = redirected_to(target);
-        assert!(line.to_ascii_lowercase().contains(named), "{target}: {line}");
-        assert!(!line.contains("password"), "{target}: {line}");
-    }
-    for target in
-        ["https://other.example/with space", "https://[::1", "https://other.example:port/", "https://"]
-    {
-        let line = redirected_to(target);
-        assert!(!line.contains("the same host"), "{target}: {line}");
+        assert!(line.contains(named) && !line.contains("password"), "{target}: {line}");
     }
 }
 

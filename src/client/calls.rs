@@ -38,6 +38,11 @@ pub(super) struct Shared {
     pub(super) pool: Pool,
     pub(super) backup: Uri,
     pub(super) confirm: Uri,
+    pub(super) settings: Settings,
+}
+
+/// What every call begins with.
+pub(super) struct Settings {
     pub(super) timeout: Duration,
     pub(super) attempts: u32,
     pub(super) max_response_bytes: usize,
@@ -136,25 +141,25 @@ impl Client {
         redactor: &Redactor<'_>,
         parse: Parse<T>,
     ) -> Result<T, Error> {
-        let shared = &*self.shared;
+        let Shared { pool, settings, .. } = &*self.shared;
         // ureq-proto writes heads and bodies to this target; no filter of ours could take that back.
-        if !shared.allow_trace_logging && log::log_enabled!(target: "ureq_proto::util", log::Level::Trace) {
+        if !settings.allow_trace_logging && log::log_enabled!(target: "ureq_proto::util", log::Level::Trace) {
             let mistake = "`ureq_proto` is logged at TRACE, which would write shares to the log: \
                            turn that off, or call `allow_trace_logging(true)`";
             return Err(InvalidInput::new(mistake).into());
         }
         let uri = match call {
-            Call::Backup => &shared.backup,
-            Call::Confirm => &shared.confirm,
+            Call::Backup => &self.shared.backup,
+            Call::Confirm => &self.shared.confirm,
         };
         let operation = Operation { uri, authorization: &self.authorization, request, redactor };
-        let deadline = Instant::now() + shared.timeout;
-        let limits = Limits { call, deadline, max_body: shared.max_response_bytes };
+        let deadline = Instant::now() + settings.timeout;
+        let limits = Limits { call, deadline, max_body: settings.max_response_bytes };
         let mut attempts = 0;
         // A later attempt that was not sent, or was refused, does not undo what an earlier one may have done.
         let mut may_have_acted: Option<Error> = None;
         loop {
-            let error = match attempt(&shared.pool, &operation, limits, parse) {
+            let error = match attempt(pool, &operation, limits, parse) {
                 Ok(done) => return Ok(done),
                 Err(error) => error,
             };
@@ -169,7 +174,7 @@ impl Client {
                 _ => None,
             };
             let left = deadline.saturating_duration_since(Instant::now());
-            let Some(pause) = pause.filter(|&pause| attempts < shared.attempts && pause < left) else {
+            let Some(pause) = pause.filter(|&pause| attempts < settings.attempts && pause < left) else {
                 return Err(match may_have_acted.filter(|_| !is_unknown) {
                     Some(earlier) => earlier.with_later_failure(&error),
                     None => error,
@@ -216,10 +221,6 @@ impl AsRef<[u8]> for Header {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let host = |uri: &Uri| uri.host().map(String::from).unwrap_or_default();
-        f.debug_struct("Client")
-            .field("backup", &host(&self.shared.backup))
-            .field("confirm", &host(&self.shared.confirm))
-            .finish_non_exhaustive()
+        f.debug_struct("Client").finish_non_exhaustive()
     }
 }

@@ -38,7 +38,7 @@ pub(super) fn transport_error(limits: Limits, step: Kind, who: &str, e: &io::Err
     let tls_error = e.get_ref().and_then(|e| e.downcast_ref());
     let ((what, advice), is_transient) = match (tls_error, e.kind()) {
         (Some(e), _) => (tls::explain(e), false),
-        (None, _) if step == Kind::Resolve && dial::is_not_found(e) => {
+        (None, _) if dial::is_not_found(e) => {
             (("the name was not found".into(), "check the name and the network"), false)
         }
         (None, ErrorKind::InvalidData) => ((e.to_string(), "check the address, and the proxy"), false),
@@ -61,9 +61,6 @@ pub(super) fn transport_error(limits: Limits, step: Kind, who: &str, e: &io::Err
     }
 }
 
-/// A connection, or the step that failed and why.
-type Opened = Result<Box<dyn Stream>, (Kind, io::Error)>;
-
 impl ConnectOptions {
     /// Opens a connection to the host of this URL, within the deadline and the time for connections.
     pub(super) fn open(&self, url: &Uri, limits: Limits) -> Result<Box<dyn Stream>, TransportError> {
@@ -75,15 +72,14 @@ impl ConnectOptions {
         let failed = |(step, e)| transport_error(limits, step, host, &e);
         let proxy = self.proxy.as_ref().filter(|proxy| proxy.is_used_for(url));
         let mut stream = match proxy {
-            Some(proxy) => self.tunnel(proxy, host, port, deadline).map_err(|(step, e)| {
-                let e = transport_error(limits, step, &proxy.to_string(), &e);
-                // Everything up to the response to CONNECT is the proxy's.
-                TransportError { kind: if e.kind == Kind::Timeout { e.kind } else { Kind::Proxy }, ..e }
-            })?,
+            // Everything up to the response to CONNECT is the proxy's.
+            Some(proxy) => self
+                .tunnel(proxy, host, port, deadline)
+                .map_err(|e| transport_error(limits, Kind::Proxy, &proxy.to_string(), &e))?,
             None => dial(host, port, deadline).map_err(failed)?,
         };
         if url.scheme_str() == Some("https") {
-            stream = self.tls(host, stream, deadline).map_err(failed)?;
+            stream = self.tls(host, stream).map_err(|e| failed((Kind::Tls, e)))?;
         }
         log::debug!(
             target: "portal_backup",
@@ -96,41 +92,38 @@ impl ConnectOptions {
     }
 
     /// Has the proxy connect to the host (RFC 9110, section 9.3.6).
-    fn tunnel(&self, proxy: &Proxy, host: &str, port: u16, deadline: Instant) -> Opened {
-        let failed = |e| (Kind::Proxy, e);
-        let mut stream = dial(&proxy.host, proxy.port, deadline)?;
+    fn tunnel(&self, proxy: &Proxy, host: &str, port: u16, deadline: Instant) -> io::Result<Box<dyn Stream>> {
+        let mut stream = dial(&proxy.host, proxy.port, deadline).map_err(|(_, e)| e)?;
         if proxy.is_tls {
-            stream = self.tls(&proxy.host, stream, deadline)?;
+            stream = self.tls(&proxy.host, stream)?;
         }
-        let request = proxy.connect_request(host, port, &self.user_agent);
-        stream.write_all(request.expose(), deadline).map_err(failed)?;
+        stream.write_all(proxy.connect_request(host, port, &self.user_agent).expose())?;
+        stream.flush()?;
         let mut received = Buffer::with_capacity(0);
         loop {
-            if stream.read(&mut received, deadline).map_err(failed)? == 0 {
-                return Err(failed(ErrorKind::UnexpectedEof.into()));
+            if received.append(|room| stream.read(room))? == 0 {
+                return Err(ErrorKind::UnexpectedEof.into());
             }
-            match tunnel_response(received.filled()).map_err(failed)? {
+            match tunnel_response(received.filled())? {
                 None => {}
                 Some(len) if len == received.filled().len() => return Ok(stream),
                 // A server of TLS does not speak first: this is the proxy.
-                Some(_) => return Err(failed(permanent("it sent what nobody asked for"))),
+                Some(_) => return Err(permanent("it sent what nobody asked for")),
             }
         }
     }
 
-    fn tls(&self, host: &str, stream: Box<dyn Stream>, deadline: Instant) -> Opened {
-        let name = ServerName::try_from(host.to_string()).map_err(io::Error::other);
-        match name.and_then(|name| Tls::new(&self.tls, name, stream, deadline)) {
-            Ok(session) => Ok(Box::new(session)),
-            Err(e) => Err((Kind::Tls, e)),
-        }
+    fn tls(&self, host: &str, stream: Box<dyn Stream>) -> io::Result<Box<dyn Stream>> {
+        let name = ServerName::try_from(host.to_string()).map_err(io::Error::other)?;
+        Ok(Box::new(Tls::new(&self.tls, name, stream)?))
     }
 }
 
-fn dial(host: &str, port: u16, deadline: Instant) -> Opened {
+/// Connects to a host, or tells the step that failed.
+fn dial(host: &str, port: u16, deadline: Instant) -> Result<Box<dyn Stream>, (Kind, io::Error)> {
     let addrs = dial::resolve(host, port, deadline).map_err(|e| (Kind::Resolve, e))?;
-    let socket = dial::connect(&addrs, deadline).and_then(Socket::new).map_err(|e| (Kind::Connect, e))?;
-    Ok(Box::new(socket))
+    let socket = dial::connect(&addrs, deadline).and_then(|stream| Socket::new(stream, deadline));
+    Ok(Box::new(socket.map_err(|e| (Kind::Connect, e))?))
 }
 
 /// Reads the response to CONNECT in all that was received so far: `None` as long as its head goes on, else how many bytes
@@ -153,7 +146,3 @@ fn tunnel_response(received: &[u8]) -> io::Result<Option<usize>> {
         _ => Ok(None),
     }
 }
-
-#[cfg(test)]
-#[path = "../../tests/units/connect.rs"]
-mod tests;

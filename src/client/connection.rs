@@ -148,8 +148,13 @@ impl Connection {
     fn send(&mut self, len: usize) -> io::Result<()> {
         let mut sent = 0;
         loop {
-            match self.stream.write(&self.output.expose()[sent..len], self.limits.deadline) {
-                Ok(0) => return Ok(()),
+            self.stream.set_deadline(self.limits.deadline);
+            let rest = &self.output.expose()[sent..len];
+            let result =
+                if rest.is_empty() { self.stream.flush().map(|()| 0) } else { self.stream.write(rest) };
+            match result {
+                Ok(0) if sent == len => return Ok(()),
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(len) => sent += len,
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
                     // Tickets of TLS and interim responses mean nothing.
@@ -189,7 +194,8 @@ impl Connection {
         if now >= self.limits.deadline && now >= *self.late_deadline.get_or_insert(now + LATE_READ_TIMEOUT) {
             return Err(ErrorKind::TimedOut.into());
         }
-        if self.stream.read(&mut self.received, deadline.min(self.limits.deadline))? == 0 {
+        self.stream.set_deadline(deadline.min(self.limits.deadline));
+        if self.received.append(|room| self.stream.read(room))? == 0 {
             return Err(ErrorKind::UnexpectedEof.into());
         }
         self.has_new_input = true;

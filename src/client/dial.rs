@@ -58,45 +58,33 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 pub(super) fn connect(addrs: &[SocketAddr], deadline: Instant) -> io::Result<TcpStream> {
     let mut waiting = interleaved(addrs).into_iter();
     let (sender, receiver) = mpsc::channel();
-    let (mut running, mut next_attempt, mut error) = (0, Instant::now(), None);
+    let (mut running, mut error) = (0, ErrorKind::NotFound.into());
     loop {
-        let now = Instant::now();
-        if now >= deadline {
-            return Err(prefer(error, ErrorKind::TimedOut.into()));
-        }
-        if let Some(addr) = (now >= next_attempt).then(|| waiting.next()).flatten() {
-            let sender = sender.clone();
-            let attempt = move |deadline| {
-                let wait = time_left(deadline).max(Duration::from_millis(1));
-                // When nobody waits any more, the connection is closed with the message.
-                drop(sender.send(TcpStream::connect_timeout(&addr, wait)));
-            };
-            // This machine accepts or refuses at once.
-            let is_alone = running == 0 && (waiting.len() == 0 || addr.ip().is_loopback());
-            let spawn = |attempt| thread::Builder::new().name("portal-backup-connect".into()).spawn(attempt);
-            let with_deadline = {
-                let attempt = attempt.clone();
-                move || attempt(deadline)
-            };
-            if is_alone || spawn(with_deadline).is_err() {
-                // One after the other, each with its share of the time.
-                let shares = u32::try_from(waiting.len()).unwrap_or(u32::MAX).saturating_add(1);
-                attempt(now + time_left(deadline) / shares);
+        match waiting.next() {
+            Some(addr) => {
+                let attempt = |deadline| {
+                    let (sender, timeout) =
+                        (sender.clone(), time_left(deadline).max(Duration::from_millis(1)));
+                    // When nobody waits any more, the connection is closed with the message.
+                    move || drop(sender.send(TcpStream::connect_timeout(&addr, timeout)))
+                };
+                let thread = thread::Builder::new().name("portal-backup-connect".into());
+                // This machine accepts or refuses at once.
+                let is_alone = running == 0 && (waiting.len() == 0 || addr.ip().is_loopback());
+                if is_alone || thread.spawn(attempt(deadline)).is_err() {
+                    // One after the other, each with its share of the time.
+                    attempt(Instant::now() + time_left(deadline) / (waiting.len() as u32 + 1))();
+                }
+                running += 1;
             }
-            running += 1;
-            next_attempt = now + ATTEMPT_DELAY;
+            None if running == 0 => return Err(error),
+            None => {}
         }
-        if running == 0 {
-            return Err(error.unwrap_or(ErrorKind::NotFound.into()));
-        }
-        let wake = if waiting.len() > 0 { next_attempt.min(deadline) } else { deadline };
-        match receiver.recv_timeout(time_left(wake)) {
+        let next = if waiting.len() > 0 { Instant::now() + ATTEMPT_DELAY } else { deadline };
+        match receiver.recv_timeout(time_left(next.min(deadline))) {
             Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(e)) => {
-                error = Some(prefer(error, e));
-                running -= 1;
-                next_attempt = Instant::now();
-            }
+            Ok(Err(e)) => (error, running) = (e, running - 1),
+            Err(_) if Instant::now() >= deadline => return Err(ErrorKind::TimedOut.into()),
             Err(_) => {}
         }
     }
@@ -108,26 +96,9 @@ fn time_left(deadline: Instant) -> Duration {
 
 /// IPv4 and IPv6 in turn, beginning with the family that the operating system put first (RFC 8305, section 4).
 fn interleaved(addrs: &[SocketAddr]) -> Vec<SocketAddr> {
-    let mut count = [0; 2];
-    let mut ranked = Vec::from_iter(addrs.iter().map(|addr| {
-        let rank = &mut count[usize::from(addr.is_ipv4())];
-        *rank += 1;
-        (*rank, *addr)
-    }));
+    let is_first = |addr: &&SocketAddr| addr.is_ipv4() == addrs[0].is_ipv4();
+    let (first, second): (Vec<&SocketAddr>, Vec<_>) = addrs.iter().partition(is_first);
+    let mut ranked = Vec::from_iter(first.into_iter().enumerate().chain(second.into_iter().enumerate()));
     ranked.sort_by_key(|(rank, _)| *rank);
-    ranked.into_iter().map(|(_, addr)| addr).collect()
-}
-
-/// Of two failures, the one to tell: a refusal before silence, and silence before an address that this machine has no
-/// way to, such as every IPv6 address where there is no IPv6.
-fn prefer(first: Option<io::Error>, second: io::Error) -> io::Error {
-    let rank = |e: &io::Error| match e.kind() {
-        ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable | ErrorKind::AddrNotAvailable => 0,
-        ErrorKind::TimedOut => 1,
-        _ => 2,
-    };
-    match first {
-        Some(first) if rank(&first) >= rank(&second) => first,
-        _ => second,
-    }
+    ranked.into_iter().map(|(_, addr)| *addr).collect()
 }

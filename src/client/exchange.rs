@@ -61,13 +61,11 @@ pub(super) fn attempt<T>(
     response.is_sent = is_asked_for && connection.is_sent();
     let Some(status) = connection.status else {
         let is_sent = response.is_sent && !connection.is_refused();
-        let what = match (&connection.error, result) {
-            (Some(e), _) => return Err(failed(e, is_sent)),
-            // Nothing came that ureq could refuse.
-            (None, Err(e)) if connection.is_consumed() => format!("the request cannot be written ({e})"),
-            (None, _) => "the response is not HTTP".into(),
-        };
-        return Err(failed(&permanent(what), is_sent));
+        let e = connection.error.unwrap_or_else(|| {
+            // It is a response that ureq refuses; or else a request that it cannot write.
+            permanent(result.err().map_or("it is not HTTP".into(), |e| format!("{e}")))
+        });
+        return Err(failed(&e, is_sent));
     };
     log::debug!(target: "portal_backup", "status {status} after {} ms", start.elapsed().as_millis());
     let result = response.conclude(status, result, &mut connection, operation, limits.call, parse);
@@ -170,7 +168,10 @@ impl Response {
         result.map_err(|failure| match failure {
             Failure::Refused(mut e) => {
                 if let (300..=399, Some(location)) = (status, header(header::LOCATION)) {
-                    let what = format!("a redirect, not followed, to {}", host_of(location));
+                    // The rest of it may hold anything.
+                    let uri = location.parse::<Uri>().ok();
+                    let host = uri.as_ref().and_then(Uri::host).unwrap_or("another place");
+                    let what = format!("a redirect, not followed, to {host}");
                     e.body.message = Some(operation.redacted(&what, 150).into());
                 }
                 Error::Refused(e)
@@ -192,18 +193,6 @@ impl Response {
             }
         })
     }
-}
-
-/// The host in a `Location` (RFC 9110, section 10.2.2); the rest of it may hold anything.
-fn host_of(location: String) -> String {
-    let whole = match location {
-        // A reference without a scheme keeps that of the request.
-        _ if location.starts_with("//") => format!("https:{location}"),
-        _ if location.contains("://") => location,
-        _ => return "the same host".into(),
-    };
-    let uri = whole.parse::<Uri>().ok();
-    uri.as_ref().and_then(Uri::host).unwrap_or("an invalid address").into()
 }
 
 impl Operation<'_> {

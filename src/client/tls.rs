@@ -73,17 +73,16 @@ fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, 
         _ => return Ok(found),
     };
     Err(InvalidInput::new(format!(
-        "the PEM holds {which} {what}: \
+        "the PEM holds {which} {what}: each begins and ends with a line of its own; \
          convert a file in another form with `openssl x509 -inform der -in OLD -out NEW` or the like"
     )))
 }
 
 fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, InvalidInput> {
     PrivateKeyDer::from_pem_slice(pem).map_err(|_| {
-        InvalidInput::new(match memmem::find(pem, b"ENCRYPTED") {
-            Some(_) => "the client certificate's private key is encrypted: decrypt it first",
-            None => "the client certificate's PEM holds no usable private key",
-        })
+        InvalidInput::new(
+            "the client certificate's PEM holds no private key that can be used; decrypt an encrypted one",
+        )
     })
 }
 
@@ -116,10 +115,9 @@ pub(super) fn explain(e: &Error) -> (String, &'static str) {
         }
         Error::InconsistentKeys(_) => ("the private key is not that of the certificate", CLIENT_CERT),
         Error::General(text) => (&**text, ADDRESS),
-        Invalid(Bad::Expired | Bad::ExpiredContext { .. }) => ("its certificate has expired", CLOCK),
-        Invalid(Bad::NotValidYet | Bad::NotValidYetContext { .. }) => {
-            ("its certificate is not valid yet", CLOCK)
-        }
+        Invalid(
+            Bad::Expired | Bad::ExpiredContext { .. } | Bad::NotValidYet | Bad::NotValidYetContext { .. },
+        ) => ("its certificate has expired, or is not valid yet", CLOCK),
         Invalid(Bad::UnknownIssuer) => {
             ("its certificate is signed by an authority that is not trusted", ISSUER)
         }
