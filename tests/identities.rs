@@ -13,25 +13,18 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use child::Child;
-use portal_backup::{
-    ApiKey, Client, ClientBuilder, Error, GenerateResponse, Outcome, StoredShares, TransportErrorKind,
-};
+use portal_backup::{ApiKey, Client, ClientBuilder, Error, Outcome, TransportErrorKind};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
-use util::certificates::{self, Certificate};
+use util::backup;
+use util::certificates;
 use util::faults::good;
 use util::secrets::{self, KEY};
 use util::server::Server;
 use util::x509::{self, Identity, Request, Usage};
-
-#[track_caller]
-fn backup(client: &Client) -> Result<StoredShares, Error> {
-    let shares = client.backup(&GenerateResponse::parse(secrets::generate_response()).unwrap())?;
-    Ok(shares.store(|_| Ok::<(), io::Error>(())).unwrap())
-}
 
 /// With the bundled roots.
 fn builder(url: &str) -> ClientBuilder {
@@ -39,7 +32,7 @@ fn builder(url: &str) -> ClientBuilder {
 }
 
 fn private_server() -> Server {
-    Server::start(Some(certificates::server_config(Certificate::Trusted)), good)
+    Server::start(util::tls(), good)
 }
 
 /// `build()` refuses, and says why without a secret; returns what it says.
@@ -433,7 +426,7 @@ fn a_client_certificate_that_cannot_be_used_is_a_mistake_that_says_why() {
     let (p256, rsa) = (certificate_for("p256-pkcs8"), certificate_for("rsa-pkcs8"));
     let p256_key = key("p256-pkcs8");
     let other_key = x509::pem("PRIVATE KEY", x509::new_key().secret_der());
-    let (unfit, none) = ("the private key is not that of the certificate", "no private key that can be used");
+    let (unfit, none) = ("the private key is not that of the certificate", "holds no private key");
     for (pem, words) in [
         (format!("{p256}{}", key("p384-pkcs8")), unfit),
         (format!("{p256}{}", key("rsa-pkcs1")), unfit),
@@ -445,8 +438,8 @@ fn a_client_certificate_that_cannot_be_used_is_a_mistake_that_says_why() {
         (format!("{p256}{}", key("rsa-pkcs8").replace("PRIVATE", "PUBLIC")), none),
         (format!("{p256}{}", &p256_key[..120]), none),
         (format!("{p256}{}", p256_key.replace("MIG", "AAA")), "client certificate cannot be used"),
-        (format!("{p256}{}", key("p256-encrypted-pkcs8")), "decrypt an encrypted one"),
-        (format!("{p256}{}", key("rsa-encrypted-pkcs1")), "decrypt an encrypted one"),
+        (format!("{p256}{}", key("p256-encrypted-pkcs8")), "decrypt that first"),
+        (format!("{p256}{}", key("rsa-encrypted-pkcs1")), "decrypt that first"),
         (format!("{bad}{p256}{p256_key}"), "a damaged client certificate"),
         (format!("{p256}{bad}{p256_key}"), "a damaged client certificate"),
         (format!("{empty}{p256_key}"), "client certificate cannot be used"),

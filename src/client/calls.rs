@@ -152,14 +152,14 @@ impl Client {
             Call::Backup => &self.shared.backup,
             Call::Confirm => &self.shared.confirm,
         };
-        let operation = Operation { uri, authorization: &self.authorization, request, redactor };
         let deadline = Instant::now() + settings.timeout;
         let limits = Limits { call, deadline, max_body: settings.max_response_bytes };
+        let operation = Operation { uri, authorization: &self.authorization, request, redactor, limits };
         let mut attempts = 0;
         // A later attempt that was not sent, or was refused, does not undo what an earlier one may have done.
         let mut may_have_acted: Option<Error> = None;
         loop {
-            let error = match attempt(pool, &operation, limits, parse) {
+            let error = match attempt(pool, &operation, parse) {
                 Ok(done) => return Ok(done),
                 Err(error) => error,
             };

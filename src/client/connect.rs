@@ -51,14 +51,8 @@ pub(super) fn transport_error(limits: Limits, step: Kind, who: &str, e: &io::Err
         Some(_) if step != Kind::Proxy => Kind::Tls,
         _ => step,
     };
-    TransportError {
-        call: limits.call,
-        kind,
-        what: format!("{who}: {what}"),
-        advice,
-        is_sent: false,
-        is_transient,
-    }
+    let what = format!("{who}: {what}");
+    TransportError { call: limits.call, kind, what, advice, is_sent: false, is_transient }
 }
 
 impl ConnectOptions {

@@ -101,11 +101,6 @@ impl Connection {
         self.consumed == self.received.filled().len()
     }
 
-    /// Whether the server has refused the TLS handshake, and so read nothing of the request.
-    pub(super) fn is_refused(&self) -> bool {
-        self.error.as_ref().is_some_and(|e| e.kind() == ErrorKind::ConnectionRefused)
-    }
-
     /// Reads on until nothing comes for a while.
     pub(super) fn read_rest(&mut self) {
         while self.error.is_none() && self.received.filled().len() < self.max_received() {

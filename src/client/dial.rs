@@ -23,16 +23,13 @@ pub(super) fn resolve(host: &str, port: u16, deadline: Instant) -> io::Result<Ve
         return Ok(loopback.map(|ip| SocketAddr::new(ip, port)).into());
     }
     // The resolver of the system takes no deadline: a thread that it keeps for longer outlives the call.
-    let name = (host.to_string(), port);
     let (sender, receiver) = mpsc::sync_channel(1);
-    let resolves = {
-        let name = name.clone();
-        // Nobody waits any more when this fails.
-        move || drop(sender.send(name.to_socket_addrs()))
-    };
-    let found = match thread::Builder::new().name("portal-backup-resolve".into()).spawn(resolves) {
+    let name = (host.to_string(), port);
+    // Nobody waits any more when this fails.
+    let resolve = move || drop(sender.send(name.to_socket_addrs()));
+    let found = match thread::Builder::new().name("portal-backup-resolve".into()).spawn(resolve) {
         Ok(_) => receiver.recv_timeout(time_left(deadline)).map_err(|_| ErrorKind::TimedOut)?,
-        Err(_) => name.to_socket_addrs(),
+        Err(_) => (host, port).to_socket_addrs(),
     };
     Ok(Vec::from_iter(found?))
 }
@@ -41,14 +38,10 @@ pub(super) fn resolve(host: &str, port: u16, deadline: Instant) -> io::Result<Ve
 pub(super) fn is_not_found(e: &io::Error) -> bool {
     // Rust gives away the text of `gai_strerror` and not the code, but for Windows: there, no such host, and no data.
     // What is none of these, such as a text in another language, is taken for a failure that may pass.
-    const TEXTS: [&str; 4] = [
-        "not known",                  // glibc, macOS, Android
-        "does not resolve",           // musl, FreeBSD
-        "no address associated with", // glibc, BSD
-        "no usable address",          // musl
-    ];
+    // In order: of glibc, macOS, Android; of musl, FreeBSD; of glibc, BSD; of musl.
+    let texts = ["not known", "does not resolve", "no address associated with", "no usable address"];
     let text = e.to_string().to_ascii_lowercase();
-    matches!(e.raw_os_error(), Some(11001 | 11004)) || TEXTS.iter().any(|it| text.contains(it))
+    matches!(e.raw_os_error(), Some(11001 | 11004)) || texts.iter().any(|it| text.contains(it))
 }
 
 /// How long an address has for itself before the next one is tried beside it (RFC 8305, section 5).

@@ -26,31 +26,23 @@ pub(super) struct Operation<'a> {
     pub(super) authorization: &'a HeaderValue,
     pub(super) request: &'a wire::Request<'a>,
     pub(super) redactor: &'a Redactor<'a>,
+    pub(super) limits: Limits,
 }
 
 /// What the wire layer makes of status, `Retry-After` and body.
 pub(super) type Parse<T> = fn(u16, Option<&str>, SecretBytes, &Redactor<'_>) -> Result<T, Failure>;
 
 /// Sends one request, receives the response to it, and decides what became of the call.
-pub(super) fn attempt<T>(
-    pool: &Pool,
-    operation: &Operation<'_>,
-    limits: Limits,
-    parse: Parse<T>,
-) -> Result<T, Error> {
-    let agent = pool.connect(operation.uri, limits).map_err(|e| operation.failed(e, false))?;
-    let (start, request) = (Instant::now(), operation.request);
-    log::debug!(target: "portal_backup", "sending {} {}, {} bytes", request.method(), operation.uri, request.body_len());
+pub(super) fn attempt<T>(pool: &Pool, operation: &Operation<'_>, parse: Parse<T>) -> Result<T, Error> {
+    let Operation { uri, request, limits, .. } = *operation;
+    let agent = pool.connect(uri, limits).map_err(|e| operation.failed(e, false))?;
+    let start = Instant::now();
+    log::debug!(target: "portal_backup", "sending {} {uri}, {} bytes", request.method(), request.body_len());
     let mut body = RequestBody(request.body());
-    let mut response = Response {
-        headers: HeaderMap::new(),
-        body: Buffer::with_capacity(0),
-        has_content_length: false,
-        is_sent: false,
-    };
-    let result = response.receive(&agent.agent, operation, &mut body, limits.max_body);
+    let mut response = Response { headers: HeaderMap::new(), body: Buffer::with_capacity(0) };
+    let result = response.receive(&agent.agent, operation, &mut body);
     let failed = |e: &io::Error, is_sent| {
-        let host = operation.uri.host().unwrap_or_default();
+        let host = uri.host().unwrap_or_default();
         operation.failed(transport_error(limits, Kind::Io, host, e), is_sent)
     };
     // What was not even asked for was not sent, and the service cannot have the whole request.
@@ -58,17 +50,17 @@ pub(super) fn attempt<T>(
     // ureq gives back what it was lent.
     let mut connection =
         agent.take_connection().ok_or_else(|| failed(&ErrorKind::NotConnected.into(), is_asked_for))?;
-    response.is_sent = is_asked_for && connection.is_sent();
+    let is_sent = is_asked_for && connection.is_sent();
     let Some(status) = connection.status else {
-        let is_sent = response.is_sent && !connection.is_refused();
         let e = connection.error.unwrap_or_else(|| {
             // It is a response that ureq refuses; or else a request that it cannot write.
             permanent(result.err().map_or("it is not HTTP".into(), |e| format!("{e}")))
         });
-        return Err(failed(&e, is_sent));
+        let is_refused = e.kind() == ErrorKind::ConnectionRefused;
+        return Err(failed(&e, is_sent && !is_refused));
     };
     log::debug!(target: "portal_backup", "status {status} after {} ms", start.elapsed().as_millis());
-    let result = response.conclude(status, result, &mut connection, operation, limits.call, parse);
+    let result = response.conclude(status, is_sent, result, &mut connection, operation, parse);
     pool.put_back(agent, connection);
     result
 }
@@ -86,18 +78,6 @@ impl Read for RequestBody<'_> {
 struct Response {
     headers: HeaderMap,
     body: Buffer,
-    has_content_length: bool,
-    /// Whether the service has the whole request.
-    is_sent: bool,
-}
-
-/// What is known of the end of a body.
-#[derive(PartialEq)]
-enum BodyEnd {
-    Complete,
-    Truncated,
-    TooLong,
-    Malformed,
 }
 
 impl Response {
@@ -107,7 +87,6 @@ impl Response {
         agent: &Agent,
         operation: &Operation<'_>,
         request_body: &mut RequestBody<'_>,
-        max_body: usize,
     ) -> Result<(), ureq::Error> {
         const ROOM_IF_NOT_ANNOUNCED: u64 = 16 << 10;
         let request = Request::builder()
@@ -118,9 +97,8 @@ impl Response {
             .header(header::CONTENT_LENGTH, operation.request.body_len())
             .body(SendBody::from_reader(request_body))?;
         let (head, mut body) = agent.run(request)?.into_parts();
-        let max = if head.status.is_success() { max_body } else { wire::MAX_ERROR_BODY };
+        let max = if head.status.is_success() { operation.limits.max_body } else { wire::MAX_ERROR_BODY };
         self.headers = head.headers;
-        self.has_content_length = body.content_length().is_some();
         let expected = body.content_length().unwrap_or(ROOM_IF_NOT_ANNOUNCED).min(max as u64);
         self.body = Buffer::with_capacity(expected as usize + MIN_ROOM);
         let mut reader = body.with_config().limit(max as u64).reader();
@@ -132,38 +110,30 @@ impl Response {
     fn conclude<T>(
         self,
         status: u16,
+        is_sent: bool,
         result: Result<(), ureq::Error>,
         connection: &mut Connection,
         operation: &Operation<'_>,
-        call: Call,
         parse: Parse<T>,
     ) -> Result<T, Error> {
-        let (end, what) = match (result, &connection.error) {
-            (Ok(()), _) => (BodyEnd::Complete, String::new()),
-            (Err(ureq::Error::BodyExceedsLimit(max)), _) => {
-                (BodyEnd::TooLong, format!("it is longer than {max} bytes"))
-            }
-            (Err(_), Some(e)) => {
-                let is_late = e.kind() == ErrorKind::TimedOut;
-                let why = if is_late { "the time was up" } else { "the connection broke" };
-                (BodyEnd::Truncated, format!("{why} after {} bytes of it", self.body.filled().len()))
-            }
-            (Err(e), None) => (BodyEnd::Malformed, format!("it is not HTTP: {e}")),
-        };
-        let may_be_whole = match end {
-            BodyEnd::Complete => true,
-            // Without a length, the closing brace tells that nothing is missing.
-            BodyEnd::Truncated => call == Call::Backup && !self.has_content_length,
-            BodyEnd::TooLong | BodyEnd::Malformed => false,
-        };
+        let (call, len) = (operation.limits.call, self.body.filled().len());
+        let is_too_long = matches!(result, Err(ureq::Error::BodyExceedsLimit(_)));
+        let is_malformed = result.is_err() && !is_too_long && connection.error.is_none();
+        // Without a length, the closing brace tells that nothing is missing.
+        let has_length = self.headers.contains_key(header::CONTENT_LENGTH);
+        let is_open_end = call == Call::Backup && !(has_length || is_too_long || is_malformed);
+        let may_be_whole = result.is_ok() || is_open_end || !matches!(status, 200..=299);
+        let incomplete = result.err().map(|e| match &connection.error {
+            _ if is_too_long => format!("it is longer than {len} bytes"),
+            None => format!("it is not HTTP: {e}"),
+            Some(e) if e.kind() == ErrorKind::TimedOut => format!("the time was up after {len} bytes of it"),
+            Some(_) => format!("the connection broke after {len} bytes of it"),
+        });
         let body = self.body.into_bytes();
-        let header = |name: HeaderName| {
-            self.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
-        };
-        let result = if may_be_whole || !matches!(status, 200..=299) {
-            parse(status, header(header::RETRY_AFTER).as_deref(), body, operation.redactor)
-        } else {
-            Err(Failure::Unreadable(Unreadable::new(call, status, "", body)))
+        let header = |name: HeaderName| self.headers.get(name).and_then(|value| value.to_str().ok());
+        let result = match may_be_whole {
+            true => parse(status, header(header::RETRY_AFTER), body, operation.redactor),
+            false => Err(Failure::Unreadable(Unreadable::new(call, status, "", body))),
         };
         result.map_err(|failure| match failure {
             Failure::Refused(mut e) => {
@@ -177,15 +147,15 @@ impl Response {
                 Error::Refused(e)
             }
             // The status is about the time that the request took: nobody can have acted on a part of it.
-            Failure::Failed(e) if status == 408 && !self.is_sent => Error::Refused(e),
+            Failure::Failed(e) if status == 408 && !is_sent => Error::Refused(e),
             Failure::Failed(e) => Error::Failed(e),
             Failure::Unreadable(mut e) => {
-                if end != BodyEnd::Complete {
+                if let Some(what) = incomplete {
                     e.what = operation.redacted(&what, 200).into();
                 }
-                if end != BodyEnd::TooLong {
+                if !is_too_long {
                     connection.read_rest();
-                    if end == BodyEnd::Malformed || !connection.is_consumed() {
+                    if is_malformed || !connection.is_consumed() {
                         (e.body, e.is_raw) = (connection.raw(), true);
                     }
                 }

@@ -68,14 +68,11 @@ impl Proxy {
         };
         // What follows a `#` is dropped by the parser, and may be most of a password.
         let is_whole = !url.contains('#') && proxy.uri().path_and_query().is_none_or(|path| path == "/");
-        if !is_whole {
-            return None;
-        }
         let plain = SecretBytes::new([user, ":", password].concat().into_bytes());
         let encoded = SecretBytes::new(STANDARD.encode(plain.expose()).into_bytes());
         let header = [b"Proxy-Authorization: Basic ", encoded.expose(), b"\r\n"];
         let authorization = SecretBytes::new(if plain.len() > 1 { header.concat() } else { Vec::new() });
-        Some(Self { host: host.into(), port, is_tls, authorization, no_proxy: String::new() })
+        is_whole.then(|| Self { host: host.into(), port, is_tls, authorization, no_proxy: String::new() })
     }
 
     pub(super) fn is_used_for(&self, url: &Uri) -> bool {

@@ -92,10 +92,9 @@ impl Socket {
 
     /// Sets how long the next step may wait; false when the time is up.
     fn has_time(&mut self) -> io::Result<bool> {
-        // With one value for nearly all steps, it is set once; no system takes less than a millisecond.
-        const RANGE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(1));
         let left = self.deadline.saturating_duration_since(Instant::now());
-        let timeout = left.clamp(RANGE.0, RANGE.1);
+        // With one value for nearly all steps, it is set once; no system takes less than a millisecond.
+        let timeout = left.clamp(Duration::from_millis(1), Duration::from_secs(1));
         if timeout != self.timeout && !left.is_zero() {
             self.stream.set_read_timeout(Some(timeout))?;
             self.stream.set_write_timeout(Some(timeout))?;
@@ -271,11 +270,10 @@ impl Stream for Tls {
     }
 
     fn is_reusable(&mut self) -> bool {
-        let is_drained = |session: &mut ClientConnection| {
-            let state = session.process_new_packets();
-            state.is_ok_and(|state| state.plaintext_bytes_to_read() == 0 && !state.peer_has_closed())
-        };
-        self.incoming.filled().is_empty() && is_drained(&mut self.session) && self.below.is_reusable()
+        let state = self.session.process_new_packets();
+        let is_drained =
+            state.is_ok_and(|state| state.plaintext_bytes_to_read() == 0 && !state.peer_has_closed());
+        is_drained && self.incoming.filled().is_empty() && self.below.is_reusable()
     }
 
     fn describe(&self) -> String {

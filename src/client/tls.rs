@@ -28,7 +28,14 @@ pub(super) fn config(
         .with_protocol_versions(ALL_VERSIONS)
         .map_err(unusable("the rustls crypto provider cannot be used"))?;
     let builder = match root_certs_pem {
-        Some(pem) => builder.with_root_certificates(own_roots(pem)?),
+        Some(pem) => {
+            let mut roots = RootCertStore::empty();
+            // The bundles of systems hold a few that this or that program cannot use.
+            if roots.add_parsable_certificates(certificates(pem, "root certificate")?).0 == 0 {
+                return Err(InvalidInput::new("the PEM holds no root certificate that can be used"));
+            }
+            builder.with_root_certificates(roots)
+        }
         None if platform_verifier => {
             #[cfg(not(feature = "platform-verifier"))]
             return Err(InvalidInput::new("platform_verifier needs the feature `platform-verifier`"));
@@ -42,7 +49,10 @@ pub(super) fn config(
     };
     let Some(pem) = client_cert_pem else { return Ok(Arc::new(builder.with_no_client_auth())) };
     let chain = certificates(pem.expose(), "client certificate")?;
-    let config = builder.with_client_auth_cert(chain, private_key(pem.expose())?);
+    let no_key =
+        "the PEM of the client certificate holds no private key, or an encrypted one: decrypt that first";
+    let key = PrivateKeyDer::from_pem_slice(pem.expose()).map_err(|_| InvalidInput::new(no_key))?;
+    let config = builder.with_client_auth_cert(chain, key);
     config.map(Arc::new).map_err(unusable("the client certificate cannot be used"))
 }
 
@@ -53,15 +63,6 @@ fn provider() -> Result<Arc<CryptoProvider>, InvalidInput> {
     CryptoProvider::get_default().cloned().ok_or(InvalidInput::new(
         "no crypto provider: enable the feature `ring`, or call rustls' `CryptoProvider::install_default` first",
     ))
-}
-
-fn own_roots(pem: &[u8]) -> Result<RootCertStore, InvalidInput> {
-    let mut roots = RootCertStore::empty();
-    // The bundles of systems hold a few that this or that program cannot use.
-    match roots.add_parsable_certificates(certificates(pem, "root certificate")?) {
-        (0, _) => Err(InvalidInput::new("the PEM holds no root certificate that can be used")),
-        _ => Ok(roots),
-    }
 }
 
 fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, InvalidInput> {
@@ -76,14 +77,6 @@ fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, 
         "the PEM holds {which} {what}: each begins and ends with a line of its own; \
          convert a file in another form with `openssl x509 -inform der -in OLD -out NEW` or the like"
     )))
-}
-
-fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, InvalidInput> {
-    PrivateKeyDer::from_pem_slice(pem).map_err(|_| {
-        InvalidInput::new(
-            "the client certificate's PEM holds no private key that can be used; decrypt an encrypted one",
-        )
-    })
 }
 
 /// Whether it is an alert that only a handshake can end with: `handshake_failure`, from `bad_certificate` to
