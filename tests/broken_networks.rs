@@ -19,10 +19,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use portal_backup::{Client, Error, GenerateResponse};
+use portal_backup::{Client, Error};
 use util::certificates::{self, Certificate};
 use util::faults::good;
-use util::secrets;
 use util::server::{Connection, Server};
 
 /// The name that the certificate is for.
@@ -123,8 +122,8 @@ fn service(c: &mut Connection) -> io::Result<()> {
 }
 
 fn whole_job(client: &Client) -> Result<(), Error> {
-    let shares = client.backup(&GenerateResponse::parse(secrets::generate_response()).unwrap())?;
-    client.confirm(&shares.store(|_| Ok::<(), io::Error>(())).unwrap())
+    drop(util::backup(client)?);
+    util::confirm(client)
 }
 
 fn threads() -> usize {

@@ -19,12 +19,15 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
-use util::backup;
 use util::certificates;
 use util::faults::good;
 use util::secrets::{self, KEY};
 use util::server::Server;
 use util::x509::{self, Identity, Request, Usage};
+
+fn backup(client: &Client) -> Result<(), Error> {
+    util::backup(client).map(drop)
+}
 
 /// With the bundled roots.
 fn builder(url: &str) -> ClientBuilder {

@@ -15,21 +15,21 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use child::Child;
-use portal_backup::{ApiKey, Client, Error, GenerateResponse, Outcome, StoredShares, TransportErrorKind};
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use portal_backup::{ApiKey, Client, Error, Outcome, TransportErrorKind};
+use rustls::{ServerConnection, StreamOwned};
 use util::certificates::{self, Certificate};
 use util::faults::{ClosedPort, good};
 use util::secrets::{self, KEY};
 use util::server::{Connection, Script, Server};
-use util::{GRACE, TIMEOUT};
+use util::{GRACE, TIMEOUT, tls};
 
 const USER: &str = "somebody";
 /// `somebody:p4ss:w@rd`.
 const BASIC: &str = "c29tZWJvZHk6cDRzczp3QHJk";
 const IN_URL: &str = "somebody:p4ss%3Aw%40rd";
 
-fn tls() -> Option<Arc<ServerConfig>> {
-    Some(certificates::server_config(Certificate::Trusted))
+fn backup(client: &Client) -> Result<(), Error> {
+    util::backup(client).map(drop)
 }
 
 fn service() -> Server {
@@ -38,11 +38,6 @@ fn service() -> Server {
             good(c)?;
         }
     })
-}
-
-fn backup(client: &Client) -> Result<StoredShares, Error> {
-    let shares = client.backup(&GenerateResponse::parse(secrets::generate_response()).unwrap())?;
-    Ok(shares.store(|_| Ok::<(), io::Error>(())).unwrap())
 }
 
 fn through(proxy: &str, target: &str) -> Client {
@@ -114,7 +109,8 @@ fn a_proxy_sees_the_name_its_own_password_and_tls_records_and_nothing_else() {
     let url = format!("http://{IN_URL}@localhost:{}", listener.local_addr().unwrap().port());
     let proxy = thread::spawn(move || recorded_tunnel(&listener, port));
     let client = through(&url, &server.url());
-    client.confirm(&backup(&client).unwrap()).unwrap();
+    backup(&client).unwrap();
+    util::confirm(&client).unwrap();
     drop(client);
     // A tunnel is kept like a connection: there was only one.
     let [head, up, down] = proxy.join().unwrap();
@@ -253,8 +249,7 @@ fn a_proxy_that_refuses_is_asked_again_only_if_it_may_change_its_mind_and_nothin
     ] {
         let proxy = Server::run(None, responding(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n")));
         let client = through(&url_of(&proxy), &server.url());
-        let stored = StoredShares::from_share_pair_ids(["a", "b"]).unwrap();
-        for error in [backup(&client).unwrap_err(), client.confirm(&stored).unwrap_err()] {
+        for error in [backup(&client).unwrap_err(), util::confirm(&client).unwrap_err()] {
             assert_not_sent(&error, &status[..3]);
         }
         assert_eq!(proxy.connections(), 2 * attempts, "{status}: for two calls");
@@ -612,7 +607,8 @@ fn tinyproxy_lets_both_calls_through_refuses_a_wrong_password_and_logs_no_secret
     let Some(proxy) = Tinyproxy::start() else { return };
     let server = service();
     let client = through(&proxy.url("secret"), &server.url());
-    client.confirm(&backup(&client).unwrap()).unwrap();
+    backup(&client).unwrap();
+    util::confirm(&client).unwrap();
     assert_eq!(server.requests().len(), 2);
     let closed = ClosedPort::new();
     for (password, port) in [("wrong", server.port()), ("secret", closed.number())] {
