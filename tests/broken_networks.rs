@@ -289,8 +289,8 @@ const TEN_SECONDS: Duration = Duration::from_secs(10);
 const PROMISED: Duration = Duration::from_millis(600);
 
 #[track_caller]
-fn assert_done_within(most: Duration, addresses: &[&str]) {
-    assert_says(addresses, TEN_SECONDS / 5, &[], &["done"], Duration::ZERO..most);
+fn assert_done_within(max: Duration, addresses: &[&str]) {
+    assert_says(addresses, TEN_SECONDS / 5, &[], &["done"], Duration::ZERO..max);
 }
 
 #[track_caller]

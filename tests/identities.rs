@@ -86,7 +86,7 @@ fn other_authority() -> (String, Arc<ServerConfig>) {
 }
 
 /// What a call says that is shown this certificate.
-fn shown(identity: Identity, versions: &[&'static SupportedProtocolVersion], root: &str) -> String {
+fn refused(identity: Identity, versions: &[&'static SupportedProtocolVersion], root: &str) -> String {
     let server = Server::start(Some(certificates::config_with(identity, versions)), good);
     let error = backup(&builder(&server.url()).root_certs_pem(root).build().unwrap()).unwrap_err();
     assert_eq!((error.outcome(), server.requests().len()), (Outcome::NotSent, 0), "{error}");
@@ -110,15 +110,15 @@ fn what_is_wrong_with_a_certificate_is_said_in_words_and_without_a_dump() {
             (Request { usage: Usage::OnlyForClients, ..request() }, ["not for servers", "", ""]),
             (Request { is_sha1: true, ..request() }, ["not supported", "SHA-1", ""]),
         ] {
-            let line = shown(request.signed_by(&authority), versions, &root);
+            let line = refused(request.signed_by(&authority), versions, &root);
             assert_says(&line, &words);
             assert_has_no_dump(&line);
         }
     }
     let namesake = request().signed_by(&Identity::authority("of this test"));
-    let line = shown(namesake, rustls::ALL_VERSIONS, &root);
+    let line = refused(namesake, rustls::ALL_VERSIONS, &root);
     assert_says(&line, &["not signed by the trusted authority of that name", "`root_certs_pem`"]);
-    let line = shown(itself, rustls::ALL_VERSIONS, &itself_as_root);
+    let line = refused(itself, rustls::ALL_VERSIONS, &itself_as_root);
     assert_says(&line, &["CA:TRUE", "which a server must not show", "CA:FALSE as its own root"]);
     assert_has_no_dump(&line);
 }
@@ -169,7 +169,7 @@ fn a_root_whose_key_is_not_supported_vouches_for_nobody_which_the_call_says() {
     for root in key("unusable-roots").split_inclusive("-----END CERTIFICATE-----\n") {
         let kind = root.lines().next().unwrap();
         let namesake = Request::hosts(&["localhost"]).signed_by(&Identity::authority(kind));
-        let line = shown(namesake, rustls::ALL_VERSIONS, root);
+        let line = refused(namesake, rustls::ALL_VERSIONS, root);
         assert_says(&line, &["a key or signature that is not supported", "check the address"]);
         assert_has_no_dump(&line);
     }
@@ -492,8 +492,8 @@ fn settings_out_of_range_are_a_mistake_that_names_the_setting_and_the_range() {
         assert_says(&line, &["max_response_bytes must be from 1 byte to 1 GiB"]);
     }
     for (time, age, attempts, max) in [(ms, Duration::ZERO, 1, 1), (day, day, 100, 1 << 30)] {
-        let most = new().timeout(time).connect_timeout(time).keep_alive(age).attempts(attempts);
-        most.max_response_bytes(max).build().unwrap();
+        let extreme = new().timeout(time).connect_timeout(time).keep_alive(age).attempts(attempts);
+        extreme.max_response_bytes(max).build().unwrap();
     }
 }
 

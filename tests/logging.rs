@@ -74,17 +74,17 @@ fn a_connection_that_is_opened_is_logged_with_its_address_proxy_tls_version_and_
         c.raw().tunnel(port)
     });
     let direct = |server: &Server| (util::builder(&server.url()), format!("127.0.0.1:{}", server.port()), "");
-    let through = format!(" through the proxy localhost:{}", proxy.port());
+    let suffix = format!(" through the proxy localhost:{}", proxy.port());
     let proxied = util::builder(&servers[0].url()).proxy(format!("http://a:p4ss@localhost:{}", proxy.port()));
-    for ((builder, address, through), tls) in [
+    for ((builder, address, suffix), tls) in [
         (direct(&servers[0]), ", TLS 1.3"),
         (direct(&servers[1]), ", TLS 1.2"),
         (direct(&servers[2]), ""),
-        ((proxied, format!("127.0.0.1:{}", proxy.port()), &*through), ", TLS 1.3"),
+        ((proxied, format!("127.0.0.1:{}", proxy.port()), &*suffix), ", TLS 1.3"),
     ] {
         let logging = Logging::start(&[("portal_backup", LevelFilter::Debug)]);
         builder.build().unwrap().confirm(&util::stored()).unwrap();
-        let begins = format!("DEBUG portal_backup connected to localhost ({address}{tls}){through} in ");
+        let begins = format!("DEBUG portal_backup connected to localhost ({address}{tls}){suffix} in ");
         let lines = logging.lines();
         let time = lines.iter().find_map(|line| line.strip_prefix(&begins)?.strip_suffix(" ms"));
         assert!(time.is_some_and(|it| it.parse::<u32>().is_ok()), "{begins}: {lines:?}");

@@ -40,7 +40,7 @@ fn service() -> Server {
     })
 }
 
-fn through(proxy: &str, target: &str) -> Client {
+fn proxied(proxy: &str, target: &str) -> Client {
     util::builder(target).proxy(proxy).build().unwrap()
 }
 
@@ -108,7 +108,7 @@ fn a_proxy_sees_the_name_its_own_password_and_tls_records_and_nothing_else() {
     let (listener, port) = (TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap(), server.port());
     let url = format!("http://{IN_URL}@localhost:{}", listener.local_addr().unwrap().port());
     let proxy = thread::spawn(move || recorded_tunnel(&listener, port));
-    let client = through(&url, &server.url());
+    let client = proxied(&url, &server.url());
     backup(&client).unwrap();
     util::confirm(&client).unwrap();
     drop(client);
@@ -137,10 +137,10 @@ fn a_proxy_sees_the_name_its_own_password_and_tls_records_and_nothing_else() {
 fn a_proxy_looks_the_name_up_itself_and_the_certificate_behind_it_is_checked() {
     let server = Server::start(Some(certificates::server_config(Certificate::OtherName)), good);
     let proxy = proxy_to(&server);
-    backup(&through(&url_of(&proxy), "https://other.example")).unwrap();
+    backup(&proxied(&url_of(&proxy), "https://other.example")).unwrap();
     assert!(proxy.requests()[0].starts_with(b"CONNECT other.example:443 HTTP/1.1\r\n"));
 
-    let error = backup(&through(&url_of(&proxy), "https://localhost")).unwrap_err();
+    let error = backup(&proxied(&url_of(&proxy), "https://localhost")).unwrap_err();
     assert_eq!((error.outcome(), server.requests().len()), (Outcome::NotSent, 1), "{error}");
     assert!(
         error
@@ -197,7 +197,7 @@ fn a_proxy_may_itself_be_spoken_to_over_tls() {
     secrets::assert_none_in("what the proxy gets", &asked);
 
     let untrusted = Server::start(Some(certificates::server_config(Certificate::Untrusted)), good);
-    let error = backup(&through(&untrusted.url(), &server.url())).unwrap_err();
+    let error = backup(&proxied(&untrusted.url(), &server.url())).unwrap_err();
     assert_not_sent(&error, "its certificate is signed by an authority that is not trusted");
     assert_eq!(untrusted.requests().len(), 0);
 }
@@ -248,7 +248,7 @@ fn a_proxy_that_refuses_is_asked_again_only_if_it_may_change_its_mind_and_nothin
         ("999 p4ss", 1),
     ] {
         let proxy = Server::run(None, responding(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n")));
-        let client = through(&url_of(&proxy), &server.url());
+        let client = proxied(&url_of(&proxy), &server.url());
         for error in [backup(&client).unwrap_err(), util::confirm(&client).unwrap_err()] {
             assert_not_sent(&error, &status[..3]);
         }
@@ -257,7 +257,7 @@ fn a_proxy_that_refuses_is_asked_again_only_if_it_may_change_its_mind_and_nothin
     let proxy = proxy_to(&server);
     for userinfo in ["", "somebody:wrong@"] {
         let url = format!("http://{userinfo}localhost:{}", proxy.port());
-        assert_not_sent(&backup(&through(&url, &server.url())).unwrap_err(), "407");
+        assert_not_sent(&backup(&proxied(&url, &server.url())).unwrap_err(), "407");
     }
     assert_eq!((proxy.connections(), server.connections()), (2, 0));
 }
@@ -297,7 +297,7 @@ fn a_tunnel_begins_behind_the_first_head_that_is_none_of_an_interim_response() {
             c.drip(head.as_bytes(), Duration::from_millis(1))?;
             c.raw().tunnel(port)
         });
-        backup(&through(&url_of(&proxy), &server.url())).unwrap();
+        backup(&proxied(&url_of(&proxy), &server.url())).unwrap();
     }
 }
 
@@ -340,14 +340,14 @@ fn a_proxy_that_breaks_off_or_never_ends_means_not_sent_within_the_deadline() {
     for (words, attempts, script) in scripts {
         let proxy = Server::run(None, script);
         let start = Instant::now();
-        let error = backup(&through(&url_of(&proxy), &server.url())).unwrap_err();
+        let error = backup(&proxied(&url_of(&proxy), &server.url())).unwrap_err();
         assert!(start.elapsed() < TIMEOUT + GRACE, "{words}: {:?}", start.elapsed());
         assert_not_sent(&error, words);
         assert_eq!(proxy.connections(), attempts, "{words}");
     }
     // Bound and never listened on: nobody else is given this port.
     let closed = format!("http://{IN_URL}@localhost:{}", ClosedPort::new().number());
-    assert_not_sent(&backup(&through(&closed, &server.url())).unwrap_err(), "refused");
+    assert_not_sent(&backup(&proxied(&closed, &server.url())).unwrap_err(), "refused");
     assert_eq!(server.connections(), 0);
 }
 
@@ -455,7 +455,7 @@ fn a_plain_loopback_address_is_never_asked_for_through_a_proxy() {
         let url = format!("http://{host}:{}", server.port());
         let child = Child::new(&url).proxy("env").env("HTTPS_PROXY", url_of(&proxy));
         assert_eq!(child.env("HTTP_PROXY", url_of(&proxy)).says(), "done", "{host}");
-        backup(&through(&url_of(&proxy), &url)).unwrap();
+        backup(&proxied(&url_of(&proxy), &url)).unwrap();
     }
     assert_eq!((proxy.connections(), server.requests().len()), (0, 6));
 }
@@ -606,14 +606,14 @@ impl Drop for Tinyproxy {
 fn tinyproxy_lets_both_calls_through_refuses_a_wrong_password_and_logs_no_secret() {
     let Some(proxy) = Tinyproxy::start() else { return };
     let server = service();
-    let client = through(&proxy.url("secret"), &server.url());
+    let client = proxied(&proxy.url("secret"), &server.url());
     backup(&client).unwrap();
     util::confirm(&client).unwrap();
     assert_eq!(server.requests().len(), 2);
     let closed = ClosedPort::new();
     for (password, port) in [("wrong", server.port()), ("secret", closed.number())] {
         let url = format!("https://localhost:{port}");
-        let error = backup(&through(&proxy.url(password), &url)).unwrap_err();
+        let error = backup(&proxied(&proxy.url(password), &url)).unwrap_err();
         assert_eq!((error.outcome(), server.connections()), (Outcome::NotSent, 1), "{error}");
         let line = error.to_string();
         assert!(line.contains("the proxy 127.0.0.1:") && !line.contains("wrong"), "{line}");

@@ -411,9 +411,9 @@ fn a_request_whose_end_is_not_read_does_not_outlast_its_deadline() {
     };
     let rough = call_all((500_000..8_000_000).step_by(250_000).collect());
     // Of a body of about this length, the buffers of the kernels take all but the last record.
-    let taken = rough.iter().filter(|(outcome, _)| *outcome == Outcome::Unknown).map(|(_, len)| *len);
-    let most = taken.max().unwrap();
-    call_all((most - 50_000..most + 300_000).step_by(12_000).collect());
+    let sent = rough.iter().filter(|(outcome, _)| *outcome == Outcome::Unknown).map(|(_, len)| *len);
+    let max_len = sent.max().unwrap();
+    call_all((max_len - 50_000..max_len + 300_000).step_by(12_000).collect());
 }
 
 #[test]
@@ -732,7 +732,7 @@ fn no_fault_takes_much_memory_or_leaves_a_thread_or_a_file_behind() {
 /// A status decides: what a body that never ends could add is waited for a few seconds, and repetitions are not lost.
 #[test]
 fn a_status_is_not_held_up_by_a_body_that_never_ends() {
-    let patience = Duration::from_secs(8);
+    let max_wait = Duration::from_secs(8);
     let endless = |head: &'static str| -> Arc<Script> {
         Arc::new(move |c: &mut Connection| {
             c.request()?;
@@ -745,7 +745,7 @@ fn a_status_is_not_held_up_by_a_body_that_never_ends() {
     let in_time = |what: &str, act: &dyn Fn()| {
         let start = Instant::now();
         act();
-        assert!(start.elapsed() < patience, "{what} took {:?}", start.elapsed());
+        assert!(start.elapsed() < max_wait, "{what} took {:?}", start.elapsed());
     };
     let too_many = "429 Too Many Requests\r\nRetry-After: 1";
     let heads = ["400 Bad Request", "401 Unauthorized", "500 Internal Server Error", "200 OK", too_many];

@@ -94,7 +94,8 @@ impl Client {
         let sent = generate.shares();
         let mut redactor = self.redactor();
         sent.iter().for_each(|share| redactor.add_share(share));
-        self.repeat(Call::Backup, &wire::backup::request(generate), &redactor, wire::backup::respond)
+        let request = wire::backup::request(generate);
+        self.repeat(Call::Backup, &self.shared.backup, &request, &redactor, wire::backup::respond)
     }
 
     /// Tells Portal that the shares are stored: `PATCH /api/v3/clients/me/backup-share-pairs`.
@@ -126,7 +127,7 @@ impl Client {
     /// ```
     pub fn confirm(&self, stored: &StoredShares) -> Result<(), Error> {
         let request = wire::confirm::request(stored.share_pair_ids());
-        self.repeat(Call::Confirm, &request, &self.redactor(), wire::confirm::respond)
+        self.repeat(Call::Confirm, &self.shared.confirm, &request, &self.redactor(), wire::confirm::respond)
     }
 
     fn redactor(&self) -> Redactor<'_> {
@@ -137,6 +138,7 @@ impl Client {
     fn repeat<T>(
         &self,
         call: Call,
+        uri: &Uri,
         request: &wire::Request<'_>,
         redactor: &Redactor<'_>,
         parse: Parse<T>,
@@ -148,10 +150,6 @@ impl Client {
                            turn that off, or call `allow_trace_logging(true)`";
             return Err(InvalidInput::new(mistake).into());
         }
-        let uri = match call {
-            Call::Backup => &self.shared.backup,
-            Call::Confirm => &self.shared.confirm,
-        };
         let deadline = Instant::now() + settings.timeout;
         let limits = Limits { call, deadline, max_body: settings.max_response_bytes };
         let operation = Operation { uri, authorization: &self.authorization, request, redactor, limits };

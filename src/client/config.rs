@@ -215,8 +215,8 @@ impl ClientBuilder {
         let lasts = |time: Duration| (Duration::from_millis(1)..=day).contains(&time);
         let (settings, name) = (&self.settings, &self.user_agent);
         let max = settings.max_response_bytes;
-        let is_header = |b: u8| b == b' ' || b.is_ascii_graphic();
-        let is_name = !name.trim().is_empty() && name.len() <= 256 && name.bytes().all(is_header);
+        let is_name =
+            !name.trim().is_empty() && name.len() <= 256 && name.bytes().all(|b| matches!(b, b' '..=b'~'));
         let has_two_roots = self.root_certs_pem.is_some() && self.platform_verifier;
         let ensure = |is_right, mistake: &'static str| match is_right {
             true => Ok(()),

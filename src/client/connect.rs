@@ -9,7 +9,6 @@ use std::io::{self, ErrorKind};
 use std::time::Instant;
 
 use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
 use ureq::http::Uri;
 
 use super::connection::Limits;
@@ -73,7 +72,7 @@ impl ConnectOptions {
             None => dial(host, port, deadline).map_err(failed)?,
         };
         if url.scheme_str() == Some("https") {
-            stream = self.tls(host, stream).map_err(|e| failed((Kind::Tls, e)))?;
+            stream = Box::new(Tls::new(&self.tls, host, stream).map_err(|e| failed((Kind::Tls, e)))?);
         }
         log::debug!(
             target: "portal_backup",
@@ -89,7 +88,7 @@ impl ConnectOptions {
     fn tunnel(&self, proxy: &Proxy, host: &str, port: u16, deadline: Instant) -> io::Result<Box<dyn Stream>> {
         let mut stream = dial(&proxy.host, proxy.port, deadline).map_err(|(_, e)| e)?;
         if proxy.is_tls {
-            stream = self.tls(&proxy.host, stream)?;
+            stream = Box::new(Tls::new(&self.tls, &proxy.host, stream)?);
         }
         stream.write_all(proxy.connect_request(host, port, &self.user_agent).expose())?;
         stream.flush()?;
@@ -105,11 +104,6 @@ impl ConnectOptions {
                 Some(_) => return Err(permanent("it sent what nobody asked for")),
             }
         }
-    }
-
-    fn tls(&self, host: &str, stream: Box<dyn Stream>) -> io::Result<Box<dyn Stream>> {
-        let name = ServerName::try_from(host.to_string()).map_err(io::Error::other)?;
-        Ok(Box::new(Tls::new(&self.tls, name, stream)?))
     }
 }
 

@@ -88,7 +88,6 @@ impl Response {
         operation: &Operation<'_>,
         request_body: &mut RequestBody<'_>,
     ) -> Result<(), ureq::Error> {
-        const ROOM_IF_NOT_ANNOUNCED: u64 = 16 << 10;
         let request = Request::builder()
             .method(operation.request.method())
             .uri(operation.uri)
@@ -99,7 +98,7 @@ impl Response {
         let (head, mut body) = agent.run(request)?.into_parts();
         let max = if head.status.is_success() { operation.limits.max_body } else { wire::MAX_ERROR_BODY };
         self.headers = head.headers;
-        let expected = body.content_length().unwrap_or(ROOM_IF_NOT_ANNOUNCED).min(max as u64);
+        let expected = body.content_length().unwrap_or(16 << 10).min(max as u64);
         self.body = Buffer::with_capacity(expected as usize + MIN_ROOM);
         let mut reader = body.with_config().limit(max as u64).reader();
         while self.body.append(|room| reader.read(room))? > 0 {}

@@ -175,11 +175,8 @@ pub(super) struct Tls {
 
 impl Tls {
     /// Shakes hands.
-    pub(super) fn new(
-        config: &Arc<ClientConfig>,
-        name: ServerName<'static>,
-        below: Box<dyn Stream>,
-    ) -> io::Result<Self> {
+    pub(super) fn new(config: &Arc<ClientConfig>, host: &str, below: Box<dyn Stream>) -> io::Result<Self> {
+        let name = ServerName::try_from(host.to_string()).map_err(io::Error::other)?;
         let session = ClientConnection::new(config.clone(), name).map_err(io::Error::other)?;
         let incoming = Buffer::with_capacity(SEALED_RECORD + MIN_ROOM);
         let mut tls = Self { session, below, incoming, has_received: false };

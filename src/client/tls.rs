@@ -68,13 +68,13 @@ fn provider() -> Result<Arc<CryptoProvider>, InvalidInput> {
 fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, InvalidInput> {
     let pem = pem.strip_prefix("\u{feff}".as_bytes()).unwrap_or(pem);
     let found = Vec::from_iter(CertificateDer::pem_slice_iter(pem).filter_map(Result::ok));
-    let which = match memmem::find_iter(pem, "-----BEGIN CERTIFICATE-----").count() {
+    let mistake = match memmem::find_iter(pem, "-----BEGIN CERTIFICATE-----").count() {
         0 => "no",
         announced if announced > found.len() => "a damaged",
         _ => return Ok(found),
     };
     Err(InvalidInput::new(format!(
-        "the PEM holds {which} {what}: each begins and ends with a line of its own; \
+        "the PEM holds {mistake} {what}: each begins and ends with a line of its own; \
          convert a file in another form with `openssl x509 -inform der -in OLD -out NEW` or the like"
     )))
 }

@@ -65,14 +65,14 @@ impl Child {
         Self(command)
     }
 
-    pub fn roots(mut self, which: &str) -> Self {
-        self.0.env(ROOTS, which);
+    pub fn roots(mut self, name: &str) -> Self {
+        self.0.env(ROOTS, name);
         self
     }
 
     /// `env`, or the URL of a proxy.
-    pub fn proxy(mut self, which: &str) -> Self {
-        self.0.env(PROXY, which);
+    pub fn proxy(mut self, name: &str) -> Self {
+        self.0.env(PROXY, name);
         self
     }
 

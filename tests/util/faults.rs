@@ -114,10 +114,10 @@ pub struct Fault {
     pub lasts: bool,
     /// Whether it needs a request that cannot leave while nobody reads.
     pub is_large: bool,
-    place: Place,
+    target: Target,
 }
 
-enum Place {
+enum Target {
     Nowhere(String),
     Closed(Arc<ClosedPort>),
     Served(Option<Arc<ServerConfig>>, Arc<Script>),
@@ -132,13 +132,13 @@ pub struct Stage {
 
 impl Fault {
     pub fn stage(&self) -> Stage {
-        match &self.place {
-            Place::Nowhere(url) => Stage { url: url.clone(), server: None, _closed: None },
-            Place::Closed(port) => {
+        match &self.target {
+            Target::Nowhere(url) => Stage { url: url.clone(), server: None, _closed: None },
+            Target::Closed(port) => {
                 let url = format!("https://127.0.0.1:{}", port.number());
                 Stage { url, server: None, _closed: Some(port.clone()) }
             }
-            Place::Served(tls, script) => {
+            Target::Served(tls, script) => {
                 let server = Server::run(tls.clone(), script.clone());
                 Stage { url: server.url(), server: Some(server), _closed: None }
             }
@@ -183,8 +183,8 @@ struct Table {
 }
 
 impl Table {
-    fn add(&mut self, name: impl Into<String>, promise: Promise, place: Place) -> &mut Fault {
-        self.rows.push(Fault { name: name.into(), promise, lasts: false, is_large: false, place });
+    fn add(&mut self, name: impl Into<String>, promise: Promise, target: Target) -> &mut Fault {
+        self.rows.push(Fault { name: name.into(), promise, lasts: false, is_large: false, target });
         self.rows.last_mut().unwrap()
     }
 
@@ -194,7 +194,7 @@ impl Table {
         F: Fn(&mut Connection) -> io::Result<()> + Send + Sync + 'static,
     {
         let config = self.trusted.clone();
-        self.add(name, promise, Place::Served(Some(config), Arc::new(script)))
+        self.add(name, promise, Target::Served(Some(config), Arc::new(script)))
     }
 
     /// Over plain HTTP.
@@ -202,7 +202,7 @@ impl Table {
     where
         F: Fn(&mut Connection) -> io::Result<()> + Send + Sync + 'static,
     {
-        self.add(name, promise, Place::Served(None, Arc::new(script)))
+        self.add(name, promise, Target::Served(None, Arc::new(script)))
     }
 
     /// The same promise over both, each a row.
@@ -212,8 +212,8 @@ impl Table {
     {
         let script: Arc<Script> = Arc::new(script);
         let config = self.trusted.clone();
-        self.add(format!("{name}, over TLS"), promise.clone(), Place::Served(Some(config), script.clone()));
-        self.add(format!("{name}, over plain HTTP"), promise, Place::Served(None, script));
+        self.add(format!("{name}, over TLS"), promise.clone(), Target::Served(Some(config), script.clone()));
+        self.add(format!("{name}, over plain HTTP"), promise, Target::Served(None, script));
         let first = self.rows.len() - 2;
         Pair(&mut self.rows[first..])
     }
@@ -249,9 +249,9 @@ impl Table {
 
     fn certificate(&mut self, name: &str, certificate: Certificate) {
         let config = certificates::server_config(certificate);
-        self.add(name, NOT_SENT, Place::Served(Some(config), Arc::new(good)));
+        self.add(name, NOT_SENT, Target::Served(Some(config), Arc::new(good)));
         let config = certificates::tls12_server_config(certificate);
-        self.add(format!("{name}, in TLS 1.2"), NOT_SENT, Place::Served(Some(config), Arc::new(good)));
+        self.add(format!("{name}, in TLS 1.2"), NOT_SENT, Target::Served(Some(config), Arc::new(good)));
     }
 }
 
@@ -340,8 +340,8 @@ pub fn all() -> Vec<Fault> {
 }
 
 fn before_the_request(t: &mut Table) {
-    t.add("name not found", NOT_CONNECTED, Place::Nowhere("https://no-such-name.invalid".into()));
-    t.add("connection refused", NOT_CONNECTED, Place::Closed(Arc::new(ClosedPort::new())));
+    t.add("name not found", NOT_CONNECTED, Target::Nowhere("https://no-such-name.invalid".into()));
+    t.add("connection refused", NOT_CONNECTED, Target::Closed(Arc::new(ClosedPort::new())));
     t.tls("closed after accept", NOT_SENT_AGAIN, |_| Ok(()));
     t.tls("closed on the first bytes", NOT_SENT_AGAIN, |c| {
         c.raw().wait_for_bytes()?;
@@ -698,7 +698,7 @@ fn successes(t: &mut Table) {
     let len = body.len();
     t.both("as the service responds", SUCCESS, good);
     let config = certificates::tls12_server_config(Certificate::Trusted);
-    t.add("as the service responds, in TLS 1.2", SUCCESS, Place::Served(Some(config), Arc::new(good)));
+    t.add("as the service responds, in TLS 1.2", SUCCESS, Target::Served(Some(config), Arc::new(good)));
     t.respond("closed with the response", SUCCESS, response_of(200, &body));
     t.tls("closed with the response, with notice", SUCCESS, |c| {
         good(c)?;
