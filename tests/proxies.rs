@@ -147,6 +147,8 @@ fn a_proxy_looks_the_name_up_itself_and_the_certificate_behind_it_is_checked() {
             .to_string()
             .starts_with("backup: localhost: its certificate is for other names: other.example;")
     );
+    backup(&proxied(&url_of(&proxy), "https://[::1]:8443")).unwrap_err();
+    assert!(proxy.requests()[2].starts_with(b"CONNECT [::1]:8443 HTTP/1.1\r\nHost: [::1]:8443\r\n"));
 }
 
 /// Makes one tunnel that is itself inside of TLS, and returns what was asked for.

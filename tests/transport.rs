@@ -38,33 +38,27 @@ fn closing_after_the_request() -> Arc<Script> {
 // ---- what is sent
 
 #[test]
-fn a_backup_is_the_documented_request() {
+fn each_call_is_the_documented_request() {
+    let backup_body = serde_json::json!({ "generateResponse": secrets::generate_response() });
+    let ids = ["backup-secp-0", "backup-ed-0"];
+    let confirm_body =
+        serde_json::json!({ "status": "STORED_CLIENT_BACKUP_SHARE", "backupSharePairIds": ids });
     for tls in [None, tls()] {
-        let server = Server::start(tls, good);
-        drop(backup(&util::client(&server)).unwrap());
-        let [request] = &server.requests()[..] else { panic!("not one request") };
-        let (head, body) = parts(request);
-        assert!(head.starts_with("POST /v1/backup HTTP/1.1\r\n"), "{head}");
-        assert_one_of_each_header(head, &server);
-        let body: serde_json::Value = serde_json::from_str(body).unwrap();
-        let expected = serde_json::json!({ "generateResponse": secrets::generate_response() });
-        assert!(body == expected, "the body is not the generate response, verbatim");
-    }
-}
-
-#[test]
-fn a_confirmation_is_the_documented_request() {
-    for tls in [None, tls()] {
-        let server = Server::run(tls, responding("HTTP/1.1 204 No Content\r\n\r\n"));
-        confirm(&util::client(&server)).unwrap();
-        let [request] = &server.requests()[..] else { panic!("not one request") };
-        let (head, body) = parts(request);
-        assert!(head.starts_with("PATCH /api/v3/clients/me/backup-share-pairs HTTP/1.1\r\n"), "{head}");
-        assert_one_of_each_header(head, &server);
-        assert_eq!(
-            body,
-            r#"{"status":"STORED_CLIENT_BACKUP_SHARE","backupSharePairIds":["backup-secp-0","backup-ed-0"]}"#
-        );
+        let server = Server::run(tls, responding(response_of(200, &secrets::backup_response(0))));
+        let client = util::client(&server);
+        drop(backup(&client).unwrap());
+        confirm(&client).unwrap();
+        let requests = server.requests();
+        assert_eq!(requests.len(), 2);
+        for (request, (line, expected)) in requests.iter().zip([
+            ("POST /v1/backup HTTP/1.1\r\n", &backup_body),
+            ("PATCH /api/v3/clients/me/backup-share-pairs HTTP/1.1\r\n", &confirm_body),
+        ]) {
+            let (head, body) = parts(request);
+            assert!(head.starts_with(line), "{head}");
+            assert_one_of_each_header(head, &server);
+            assert!(serde_json::from_str::<serde_json::Value>(body).unwrap() == *expected, "{line}");
+        }
     }
 }
 
@@ -124,61 +118,37 @@ fn a_head_of_any_length_goes_with_the_key_or_not_at_all() {
 
 // ---- redirects
 
-/// What a server at the other end of a redirect looks like; nobody may ever see it.
-fn trap() -> Server {
-    Server::start(None, |_| panic!("somebody came"))
-}
-
 #[test]
-fn no_redirect_is_followed() {
-    let trap = trap();
+fn no_redirect_is_followed_and_its_host_is_named() {
+    let trap = Server::start(None, |_| panic!("somebody came"));
     let port = trap.port();
-    let targets = [
-        format!("http://127.0.0.1:{port}/v1/backup"),
-        format!("//127.0.0.1:{port}/v1/backup"),
-        format!("https://127.0.0.1:{port}/"),
-        "/v1/elsewhere".into(),
-        "elsewhere".into(),
-    ];
-    for status in [300, 301, 302, 303, 305, 307, 308] {
-        for target in &targets {
-            let response =
-                format!("HTTP/1.1 {status} Gone\r\nLocation: {target}\r\nContent-Length: 0\r\n\r\n");
-            let server = Server::run(tls(), responding(response));
+    for (target, named) in [
+        (&*format!("http://127.0.0.1:{port}/v1/backup"), "to 127.0.0.1;"),
+        (&format!("https://user:password@localhost:{port}/"), "to localhost;"),
+        (&format!("//127.0.0.1:{port}/v1/backup"), "to another place;"),
+        ("HTTPS://Other.Example:8443/", "to Other.Example;"),
+        ("/v1/elsewhere", "to another place;"),
+        ("elsewhere", "to another place;"),
+        ("https://[::1", "to another place;"),
+        ("https://", "to another place;"),
+    ] {
+        for status in [300, 301, 302, 303, 305, 307, 308] {
+            let head = format!("HTTP/1.1 {status} Gone\r\nLocation: {target}\r\nContent-Length: 0\r\n\r\n");
+            let server = Server::run(tls(), responding(head));
             let client = util::client(&server);
             for error in [backup(&client).unwrap_err(), confirm(&client).unwrap_err()] {
-                assert_eq!(error.outcome(), Outcome::Refused, "{status} to {target}: {error}");
-                assert!(error.to_string().contains(&status.to_string()), "{error}");
+                let line = error.to_string();
+                assert_eq!(error.outcome(), Outcome::Refused, "{line}");
+                assert!(
+                    line.contains(&format!("status {status}")) && line.contains(named),
+                    "{target}: {line}"
+                );
+                assert!(!line.contains("password"), "{line}");
             }
             assert_eq!(server.requests().len(), 2, "{status} to {target}");
         }
     }
     assert_eq!(trap.connections(), 0);
-}
-
-#[test]
-fn a_redirect_names_the_host_that_it_points_to() {
-    for (target, named) in [
-        ("https://other.example/v1/backup", "to other.example;"),
-        ("HTTPS://Other.Example:8443/", "to Other.Example;"),
-        ("http://127.0.0.1:80/", "to 127.0.0.1;"),
-        ("https://user:password@other.example/", "to other.example;"),
-        ("//other.example/v1/backup", "to another place;"),
-        ("/v1/elsewhere", "to another place;"),
-        ("https://[::1", "to another place;"),
-        ("https://", "to another place;"),
-    ] {
-        let line = redirected_to(target);
-        assert!(line.contains(named) && !line.contains("password"), "{target}: {line}");
-    }
-}
-
-fn redirected_to(target: &str) -> String {
-    let server = Server::run(
-        tls(),
-        responding(format!("HTTP/1.1 307 Moved\r\nLocation: {target}\r\nContent-Length: 0\r\n\r\n")),
-    );
-    backup(&util::client(&server)).unwrap_err().to_string()
 }
 
 // ---- URLs
@@ -372,16 +342,22 @@ fn a_confirmation_passes_after_a_5xx_or_a_broken_connection() {
 }
 
 #[test]
-fn a_confirmation_that_may_have_arrived_is_unknown_whatever_becomes_of_its_repetition() {
-    let failing: Arc<Script> = responding(response_of(500, "{}"));
-    let firsts = [failing, closing_after_the_request()];
-    for first in firsts {
-        for then in [closing(), responding(response_of(400, "{}"))] {
+fn a_confirmation_that_may_have_arrived_is_unknown_and_what_its_repetition_ended_with_is_told() {
+    let revoked = response_of(401, r#"{"id":"UNAUTHORIZED","message":"key revoked"}"#);
+    for (first, words) in [
+        (responding(response_of(500, "{}")), "status 500; then: "),
+        (closing_after_the_request(), "localhost: the connection was closed; then: "),
+    ] {
+        for (then, later) in [
+            (closing(), "; then: localhost: "),
+            (responding(&*revoked), "; then: status 401, UNAUTHORIZED, key revoked"),
+        ] {
             let server = Server::in_turn(tls(), vec![first.clone(), then.clone(), then]);
             let client = util::builder(&server.url()).keep_alive(Duration::ZERO).build().unwrap();
             let error = confirm(&client).unwrap_err();
             assert_eq!(error.outcome(), Outcome::Unknown, "{error}");
             assert!(server.connections() > 1);
+            assert!([words, later].iter().all(|it| error.to_string().contains(it)), "{error}");
         }
     }
 }
@@ -781,26 +757,4 @@ fn a_response_of_little_but_chunk_sizes_is_said_to_be_one() {
     });
     let e = backup(&util::builder(&server.url()).max_response_bytes(64 << 10).build().unwrap()).unwrap_err();
     assert!(e.to_string().contains("too much came around its body"), "{e}");
-}
-
-#[test]
-fn what_a_confirmation_ended_with_is_told_beside_what_may_have_happened_before() {
-    for (first, expected) in [
-        ("HTTP/1.1 500 \r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}", "status 500; then: "),
-        ("", "; then: "),
-    ] {
-        let first = Arc::new(move |c: &mut Connection| {
-            c.request()?;
-            c.send(first)
-        });
-        let revoked = responding(
-            "HTTP/1.1 401 \r\nContent-Length: 47\r\n\r\n{\"id\":\"UNAUTHORIZED\",\"message\":\"key revoked\"}  ",
-        );
-        let server = Server::in_turn(None, vec![first, revoked]);
-        let e = confirm(&util::client(&server)).unwrap_err();
-        assert_eq!(e.outcome(), Outcome::Unknown);
-        let text = e.to_string();
-        assert!(text.contains(expected), "{text}");
-        assert!(text.contains("then: status 401, UNAUTHORIZED, key revoked"), "{text}");
-    }
 }

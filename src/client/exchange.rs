@@ -41,10 +41,8 @@ pub(super) fn attempt<T>(pool: &Pool, operation: &Operation<'_>, parse: Parse<T>
     let mut body = RequestBody(request.body());
     let mut response = Response { headers: HeaderMap::new(), body: Buffer::with_capacity(0) };
     let result = response.receive(&agent.agent, operation, &mut body);
-    let failed = |e: &io::Error, is_sent| {
-        let host = uri.host().unwrap_or_default();
-        operation.failed(transport_error(limits, Kind::Io, host, e), is_sent)
-    };
+    let host = uri.host().unwrap_or_default();
+    let failed = |e: &_, is_sent| operation.failed(transport_error(limits, Kind::Io, host, e), is_sent);
     // What was not even asked for was not sent, and the service cannot have the whole request.
     let is_asked_for = body.0.remaining() == 0;
     // ureq gives back what it was lent.
@@ -138,7 +136,7 @@ impl Response {
             Failure::Refused(mut e) => {
                 if let (300..=399, Some(location)) = (status, header(header::LOCATION)) {
                     // The rest of it may hold anything.
-                    let uri = location.parse::<Uri>().ok();
+                    let uri = location.parse::<Uri>().ok().filter(|uri| uri.scheme().is_some());
                     let host = uri.as_ref().and_then(Uri::host).unwrap_or("another place");
                     let what = format!("a redirect, not followed, to {host}");
                     e.body.message = Some(operation.redacted(&what, 150).into());

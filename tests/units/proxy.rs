@@ -36,21 +36,3 @@ fn a_proxy_is_read_as_its_table_says() {
         assert_eq!(proxy.authorization.expose(), expected.as_bytes(), "{url}");
     }
 }
-
-fn proxy(url: &str) -> Proxy {
-    Proxy::read(url).unwrap_or_else(|| panic!("{url} was refused"))
-}
-
-#[test]
-fn a_tunnel_is_asked_for_in_one_head() {
-    let ask = |proxy: Proxy, host| proxy.connect_request(host, 443, "device/1.0").expose().to_vec();
-    assert_eq!(
-        String::from_utf8_lossy(&ask(proxy("http://somebody:secret@localhost"), "a.example")),
-        "CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\nUser-Agent: device/1.0\r\n\
-         Proxy-Authorization: Basic c29tZWJvZHk6c2VjcmV0\r\n\r\n"
-    );
-    assert_eq!(
-        String::from_utf8_lossy(&ask(proxy("localhost"), "::1")),
-        "CONNECT [::1]:443 HTTP/1.1\r\nHost: [::1]:443\r\nUser-Agent: device/1.0\r\n\r\n"
-    );
-}

@@ -66,14 +66,15 @@ const SUCCESS: Promise = Promise { outcome: None, confirm_outcome: None, exit: 0
 
 /// A complete success that holds no shares; it confirms if it is empty or JSON without an error.
 fn unreadable(body: impl Into<Vec<u8>>) -> Promise {
-    confirming(incomplete(body))
+    let body = body.into();
+    let json = serde_json::from_slice::<serde_json::Value>(&body);
+    let confirms = body.trim_ascii().is_empty() || json.is_ok_and(|json| json.get("error").is_none());
+    if confirms { confirming(incomplete(body)) } else { incomplete(body) }
 }
 
+/// The same, but a confirmation succeeds.
 fn confirming(promise: Promise) -> Promise {
-    let body = &promise.kept.as_ref().unwrap().of;
-    let confirms = body.trim_ascii().is_empty()
-        || serde_json::from_slice::<serde_json::Value>(body).is_ok_and(|json| json.get("error").is_none());
-    if confirms { Promise { confirm_outcome: None, confirm_connections: 1, ..promise } } else { promise }
+    Promise { confirm_outcome: None, confirm_connections: 1, ..promise }
 }
 
 /// A success whose body does not come whole: what came is kept.
@@ -84,18 +85,14 @@ fn incomplete(body: impl Into<Vec<u8>>) -> Promise {
 
 /// A success that ureq does not take as it came: everything behind the status line is kept.
 fn raw(behind_the_status: impl Into<Vec<u8>>) -> Promise {
-    incomplete(behind_the_status).raw()
+    let of = behind_the_status.into();
+    Promise { kept: Some(Kept { least: of.len(), of, is_raw: true }), ..UNKNOWN }
 }
 
 /// Two whole shares, in a response whose end does not come.
 const WHOLE: Promise = Promise { outcome: None, exit: 0, ..UNKNOWN };
 
 impl Promise {
-    fn raw(mut self) -> Self {
-        self.kept.as_mut().unwrap().is_raw = true;
-        self
-    }
-
     /// So much of it is there before it breaks.
     fn from(mut self, least: usize) -> Self {
         self.kept.as_mut().unwrap().least = least;
@@ -118,8 +115,8 @@ pub struct Fault {
 }
 
 enum Target {
-    Nowhere(String),
-    Closed(Arc<ClosedPort>),
+    /// With the port on which nobody listens.
+    Nobody(String, Option<Arc<ClosedPort>>),
     Served(Option<Arc<ServerConfig>>, Arc<Script>),
 }
 
@@ -133,11 +130,7 @@ pub struct Stage {
 impl Fault {
     pub fn stage(&self) -> Stage {
         match &self.target {
-            Target::Nowhere(url) => Stage { url: url.clone(), server: None, _closed: None },
-            Target::Closed(port) => {
-                let url = format!("https://127.0.0.1:{}", port.number());
-                Stage { url, server: None, _closed: Some(port.clone()) }
-            }
+            Target::Nobody(url, port) => Stage { url: url.clone(), server: None, _closed: port.clone() },
             Target::Served(tls, script) => {
                 let server = Server::run(tls.clone(), script.clone());
                 Stage { url: server.url(), server: Some(server), _closed: None }
@@ -183,13 +176,18 @@ struct Table {
 }
 
 impl Table {
-    fn add(&mut self, name: impl Into<String>, promise: Promise, target: Target) -> &mut Fault {
+    fn add(&mut self, name: impl Into<String>, promise: Promise, target: Target) -> Rows<'_> {
         self.rows.push(Fault { name: name.into(), promise, lasts: false, is_large: false, target });
-        self.rows.last_mut().unwrap()
+        self.last(1)
+    }
+
+    fn last(&mut self, count: usize) -> Rows<'_> {
+        let first = self.rows.len() - count;
+        Rows(&mut self.rows[first..])
     }
 
     /// Over TLS.
-    fn tls<F>(&mut self, name: impl Into<String>, promise: Promise, script: F) -> &mut Fault
+    fn tls<F>(&mut self, name: impl Into<String>, promise: Promise, script: F) -> Rows<'_>
     where
         F: Fn(&mut Connection) -> io::Result<()> + Send + Sync + 'static,
     {
@@ -197,29 +195,21 @@ impl Table {
         self.add(name, promise, Target::Served(Some(config), Arc::new(script)))
     }
 
-    /// Over plain HTTP.
-    fn plain<F>(&mut self, name: impl Into<String>, promise: Promise, script: F) -> &mut Fault
-    where
-        F: Fn(&mut Connection) -> io::Result<()> + Send + Sync + 'static,
-    {
-        self.add(name, promise, Target::Served(None, Arc::new(script)))
-    }
-
-    /// The same promise over both, each a row.
-    fn both<F>(&mut self, name: &str, promise: Promise, script: F) -> Pair<'_>
+    /// The same promise over TLS and plain HTTP, each a row.
+    fn both<F>(&mut self, name: &str, promise: Promise, script: F) -> Rows<'_>
     where
         F: Fn(&mut Connection) -> io::Result<()> + Send + Sync + 'static,
     {
         let script: Arc<Script> = Arc::new(script);
-        let config = self.trusted.clone();
-        self.add(format!("{name}, over TLS"), promise.clone(), Target::Served(Some(config), script.clone()));
-        self.add(format!("{name}, over plain HTTP"), promise, Target::Served(None, script));
-        let first = self.rows.len() - 2;
-        Pair(&mut self.rows[first..])
+        for (protocol, tls) in [("TLS", Some(self.trusted.clone())), ("plain HTTP", None)] {
+            let target = Target::Served(tls, script.clone());
+            self.add(format!("{name}, over {protocol}"), promise.clone(), target);
+        }
+        self.last(2)
     }
 
     /// Responds to every whole request with these bytes, and closes.
-    fn respond(&mut self, name: &str, promise: Promise, response: impl Into<Vec<u8>>) -> Pair<'_> {
+    fn respond(&mut self, name: &str, promise: Promise, response: impl Into<Vec<u8>>) -> Rows<'_> {
         let response = response.into();
         self.both(name, promise, move |c| {
             c.request()?;
@@ -228,7 +218,7 @@ impl Table {
     }
 
     /// Responds to every whole request with these bytes, and goes on.
-    fn then(&mut self, name: &str, promise: Promise, start: impl Into<Vec<u8>>, then: Then) -> Pair<'_> {
+    fn then(&mut self, name: &str, promise: Promise, start: impl Into<Vec<u8>>, then: Then) -> Rows<'_> {
         let start = start.into();
         self.both(name, promise, move |c| {
             c.request()?;
@@ -246,13 +236,6 @@ impl Table {
         let behind = behind_the_status.into();
         self.respond(name, raw(&*behind), format!("HTTP/1.1 200 OK\r\n{behind}"));
     }
-
-    fn certificate(&mut self, name: &str, certificate: Certificate) {
-        let config = certificates::server_config(certificate);
-        self.add(name, NOT_SENT, Target::Served(Some(config), Arc::new(good)));
-        let config = certificates::tls12_server_config(certificate);
-        self.add(format!("{name}, in TLS 1.2"), NOT_SENT, Target::Served(Some(config), Arc::new(good)));
-    }
 }
 
 /// What follows the beginning of a response.
@@ -263,24 +246,20 @@ enum Then {
     Pieces(Vec<u8>, usize, Duration),
 }
 
-struct Pair<'t>(&'t mut [Fault]);
+struct Rows<'t>(&'t mut [Fault]);
 
-impl Pair<'_> {
+impl Rows<'_> {
     fn lasts(self) {
-        self.0.iter_mut().for_each(Fault::lasts);
+        for fault in self.0 {
+            fault.lasts = true;
+            // Nothing is left of the time for another try.
+            fault.promise.confirm_connections = fault.promise.confirm_connections.min(1);
+        }
     }
 
     fn large(self) -> Self {
         self.0.iter_mut().for_each(|fault| fault.is_large = true);
         self
-    }
-}
-
-impl Fault {
-    fn lasts(&mut self) {
-        self.lasts = true;
-        // Nothing is left of the time for another try.
-        self.promise.confirm_connections = self.promise.confirm_connections.min(1);
     }
 }
 
@@ -340,8 +319,10 @@ pub fn all() -> Vec<Fault> {
 }
 
 fn before_the_request(t: &mut Table) {
-    t.add("name not found", NOT_CONNECTED, Target::Nowhere("https://no-such-name.invalid".into()));
-    t.add("connection refused", NOT_CONNECTED, Target::Closed(Arc::new(ClosedPort::new())));
+    let port = Arc::new(ClosedPort::new());
+    let closed = Target::Nobody(format!("https://127.0.0.1:{}", port.number()), Some(port));
+    t.add("name not found", NOT_CONNECTED, Target::Nobody("https://no-such-name.invalid".into(), None));
+    t.add("connection refused", NOT_CONNECTED, closed);
     t.tls("closed after accept", NOT_SENT_AGAIN, |_| Ok(()));
     t.tls("closed on the first bytes", NOT_SENT_AGAIN, |c| {
         c.raw().wait_for_bytes()?;
@@ -352,11 +333,15 @@ fn before_the_request(t: &mut Table) {
         c.raw().wait_for_bytes()
     });
     // Nobody can tell whether the kernel of the other end had taken the request before it was closed.
-    t.plain("closed after accept, over plain HTTP", UNKNOWN, |_| Ok(()));
-    t.plain("reset after accept, over plain HTTP", UNKNOWN, |c| {
-        c.will_reset();
-        c.raw().wait_for_bytes()
-    });
+    let (closes, resets): (Arc<Script>, Arc<Script>) = (
+        Arc::new(|_: &mut Connection| Ok(())),
+        Arc::new(|c: &mut Connection| {
+            c.will_reset();
+            c.raw().wait_for_bytes()
+        }),
+    );
+    t.add("closed after accept, over plain HTTP", UNKNOWN, Target::Served(None, closes));
+    t.add("reset after accept, over plain HTTP", UNKNOWN, Target::Served(None, resets));
     t.tls("silent before TLS", NOT_SENT, |c| c.raw().silence()).lasts();
     t.tls("not even read before TLS", NOT_SENT, Connection::stall).lasts();
     t.tls("dripping in the TLS handshake", NOT_SENT, |c| {
@@ -364,16 +349,7 @@ fn before_the_request(t: &mut Table) {
         good(c)
     })
     .lasts();
-    t.tls("plain HTTP on the TLS port", NOT_SENT, |c| {
-        c.raw().wait_for_bytes()?;
-        c.raw().send("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")?;
-        c.raw().silence()
-    });
-    t.tls("not TLS at all", NOT_SENT, |c| {
-        c.raw().send("220 mail.example ESMTP\r\n")?;
-        c.raw().silence()
-    });
-    t.tls("TLS 1.1 only, by a server hello", NOT_SENT, |c| {
+    t.tls("TLS 1.1 only", NOT_SENT, |c| {
         c.raw().wait_for_bytes()?;
         // Handshake record: server hello, TLS 1.1, random, no session, ECDHE-RSA-AES128-SHA, no compression.
         c.raw().send([0x16, 3, 2, 0, 42, 2, 0, 0, 38, 3, 2])?;
@@ -381,21 +357,25 @@ fn before_the_request(t: &mut Table) {
         c.raw().send([0, 0xc0, 0x13, 0])?;
         c.raw().silence()
     });
-    t.tls("TLS 1.1 only, by an alert", NOT_SENT, |c| {
-        c.raw().wait_for_bytes()?;
-        // Fatal: protocol version.
-        c.raw().send([0x15, 3, 1, 0, 2, 2, 70])?;
-        c.raw().silence()
-    });
 }
 
 fn certificates(t: &mut Table) {
-    t.certificate("certificate by an unknown authority", Certificate::Untrusted);
-    t.certificate("certificate for another name", Certificate::OtherName);
-    t.certificate("certificate expired", Certificate::Expired);
-    t.certificate("certificate not yet valid", Certificate::NotYetValid);
-    t.certificate("certificate signed by itself", Certificate::SelfSigned);
-    t.certificate("certificate for clients", Certificate::ForClients);
+    for (name, certificate) in [
+        ("by an unknown authority", Certificate::Untrusted),
+        ("for another name", Certificate::OtherName),
+        ("expired", Certificate::Expired),
+        ("not yet valid", Certificate::NotYetValid),
+        ("signed by itself", Certificate::SelfSigned),
+        ("for clients", Certificate::ForClients),
+    ] {
+        for (version, config) in [
+            ("1.3", certificates::server_config(certificate)),
+            ("1.2", certificates::tls12_server_config(certificate)),
+        ] {
+            let target = Target::Served(Some(config), Arc::new(good));
+            t.add(format!("certificate {name}, in TLS {version}"), NOT_SENT, target);
+        }
+    }
 }
 
 /// So much is read of a request that is 8 MB long.
@@ -426,18 +406,14 @@ fn within_the_request(t: &mut Table) {
 
 /// The service has its reasons not to read on.
 fn refused_within_the_request(t: &mut Table) {
-    for status in [400, 401, 408, 413, 429] {
+    for (status, ends) in
+        [400, 401, 408, 413, 429].into_iter().flat_map(|it| [(it, "closed"), (it, "nothing")])
+    {
         let response = response_of(status, r#"{"id":"TOO_LARGE","message":"No more of it"}"#);
-        let closes = response.clone();
-        t.both(&format!("status {status} within the request, then closed"), REFUSED, move |c| {
-            c.part_of_request(PART)?;
-            c.send(&closes)
-        })
-        .large();
-        t.both(&format!("status {status} within the request, then nothing"), REFUSED, move |c| {
+        t.both(&format!("status {status} within the request, then {ends}"), REFUSED, move |c| {
             c.part_of_request(PART)?;
             c.send(&response)?;
-            c.stall()
+            if ends == "closed" { Ok(()) } else { c.stall() }
         })
         .large();
     }
@@ -616,13 +592,12 @@ fn bodies(t: &mut Table) {
     t.respond("a length longer than the body", incomplete(&*body), with_length(whole_len + 10) + &body);
     t.raw("a length shorter than the body", format!("Content-Length: 100\r\n\r\n{body}"));
     // An empty body confirms, and what comes behind it is no part of it.
-    let confirms = |promise| Promise { confirm_outcome: None, confirm_connections: 1, ..promise };
     for (name, head) in [
         ("a length of nothing, with a body", "200 OK\r\nContent-Length: 0\r\n\r\n"),
         ("no content, with a body", "204 No Content\r\n\r\n"),
     ] {
         let (head, kept) =
-            (format!("HTTP/1.1 {head}"), confirms(raw(format!("{}{body}", behind_status(head)))));
+            (format!("HTTP/1.1 {head}"), confirming(raw(format!("{}{body}", behind_status(head)))));
         t.respond(name, kept.clone(), format!("{head}{body}"));
         let later = Then::Pieces(body.clone().into(), 5000, Duration::from_millis(200));
         t.then(&format!("{name} that comes later"), kept, head, later);
