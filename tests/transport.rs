@@ -500,22 +500,16 @@ fn child_that_makes_one_call() {
 #[cfg(target_os = "linux")]
 fn a_response_that_arrived_while_the_process_was_stopped_past_its_deadline_is_read() {
     use std::process::{Command, Stdio};
-    use std::sync::{Mutex, mpsc};
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     let calls = ["backup", "confirm"].into_iter().flat_map(|call| [(call, tls()), (call, None)]);
     util::in_parallel(calls.collect(), 4, |(call, tls)| {
-        let (report, requested) = mpsc::channel();
-        let (stop, stopped) = mpsc::channel();
-        let (report, stopped) = (Mutex::new(report), Mutex::new(stopped));
+        let (is_stopped, response) = (Arc::new(AtomicBool::new(false)), secrets::backup_response(0));
+        let waits_for = is_stopped.clone();
         let server = Server::start(tls, move |c| {
             c.request()?;
-            report.lock().unwrap().send(()).unwrap();
-            let _ = stopped.lock().unwrap().recv_timeout(Duration::from_secs(20));
-            c.send(response_of(
-                200,
-                if call == "backup" { secrets::backup_response(0) } else { "{}".into() }.as_str(),
-            ))?;
-            report.lock().unwrap().send(()).unwrap();
+            util::wait_for("the stop", || waits_for.load(Ordering::SeqCst));
+            c.send(response_of(200, if call == "backup" { &response } else { "{}" }))?;
             c.silence()
         });
         let child = Command::new(std::env::current_exe().unwrap())
@@ -526,22 +520,17 @@ fn a_response_that_arrived_while_the_process_was_stopped_past_its_deadline_is_re
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let wait_for_the_server = || requested.recv_timeout(Duration::from_secs(20)).unwrap();
         let signal = |name| {
             let pid = child.id().to_string();
             assert!(Command::new("kill").args([name, &*pid]).status().unwrap().success());
         };
-        wait_for_the_server();
+        util::wait_for("the request", || !server.requests().is_empty());
         signal("-STOP");
-        let is_stopped = || {
+        util::wait_for("the stop", || {
             let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
             stat.rsplit(')').next().unwrap().trim_start().starts_with('T')
-        };
-        while !is_stopped() {
-            std::thread::yield_now();
-        }
-        stop.send(()).unwrap();
-        wait_for_the_server();
+        });
+        is_stopped.store(true, Ordering::SeqCst);
         std::thread::sleep(Duration::from_secs(2));
         signal("-CONT");
         let output = child.wait_with_output().unwrap();

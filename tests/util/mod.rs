@@ -13,7 +13,7 @@ pub mod x509;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use portal_backup::{
     ApiKey, BackupShares, Client, ClientBuilder, Error, GenerateResponse, StoredShares, TransportErrorKind,
@@ -64,6 +64,16 @@ pub fn stored() -> StoredShares {
 
 pub fn confirm(client: &Client) -> Result<(), Error> {
     client.confirm(&stored())
+}
+
+/// Waits until this holds, but not for ever.
+#[track_caller]
+pub fn wait_for(what: &str, holds: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < Duration::from_secs(20), "waited in vain for {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// What failed, of a call that ended without a response.
