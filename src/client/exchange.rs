@@ -12,7 +12,7 @@ use ureq::{Agent, SendBody};
 use super::connect::{permanent, transport_error};
 use super::connection::{Connection, Limits};
 use super::pool::Pool;
-use super::stream::{Buffer, MIN_ROOM};
+use super::stream::Buffer;
 use crate::error::Error;
 use crate::outcome::Call;
 use crate::redact::Redactor;
@@ -97,7 +97,8 @@ impl Response {
         let max = if head.status.is_success() { operation.limits.max_body } else { wire::MAX_ERROR_BODY };
         self.headers = head.headers;
         let expected = body.content_length().unwrap_or(16 << 10).min(max as u64);
-        self.body = Buffer::with_capacity(expected as usize + MIN_ROOM);
+        // With room to find the end.
+        self.body = Buffer::with_capacity(expected as usize + 1);
         let mut reader = body.with_config().limit(max as u64).reader();
         while self.body.append(|room| reader.read(room))? > 0 {}
         Ok(())

@@ -19,8 +19,8 @@ use crate::secret::SecretBytes;
 pub(super) const RECORD: usize = 16 << 10;
 /// A record with its head and seal (RFC 5246, section 6.2.3).
 const SEALED_RECORD: usize = RECORD + 2048 + 5;
-/// How much room there is at least for what is read next.
-pub(super) const MIN_ROOM: usize = 4 << 10;
+/// How much room there is at least in a buffer that grows.
+const MIN_ROOM: usize = 4 << 10;
 
 /// A way to a server and back, whose steps all end with its deadline; what has already arrived by then is still read.
 ///
@@ -58,7 +58,7 @@ impl Buffer {
 
     /// Lets `read` append to the buffer, and returns what it returns.
     pub(super) fn append(&mut self, read: impl FnOnce(&mut [u8]) -> io::Result<usize>) -> io::Result<usize> {
-        if self.bytes.len() - self.len < MIN_ROOM {
+        if self.bytes.len() == self.len {
             let mut larger = SecretBytes::zeroed(self.bytes.len() * 2 + MIN_ROOM);
             larger.expose_mut()[..self.len].copy_from_slice(self.filled());
             self.bytes = larger;
