@@ -130,8 +130,8 @@ impl ClientBuilder {
     /// Presents this certificate to the server: PEM with the chain, the client's own certificate first, and the private
     /// key (PKCS#8, SEC1 or PKCS#1, not encrypted).
     ///
-    /// The copy in the builder is wiped; what reads the PEM frees copies of the key that are not, and the crypto provider
-    /// keeps one. Defaults to none.
+    /// The copy in the builder is wiped; what reads the PEM frees copies of the key that are not, and the crypto
+    /// provider keeps one. Defaults to none.
     pub fn client_cert_pem(mut self, pem: impl AsRef<[u8]>) -> Self {
         self.client_cert_pem = Some(SecretBytes::new(pem.as_ref().into()));
         self

@@ -114,8 +114,8 @@ fn dial(host: &str, port: u16, deadline: Instant) -> Result<Box<dyn Stream>, (Ki
     Ok(Box::new(socket.map_err(|e| (Kind::Connect, e))?))
 }
 
-/// Reads the response to CONNECT in all that was received so far: `None` as long as its head goes on, else how many bytes
-/// it has; behind them is what came through the tunnel.
+/// Reads the response to CONNECT in all that was received so far: `None` as long as its head goes on, else how many
+/// bytes it has; behind them is what came through the tunnel.
 ///
 /// The text of an error holds nothing that the proxy wrote but the status.
 fn tunnel_response(received: &[u8]) -> io::Result<Option<usize>> {

@@ -26,8 +26,8 @@ pub(super) fn head_len(received: &[u8]) -> Option<usize> {
     })
 }
 
-/// How many bytes before a response are none of it: empty lines (RFC 9112, section 2.2) and interim responses (RFC 9110,
-/// section 15.2), but for one that switches protocols.
+/// How many bytes before a response are none of it: empty lines (RFC 9112, section 2.2) and interim responses (RFC
+/// 9110, section 15.2), but for one that switches protocols.
 pub(super) fn interim_len(received: &[u8]) -> usize {
     let mut len = 0;
     loop {

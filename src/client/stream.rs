@@ -24,7 +24,8 @@ const MIN_ROOM: usize = 4 << 10;
 
 /// A way to a server and back, whose steps all end with its deadline; what has already arrived by then is still read.
 ///
-/// Writing ends with `WouldBlock` when the server has sent something and reads no further for now: read that, then go on.
+/// Writing ends with `WouldBlock` when the server has sent something and reads no further for now: read that, then go
+/// on.
 pub(super) trait Stream: Read + Write + Send + Sync {
     fn set_deadline(&mut self, deadline: Instant);
 

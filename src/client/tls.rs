@@ -1,5 +1,5 @@
-//! Roots, crypto provider and client certificate: what cannot work is found here, before a call. And what an error of TLS
-//! means.
+//! Roots, crypto provider and client certificate: what cannot work is found here, before a call. And what an error of
+//! TLS means.
 
 use alloc::format;
 use alloc::string::{String, ToString as _};
