@@ -140,7 +140,6 @@ fn bad_input_exits_2_with_one_line_and_no_connection() {
         &["-o", "x.json", GENERATE, "--timeout", "0"],
         &["-o", "x.json", GENERATE, "--timeout", "1e300"],
         &["-o", "x.json", GENERATE, "--ca-cert", GENERATE],
-        &["-o", "x.json", GENERATE, "--sandbox"],
         &["-o", "x.json", GENERATE, "--api-key", "secret"],
         &["-o", "x.json", GENERATE, "--port", "1"],
         &["--sandbox", "confirm", "one", "two"],
@@ -298,7 +297,7 @@ fn command_gets_the_shares_and_its_exit_decides() {
     let failing =
         ["exit 3", "cat > /dev/null; exit 1", "exec 0<&-; exit 0", "kill -9 $$", "no-such-command-here"];
     for command in failing {
-        scene.back_up(&["--store-with", command, GENERATE]).exits(6).says("not confirmed");
+        scene.back_up(&["--store-with", command, GENERATE]).exits(6).says("nothing was confirmed");
     }
     assert_eq!(scene.names(), ["kept.json"], "no shares on a disk that the command was to encrypt");
     assert_eq!(scene.sandbox.confirmed().len(), confirmed);
@@ -309,7 +308,7 @@ fn storage_that_fails_exits_6_and_nothing_is_confirmed() {
     let scene = Scene::new();
     let service = TakesTheName::start(scene.path("x.json"), &scene.sandbox);
     let mut command = scene.command(&["-o", "x.json", GENERATE, "--base-url", &service]);
-    let ran = Ran::new(command.output().unwrap()).exits(6).says("run again");
+    let ran = Ran::new(command.output().unwrap()).exits(6).says("or run the backup again");
     assert_eq!(fs::read(scene.path("x.json")).unwrap(), b"somebody else's");
     assert_eq!(scene.names(), ["x.json", "x.json.unconfirmed"]);
     assert_eq!(mode(&scene.path("x.json.unconfirmed")), 0o600);

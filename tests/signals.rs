@@ -306,6 +306,6 @@ fn a_limit_on_the_size_of_files_is_an_error_and_no_death() {
     assert!(limited.success());
     service.go_on();
     let output = child.wait_with_output().unwrap();
-    assert_ended(&output, 6, &["File too large", "not confirmed"]);
+    assert_ended(&output, 6, &["File too large", "nothing was confirmed"]);
     assert_eq!(names(folder.path()), [""; 0]);
 }
