@@ -22,8 +22,10 @@ fn generate() -> String {
 fn a_byte_order_mark_is_left_out_of_the_input_and_of_the_key() {
     let scene = Scene::new();
     fs::write(scene.path("g.json"), format!("{BOM}{}", generate())).unwrap();
-    fs::write(scene.path("key"), format!("{BOM}{}\r\n", scene.sandbox.api_key())).unwrap();
-    scene.back_up(&["-o", "x.json", "--api-key-file", "key", "g.json"]).exits(0);
+    for (i, (mark, end)) in [(BOM, "\r\n"), ("", "\n")].iter().enumerate() {
+        fs::write(scene.path("key"), format!("{mark}{}{end}", scene.sandbox.api_key())).unwrap();
+        scene.back_up(&["-o", &format!("{i}.json"), "--api-key-file", "key", "g.json"]).exits(0);
+    }
     let sent: serde_json::Value = serde_json::from_slice(&scene.sandbox.requests()[0].body).unwrap();
     assert_eq!(sent["generateResponse"].as_str().unwrap(), generate());
 }

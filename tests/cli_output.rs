@@ -5,14 +5,13 @@
 mod scene;
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use portal_backup::{Fault, Sandbox};
+use portal_backup::Fault;
 use scene::{GENERATE, Ran, Scene, mode, program};
 
 /// What nobody will ever read.
@@ -22,23 +21,6 @@ fn closed() -> Stdio {
 
 fn full_disk() -> Stdio {
     fs::OpenOptions::new().write(true).open("/dev/full").unwrap().into()
-}
-
-/// A service that does something when a request arrives, and then hands all on to the sandbox.
-fn before_answering(sandbox: &Sandbox, what: impl FnOnce() + Send + 'static) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let behind = sandbox.url().trim_start_matches("http://").to_string();
-    std::thread::spawn(move || {
-        let (client, _) = listener.accept().unwrap();
-        what();
-        let service = TcpStream::connect(behind).unwrap();
-        let (mut from, mut to) = (client.try_clone().unwrap(), service.try_clone().unwrap());
-        std::thread::spawn(move || std::io::copy(&mut from, &mut to));
-        let (mut from, mut to) = (service, client);
-        let _ = std::io::copy(&mut from, &mut to);
-    });
-    url
 }
 
 // Nobody reads
@@ -68,7 +50,9 @@ fn what_a_run_was_for_is_not_lost_in_silence() {
     run(&["-q"], piped(), piped()).exits(0).says("\n  portal-backup confirm ");
     assert_eq!(run(&["-q", "--json"], piped(), piped()).exits(0).stderr, "");
 
-    // What is confirmed is done.
+    // What is confirmed is done, whoever listens.
+    let mut command = scene.command(&["-o", "y.json", GENERATE, "--json", "--base-url", scene.sandbox.url()]);
+    assert_eq!(command.stdout(closed()).stderr(closed()).status().unwrap().code(), Some(0));
     let mut command =
         scene.command(&["-o", "done.json", GENERATE, "--json", "--base-url", scene.sandbox.url()]);
     Ran::new(command.stdout(full_disk()).output().unwrap()).exits(0).says("--json prints cannot be written");
@@ -194,10 +178,12 @@ fn shares_that_cannot_be_stored_are_kept_elsewhere_for_their_owner_alone() {
         let scene = Scene::new();
         let folder = scene.path("out");
         fs::create_dir(&folder).unwrap();
-        let url = before_answering(&scene.sandbox, move || spoil(&folder));
+        let url = scene.at_a_request(move || spoil(&folder));
         let mut command = scene.command(&["-o", "out/x.json", "--json", GENERATE, "--base-url", &url]);
         let ran = Ran::new(command.output().unwrap()).exits(6).says(&format!("are kept in {kept}"));
         assert_eq!(mode(&scene.path(kept)), 0o600, "{what}");
+        let theirs = fs::read(scene.path("out/x.json"));
+        assert!(theirs.is_err() || theirs.is_ok_and(|text| text == b"theirs"), "{what}");
         assert!(
             ran.stdout.contains(&format!(",\"confirmed\":false,\"kept\":\"{kept}\",\"next\":")),
             "{}",

@@ -58,8 +58,7 @@ fn start(arguments: &Arguments) -> Result {
             let ids = [&*first.to_string_lossy(), &*second.to_string_lossy()];
             confirm(&StoredShares::from_share_pair_ids(ids)?, None, arguments)
         }
-        (_, [input, ..]) => back_up(input, arguments),
-        (_, []) => Ok(ExitReport::default()),
+        (_, values) => back_up(values.first().map_or("-".as_ref(), |input| input), arguments),
     }
 }
 

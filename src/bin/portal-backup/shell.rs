@@ -28,10 +28,7 @@ impl Shell {
     pub(crate) fn find(option: &str, command: &OsStr) -> Result<Self, String> {
         let bytes = command.as_encoded_bytes();
         if bytes.trim_ascii().is_empty() || cfg!(windows) && bytes.iter().any(|b| b"\r\n".contains(b)) {
-            return Err(format!(
-                "{option} needs a command{}",
-                if cfg!(windows) { " of one line" } else { "" }
-            ));
+            return Err(format!("{option} needs a command, which on Windows is one line"));
         }
         let mut why = String::new();
         for &shell in SHELLS {
@@ -53,11 +50,11 @@ impl Shell {
     pub(crate) fn run(&self, input: &[u8]) -> Result<Vec<u8>, String> {
         let ended = drive(self.to_command(false), input);
         let (status, output, is_all_read) = ended.map_err(|e| format!("the command cannot be run: {e}"))?;
-        match status.success() {
-            false => Err(format!("the command failed: {status}")),
-            true if !is_all_read => Err("the command did not read all of its input".into()),
-            true if output.len() > MAX_OUTPUT => Err("the command wrote more than 16 MiB".into()),
-            true => Ok(output),
+        match output.len() {
+            _ if !status.success() => Err(format!("the command failed: {status}")),
+            _ if !is_all_read => Err("the command did not read all of its input".into()),
+            len if len > MAX_OUTPUT => Err("the command wrote more than 16 MiB".into()),
+            _ => Ok(output),
         }
     }
 
