@@ -123,7 +123,7 @@ fn verify_reads_standard_input() {
 fn what_cannot_be_meant_is_refused_with_the_way_to_say_it() {
     let scene = Scene::new();
     let no_value = "needs a value; one that begins with - is written ./-";
-    let no_file = "the first argument is no file, and no command";
+    let no_file = "the first argument is neither a file nor a command";
     let cases: &[(&[&str], &str)] = &[
         (&["-o", "-", GENERATE], no_value),
         (&["-o-", GENERATE], no_value),
@@ -136,7 +136,7 @@ fn what_cannot_be_meant_is_refused_with_the_way_to_say_it() {
         (&["--store-with", " \t\n", GENERATE], "--store-with needs a command"),
         (&["--json=yes", "-o", "x.json", GENERATE], "an option has a value that it does not take"),
         (&["-o", "x.json", "verify"], no_file),
-        (&["-q", "confirm", "x.json"], "no command, which comes before all options"),
+        (&["-q", "confirm", "x.json"], "a command comes before all options"),
         (&["verfy", "x.json"], no_file),
         (&["-o", "x.json", "--resume", "--encrypt-with", "cat", GENERATE], "--resume needs -o FILE without"),
         (&["--resume", "--store-with", "cat > x", GENERATE], "--resume needs -o FILE without"),

@@ -100,7 +100,7 @@ impl Arguments {
         let mistake = match (self.command, &self.values[..]) {
             ("", []) => "a generate response is needed: a file, or - for stdin",
             ("", [file, ..]) if file != "-" && Path::new(file).symlink_metadata().is_err() => {
-                "the first argument is no file, and no command, which comes before all options"
+                "the first argument is neither a file nor a command; a command comes before all options"
             }
             ("", _) if self.has("--output") == stores || stores && encrypts => {
                 "-o FILE or --store-with COMMAND is needed, not both; --encrypt-with needs -o FILE"

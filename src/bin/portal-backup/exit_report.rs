@@ -78,8 +78,7 @@ impl ExitReport {
             return 0;
         }
         let prefix = if self.code == 0 { "" } else { "portal-backup: " };
-        let next = self.facts.get("next").and_then(Value::as_str);
-        let next = next.map(|next| format!("\n  {next}")).unwrap_or_default();
+        let next = self.facts["next"].as_str().map(|next| format!("\n  {next}")).unwrap_or_default();
         let is_said = say(format_args!("{prefix}{}{next}", self.what)).is_ok();
         // Otherwise nobody can read what the run was for.
         if self.code == 0 && !is_printed.unwrap_or(is_said) { 7 } else { self.code }

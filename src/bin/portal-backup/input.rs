@@ -39,8 +39,7 @@ pub(crate) fn text<'a>(what: &str, bytes: &'a SecretBytes) -> Result<&'a str> {
 pub(crate) fn read_key(file: &Path) -> Result<ApiKey> {
     let bytes = read("--api-key-file", file.as_os_str())?;
     let text = text("--api-key-file", &bytes)?;
-    let line = text.strip_suffix('\n').unwrap_or(text);
-    let key = ApiKey::new(line.strip_suffix('\r').unwrap_or(line)).map_err(wrong("--api-key-file"))?;
+    let key = ApiKey::new(text.trim_end_matches(['\r', '\n'])).map_err(wrong("--api-key-file"))?;
     warn_of_readers(file);
     Ok(key)
 }

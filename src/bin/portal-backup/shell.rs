@@ -102,13 +102,17 @@ fn drive(mut command: Command, mut input: &[u8]) -> io::Result<(ExitStatus, Vec<
         // Asked first: what it has written before it ended is in the pipe.
         let status = child.try_wait()?;
         if let Some(pipe) = &mut input_pipe {
-            input = input.get(unless_blocked(pipe.write(input))?.unwrap_or(0)..).unwrap_or_default();
+            match pipe.write(input) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                len => input = input.get(len?..).unwrap_or_default(),
+            }
         }
         input_pipe = input_pipe.filter(|_| !input.is_empty());
         if let Some(pipe) = &mut output_pipe {
             let room = MAX_OUTPUT + 1 - output.len();
-            if unless_blocked(pipe.take(room as u64).read_to_end(&mut output))?.is_some() {
-                output_pipe = None;
+            match pipe.take(room as u64).read_to_end(&mut output) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                read => output_pipe = read.map(|_| None)?,
             }
         }
         if let Some(status) = status {
@@ -117,15 +121,6 @@ fn drive(mut command: Command, mut input: &[u8]) -> io::Result<(ExitStatus, Vec<
         }
         // Nothing tells that the command has ended while one of its children keeps its output open.
         std::thread::sleep(std::time::Duration::from_millis(5));
-    }
-}
-
-/// `None` if a pipe was full or empty.
-#[cfg(unix)]
-fn unless_blocked(result: io::Result<usize>) -> io::Result<Option<usize>> {
-    match result {
-        Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(None),
-        result => result.map(Some),
     }
 }
 
