@@ -210,12 +210,17 @@ fn a_failure_inside_of_the_command_counts() {
         "false; cat > x",
         "cat | cat > /dev/full | cat",
         "( cat > /dev/full; true ); true",
+        "exit 3",
+        "cat > /dev/null; exit 1",
+        "exec 0<&-; exit 0",
+        "kill -9 $$",
+        "no-such-command-here",
     ];
     for command in failing {
-        let ran = scene.back_up(&["--store-with", command, GENERATE]);
-        assert_eq!(ran.code, Some(6), "{command}: {}", ran.stderr);
+        scene.back_up(&["--store-with", command, GENERATE]).exits(6).says("nothing was confirmed");
     }
     assert_eq!(scene.sandbox.confirmed(), [""; 0]);
+    assert_eq!(scene.names(), [""; 0], "no shares on a disk that the command was to encrypt");
     for command in ["tee x | wc -c >&2", "cat > y; echo done >&2", "if false; then :; fi; cat > z"] {
         let ran = scene.back_up(&["--store-with", command, GENERATE]);
         assert_eq!(ran.code, Some(0), "{command}: {}", ran.stderr);

@@ -13,7 +13,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 
-pub use self::service::SeenRequest;
+pub use self::service::{Fault, SeenRequest};
 use self::service::{Response, Service};
 use crate::wire;
 
@@ -41,36 +41,7 @@ pub struct Sandbox {
     url: String,
     api_key: String,
     generate_response: String,
-    state: Arc<Mutex<State>>,
-}
-
-#[derive(Default)]
-struct State {
-    service: Service,
-    /// Each with the path that it waits for, if not for any.
-    faults: Vec<(Option<&'static str>, Fault)>,
-    requests: Vec<SeenRequest>,
-    watchers: Vec<mpsc::Sender<SeenRequest>>,
-}
-
-/// What the sandbox does to a request instead of responding properly.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Fault {
-    /// Closes the connection when the head of the request has arrived, and does not act.
-    CloseBeforeRequest,
-    /// Acts, and closes the connection without a response.
-    CloseBeforeResponse,
-    /// Responds with this status and, if it is an error, with the body that the service has for it. Does not act.
-    Status(u16),
-    /// The same with the header `Retry-After`, in whole seconds.
-    StatusRetryAfter(u16, Duration),
-    /// Acts, and responds properly after this time, unless the client closes the connection before.
-    Delay(Duration),
-    /// Acts, and closes the connection in the middle of the body of its response.
-    CutBody,
-    /// Acts, and responds with status 200 and this body.
-    Body(Vec<u8>),
+    state: Arc<Mutex<Service>>,
 }
 
 impl Sandbox {
@@ -91,8 +62,8 @@ impl Sandbox {
     pub fn start_on(port: u16) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
         let url = format!("http://{}", listener.local_addr()?);
-        let mut state = State::default();
-        let [api_key, generate_response] = state.service.add_client();
+        let mut state = Service::default();
+        let [api_key, generate_response] = state.add_client();
         let state = Arc::new(Mutex::new(state));
         let shared = Arc::downgrade(&state);
         thread::Builder::new().name("sandbox".into()).spawn(move || accept(&shared, &listener))?;
@@ -113,7 +84,7 @@ impl Sandbox {
     ///
     /// A key can confirm only the shares that were made with it.
     pub fn add_api_key(&self) -> String {
-        let [api_key, _] = lock(&self.state).service.add_client();
+        let [api_key, _] = lock(&self.state).add_client();
         api_key
     }
 
@@ -156,7 +127,7 @@ impl Sandbox {
 
     /// The ids of the backup shares that were confirmed, in order.
     pub fn confirmed(&self) -> Vec<String> {
-        lock(&self.state).service.confirmed.clone()
+        lock(&self.state).confirmed.clone()
     }
 }
 
@@ -174,12 +145,12 @@ impl fmt::Debug for Sandbox {
     }
 }
 
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+fn lock(state: &Mutex<Service>) -> MutexGuard<'_, Service> {
     // Nothing under this lock leaves the state half changed.
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn accept(state: &Weak<Mutex<State>>, listener: &TcpListener) {
+fn accept(state: &Weak<Mutex<Service>>, listener: &TcpListener) {
     for connection in listener.incoming() {
         let Some(state) = state.upgrade() else { return };
         let Ok(connection) = connection else { continue };
@@ -190,7 +161,7 @@ fn accept(state: &Weak<Mutex<State>>, listener: &TcpListener) {
 }
 
 /// Serves one request and closes the connection.
-fn serve(state: &Mutex<State>, mut connection: TcpStream) -> io::Result<()> {
+fn serve(state: &Mutex<Service>, mut connection: TcpStream) -> io::Result<()> {
     let mut reader = BufReader::new(&connection);
     let mut line = String::new();
     reader.read_line(&mut line)?;
@@ -224,7 +195,7 @@ fn serve(state: &Mutex<State>, mut connection: TcpStream) -> io::Result<()> {
     let mut locked = lock(state);
     let mut response = match fault {
         Some(Fault::Status(status) | Fault::StatusRetryAfter(status, _)) => Response::with_status(status),
-        _ => locked.service.respond(&request),
+        _ => locked.respond(&request),
     };
     if let Some(Fault::Body(body)) = &fault {
         response = Response::json(200, body.clone());

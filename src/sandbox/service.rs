@@ -4,8 +4,10 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
+use core::time::Duration;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
+use std::sync::mpsc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -16,6 +18,26 @@ use crate::wire::backup::GenerateResponse;
 
 const GENERATE: &str = "/v1/generate";
 const SIGNING_SHARES: &str = "/api/v3/clients/me/signing-share-pairs";
+
+/// What the sandbox does to a request instead of responding properly.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// Closes the connection when the head of the request has arrived, and does not act.
+    CloseBeforeRequest,
+    /// Acts, and closes the connection without a response.
+    CloseBeforeResponse,
+    /// Responds with this status and, if it is an error, with the body that the service has for it. Does not act.
+    Status(u16),
+    /// The same with the header `Retry-After`, in whole seconds.
+    StatusRetryAfter(u16, Duration),
+    /// Acts, and responds properly after this time, unless the client closes the connection before.
+    Delay(Duration),
+    /// Acts, and closes the connection in the middle of the body of its response.
+    CutBody,
+    /// Acts, and responds with status 200 and this body.
+    Body(Vec<u8>),
+}
 
 /// A request that the sandbox received whole.
 ///
@@ -47,6 +69,10 @@ pub(super) struct Service {
     clients: Vec<Client>,
     /// The ids of backup shares that were confirmed, in order.
     pub(super) confirmed: Vec<String>,
+    /// Each with the path that it waits for, if not for any.
+    pub(super) faults: Vec<(Option<&'static str>, Fault)>,
+    pub(super) requests: Vec<SeenRequest>,
+    pub(super) watchers: Vec<mpsc::Sender<SeenRequest>>,
 }
 
 /// One client of Portal: its key, and the ids of the shares that were made with it.
