@@ -144,7 +144,8 @@ impl Arguments {
                 _ => {}
             }
         }
-        let file = file.filter(|file| is_lasting(file));
+        // The confirmation cannot read what is encrypted.
+        let file = file.filter(|file| is_lasting(file) && !self.has("--encrypt-with"));
         let stored = file.map_or(ids.map(OsStr::new).to_vec(), |file| vec![file.as_os_str()]);
         words.extend(stored.into_iter().map(quoted));
         Some(words.join(" ")).filter(|line| !self.has("--sandbox") && is_printable(line))

@@ -86,7 +86,7 @@ impl Destination {
         let kept = output.and_then(|output| keep(&bytes, suffix, output));
         let kept = kept.ok_or_else(|| lost(&format!("{why}It can be kept nowhere else, either.")))?;
         let what = format!("{why}{subject} kept in {}; nothing was confirmed.", display_path(&kept));
-        let command = next(Some(&*kept).filter(|_| self.shell.is_none()));
+        let command = next(Some(&*kept));
         Err(ExitReport::new(6, what).with(json!({ "kept": kept.to_string_lossy() })).next(command))
     }
 }

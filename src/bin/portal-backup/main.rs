@@ -70,11 +70,8 @@ fn back_up(input: &OsStr, arguments: &Arguments) -> Result {
     let stored = make_and_store(generate, &client, arguments)?;
 
     let (file, ids) = (arguments.path("--output"), stored.share_pair_ids());
-    let report = |code, what: &str| {
-        // The confirmation cannot read what is encrypted.
-        let readable = file.filter(|_| !arguments.has("--encrypt-with"));
-        ExitReport::new(code, what).stored(ids, file, false).next(arguments.confirm_command(ids, readable))
-    };
+    let next = arguments.confirm_command(ids, file);
+    let report = |code, what: &str| ExitReport::new(code, what).stored(ids, file, false).next(next.clone());
     if arguments.has("--no-confirm") {
         return Ok(report(0, "unconfirmed, as --no-confirm asks."));
     }
