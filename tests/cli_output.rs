@@ -5,15 +5,13 @@
 mod scene;
 
 use std::fs;
-use std::io::Write as _;
-use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use portal_backup::{Fault, Sandbox};
+use portal_backup::Fault;
 use scene::{GENERATE, Ran, Scene, mode, program};
 
 /// What nobody will ever read.
@@ -23,23 +21,6 @@ fn closed() -> Stdio {
 
 fn full_disk() -> Stdio {
     fs::OpenOptions::new().write(true).open("/dev/full").unwrap().into()
-}
-
-/// A service that does something when a request arrives, and then hands all on to the sandbox.
-fn before_answering(sandbox: &Sandbox, what: impl FnOnce() + Send + 'static) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let behind = sandbox.url().trim_start_matches("http://").to_string();
-    std::thread::spawn(move || {
-        let (client, _) = listener.accept().unwrap();
-        what();
-        let service = TcpStream::connect(behind).unwrap();
-        let (mut from, mut to) = (client.try_clone().unwrap(), service.try_clone().unwrap());
-        std::thread::spawn(move || std::io::copy(&mut from, &mut to));
-        let (mut from, mut to) = (service, client);
-        let _ = std::io::copy(&mut from, &mut to);
-    });
-    url
 }
 
 // Nobody reads
@@ -69,7 +50,9 @@ fn what_a_run_was_for_is_not_lost_in_silence() {
     run(&["-q"], piped(), piped()).exits(0).says("\n  portal-backup confirm ");
     assert_eq!(run(&["-q", "--json"], piped(), piped()).exits(0).stderr, "");
 
-    // What is confirmed is done.
+    // What is confirmed is done, whoever listens.
+    let mut command = scene.command(&["-o", "y.json", GENERATE, "--json", "--base-url", scene.sandbox.url()]);
+    assert_eq!(command.stdout(closed()).stderr(closed()).status().unwrap().code(), Some(0));
     let mut command =
         scene.command(&["-o", "done.json", GENERATE, "--json", "--base-url", scene.sandbox.url()]);
     Ran::new(command.stdout(full_disk()).output().unwrap()).exits(0).says("--json prints cannot be written");
@@ -195,10 +178,12 @@ fn shares_that_cannot_be_stored_are_kept_elsewhere_for_their_owner_alone() {
         let scene = Scene::new();
         let folder = scene.path("out");
         fs::create_dir(&folder).unwrap();
-        let url = before_answering(&scene.sandbox, move || spoil(&folder));
+        let url = scene.at_a_request(move || spoil(&folder));
         let mut command = scene.command(&["-o", "out/x.json", "--json", GENERATE, "--base-url", &url]);
         let ran = Ran::new(command.output().unwrap()).exits(6).says(&format!("are kept in {kept}"));
         assert_eq!(mode(&scene.path(kept)), 0o600, "{what}");
+        let theirs = fs::read(scene.path("out/x.json"));
+        assert!(theirs.is_err() || theirs.is_ok_and(|text| text == b"theirs"), "{what}");
         assert!(
             ran.stdout.contains(&format!(",\"confirmed\":false,\"kept\":\"{kept}\",\"next\":")),
             "{}",
@@ -225,12 +210,17 @@ fn a_failure_inside_of_the_command_counts() {
         "false; cat > x",
         "cat | cat > /dev/full | cat",
         "( cat > /dev/full; true ); true",
+        "exit 3",
+        "cat > /dev/null; exit 1",
+        "exec 0<&-; exit 0",
+        "kill -9 $$",
+        "no-such-command-here",
     ];
     for command in failing {
-        let ran = scene.back_up(&["--store-with", command, GENERATE]);
-        assert_eq!(ran.code, Some(6), "{command}: {}", ran.stderr);
+        scene.back_up(&["--store-with", command, GENERATE]).exits(6).says("nothing was confirmed");
     }
     assert_eq!(scene.sandbox.confirmed(), [""; 0]);
+    assert_eq!(scene.names(), [""; 0], "no shares on a disk that the command was to encrypt");
     for command in ["tee x | wc -c >&2", "cat > y; echo done >&2", "if false; then :; fi; cat > z"] {
         let ran = scene.back_up(&["--store-with", command, GENERATE]);
         assert_eq!(ran.code, Some(0), "{command}: {}", ran.stderr);
@@ -279,37 +269,18 @@ fn what_a_run_that_was_killed_has_left_is_named_and_stays() {
 
 // On a terminal
 
-/// Runs it on a terminal of its own, on which this is typed; returns what is shown, if there is a program for that.
-fn on_a_terminal(scene: &Scene, term: &str, arguments: &str, typed: &str) -> Option<String> {
-    let program = env!("CARGO_BIN_EXE_portal-backup");
-    let url = scene.sandbox.url();
-    let line = format!("{program} {arguments} --base-url {url} --client-api-url {url}");
-    let mut command = Command::new("script");
-    command.args(["-qec", &line, "/dev/null"]).env("TERM", term);
-    command.current_dir(scene.folder.path()).env("PORTAL_CLIENT_API_KEY", scene.sandbox.api_key());
-    let Ok(mut child) = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn() else {
-        eprintln!("skipped: there is no script");
-        return None;
-    };
-    child.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
-    Some(String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap())
-}
-
 #[test]
-fn seconds_tick_on_a_terminal_that_can_show_them() {
-    for (term, ticks) in [("xterm", true), ("dumb", false)] {
-        let scene = Scene::new();
-        let Some(shown) = on_a_terminal(&scene, term, &format!("-o x.json {GENERATE}"), "") else { return };
-        assert_eq!(shown.contains("backing up … 0 s"), ticks, "{shown:?}");
-        assert!(shown.contains("confirmed   the wallet") && !shown.contains('\u{1b}'), "{shown:?}");
-    }
-}
-
-#[test]
-fn on_a_terminal_it_says_that_it_reads_from_there() {
+fn seconds_tick_on_a_terminal() {
     let scene = Scene::new();
-    // Control-D ends the input.
-    let Some(shown) = on_a_terminal(&scene, "xterm", "-o x.json -", "{}\n\u{4}") else { return };
-    assert!(shown.contains("reading the generate response from standard input"), "{shown:?}");
-    assert!(shown.contains("SECP256K1 is missing"), "{shown:?}");
+    scene.sandbox.fail_next(Fault::Delay(Duration::from_millis(1500)));
+    let (program, url) = (env!("CARGO_BIN_EXE_portal-backup"), scene.sandbox.url());
+    let line = format!("{program} -o x.json {GENERATE} --base-url {url} --client-api-url {url}");
+    let mut command = Command::new("script");
+    command.args(["-qec", &line, "/dev/null"]).current_dir(scene.folder.path()).stdin(Stdio::null());
+    let Ok(output) = command.env("PORTAL_CLIENT_API_KEY", scene.sandbox.api_key()).output() else {
+        return eprintln!("skipped: there is no script");
+    };
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(shown.contains("\rbacking up … 1 s"), "{shown:?}");
+    assert!(shown.contains("confirmed   the wallet") && !shown.contains('\u{1b}'), "{shown:?}");
 }

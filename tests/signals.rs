@@ -11,7 +11,8 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use portal_backup::BackupShares;
 use tempfile::TempDir;
@@ -187,18 +188,39 @@ fn before_there_is_a_call_nothing_was_sent() {
 fn from_the_response_on_the_shares_are_stored_first_and_nothing_is_said() {
     // The run learns of the signal while the command sleeps.
     let stores: [(&[&str], &str); 3] = [
-        (&["--store-with", "cat > kept.json; echo > started; read line < go; sleep 0.3"], ""),
-        (&["--store-with", "echo > started; read line < go; sleep 0.3; cat > kept.json"], "-"),
-        (&["-o", "kept.json", "--encrypt-with", "echo > started; read line < go; sleep 0.3; cat"], "-"),
+        (
+            &[
+                "--store-with",
+                "cat > kept.json; echo > started; until test -e go; do sleep 0.05; done; sleep 0.3",
+            ],
+            "",
+        ),
+        (
+            &[
+                "--store-with",
+                "echo > started; until test -e go; do sleep 0.05; done; sleep 0.3; cat > kept.json",
+            ],
+            "-",
+        ),
+        (
+            &[
+                "-o",
+                "kept.json",
+                "--encrypt-with",
+                "echo > started; until test -e go; do sleep 0.05; done; sleep 0.3; cat",
+            ],
+            "-",
+        ),
     ];
     for ((signal, _), (store, group)) in SIGNALS.iter().flat_map(|s| stores.iter().map(move |to| (s, to))) {
         let (folder, service) = (folder(), Service::start(Until::TheEnd));
-        for fifo in ["started", "go"] {
-            assert!(Command::new("mkfifo").arg(folder.path().join(fifo)).status().unwrap().success());
-        }
         let mut command = program(folder.path(), &service, &[*store, &["--json", GENERATE]].concat());
         let child = command.process_group(0).spawn().unwrap();
-        fs::read(folder.path().join("started")).unwrap();
+        let start = Instant::now();
+        while !folder.path().join("started").exists() {
+            assert!(start.elapsed() < Duration::from_secs(20), "the command does not start");
+            thread::sleep(Duration::from_millis(10));
+        }
         kill(signal, &format!("{group}{}", child.id()));
         fs::write(folder.path().join("go"), "\n").unwrap();
         let output = child.wait_with_output().unwrap();
@@ -306,6 +328,6 @@ fn a_limit_on_the_size_of_files_is_an_error_and_no_death() {
     assert!(limited.success());
     service.go_on();
     let output = child.wait_with_output().unwrap();
-    assert_ended(&output, 6, &["File too large", "not confirmed"]);
+    assert_ended(&output, 6, &["File too large", "nothing was confirmed"]);
     assert_eq!(names(folder.path()), [""; 0]);
 }

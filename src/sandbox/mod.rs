@@ -4,16 +4,16 @@ mod service;
 
 use alloc::format;
 use alloc::string::String;
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 
-pub use self::service::SeenRequest;
+pub use self::service::{Fault, SeenRequest};
 use self::service::{Response, Service};
 use crate::wire;
 
@@ -41,37 +41,7 @@ pub struct Sandbox {
     url: String,
     api_key: String,
     generate_response: String,
-    state: Arc<Mutex<State>>,
-}
-
-#[derive(Default)]
-struct State {
-    service: Service,
-    /// Each with the path that it waits for, if not for any.
-    faults: Vec<(Option<&'static str>, Fault)>,
-    requests: Vec<SeenRequest>,
-    watchers: Vec<mpsc::Sender<SeenRequest>>,
-    is_stopped: bool,
-}
-
-/// What the sandbox does to a request instead of responding properly.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Fault {
-    /// Closes the connection when the head of the request has arrived, and does not act.
-    CloseBeforeRequest,
-    /// Acts, and closes the connection without a response.
-    CloseBeforeResponse,
-    /// Responds with this status and, if it is an error, with the body that the service has for it. Does not act.
-    Status(u16),
-    /// The same with the header `Retry-After`, in whole seconds.
-    StatusRetryAfter(u16, Duration),
-    /// Acts, and responds properly after this time, unless the client closes the connection before.
-    Delay(Duration),
-    /// Acts, and closes the connection in the middle of the body of its response.
-    CutBody,
-    /// Acts, and responds with status 200 and this body.
-    Body(Vec<u8>),
+    state: Arc<Mutex<Service>>,
 }
 
 impl Sandbox {
@@ -92,11 +62,10 @@ impl Sandbox {
     pub fn start_on(port: u16) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
         let url = format!("http://{}", listener.local_addr()?);
-        let mut state = State::default();
-        let client = state.service.add_client();
-        let (api_key, generate_response) = (client.api_key.clone(), client.generate());
+        let mut state = Service::default();
+        let [api_key, generate_response] = state.add_client();
         let state = Arc::new(Mutex::new(state));
-        let shared = state.clone();
+        let shared = Arc::downgrade(&state);
         thread::Builder::new().name("sandbox".into()).spawn(move || accept(&shared, &listener))?;
         Ok(Self { url, api_key, generate_response, state })
     }
@@ -115,7 +84,8 @@ impl Sandbox {
     ///
     /// A key can confirm only the shares that were made with it.
     pub fn add_api_key(&self) -> String {
-        lock(&self.state).service.add_client().api_key.clone()
+        let [api_key, _] = lock(&self.state).add_client();
+        api_key
     }
 
     /// A generate response to back up, of real size; `POST /v1/generate` makes others.
@@ -157,14 +127,14 @@ impl Sandbox {
 
     /// The ids of the backup shares that were confirmed, in order.
     pub fn confirmed(&self) -> Vec<String> {
-        lock(&self.state).service.confirmed.clone()
+        lock(&self.state).confirmed.clone()
     }
 }
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
-        lock(&self.state).is_stopped = true;
-        // Wakes the thread that accepts.
+        // Wakes the thread that accepts, which ends when it finds that the state is gone.
+        self.state = Arc::default();
         let _ = TcpStream::connect(self.url.trim_start_matches("http://"));
     }
 }
@@ -175,47 +145,57 @@ impl fmt::Debug for Sandbox {
     }
 }
 
-impl State {
-    fn take_fault(&mut self, path: &str) -> Option<Fault> {
-        let index = self.faults.iter().position(|(on, _)| on.is_none_or(|on| on == path))?;
-        Some(self.faults.remove(index).1)
-    }
-}
-
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+fn lock(state: &Mutex<Service>) -> MutexGuard<'_, Service> {
     // Nothing under this lock leaves the state half changed.
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn accept(shared: &Arc<Mutex<State>>, listener: &TcpListener) {
+fn accept(state: &Weak<Mutex<Service>>, listener: &TcpListener) {
     for connection in listener.incoming() {
-        if lock(shared).is_stopped {
-            return;
-        }
-        let (Ok(connection), shared) = (connection, shared.clone()) else { continue };
+        let Some(state) = state.upgrade() else { return };
+        let Ok(connection) = connection else { continue };
         // A connection that fails is the client's to notice; without a thread it is closed.
-        let serve = move || _ = serve(&shared, connection);
+        let serve = move || _ = serve(&state, connection);
         let _ = thread::Builder::new().name("sandbox connection".into()).spawn(serve);
     }
 }
 
 /// Serves one request and closes the connection.
-fn serve(state: &Mutex<State>, mut connection: TcpStream) -> io::Result<()> {
-    let (mut request, body_len) = read_head(&connection)?;
-    let fault = lock(state).take_fault(&request.path);
-    if fault == Some(Fault::CloseBeforeRequest) {
-        return Ok(());
+fn serve(state: &Mutex<Service>, mut connection: TcpStream) -> io::Result<()> {
+    let mut reader = BufReader::new(&connection);
+    let mut line = String::new();
+    reader.read_line(&mut line)?;
+    let mut words = line.split(' ').map(String::from);
+    let [method, path] = [(); 2].map(|()| words.next().unwrap_or_default());
+    let mut request = SeenRequest { method, path, api_key: None, body: Vec::new(), status: 0 };
+    let mut body_len = 0_u64;
+    while line != "\r\n" {
+        line.clear();
+        if reader.read_line(&mut line)? == 0 {
+            return Ok(());
+        }
+        let (name, value) = line.split_once(':').unwrap_or_default();
+        match name.to_ascii_lowercase().as_str() {
+            "content-length" => body_len = value.trim().parse().map_err(io::Error::other)?,
+            "authorization" => request.api_key = value.trim().strip_prefix("Bearer ").map(String::from),
+            _ => {}
+        }
     }
-    let missing = body_len.saturating_sub(request.body.len());
-    if (&connection).take(missing as u64).read_to_end(&mut request.body)? < missing {
+    let fault = {
+        let faults = &mut lock(state).faults;
+        let index = faults.iter().position(|(path, _)| path.is_none_or(|path| path == request.path));
+        index.map(|index| faults.remove(index).1)
+    };
+    if fault == Some(Fault::CloseBeforeRequest)
+        || (reader.take(body_len).read_to_end(&mut request.body)? as u64) < body_len
+    {
         return Ok(());
     }
 
     let mut locked = lock(state);
     let mut response = match fault {
-        Some(Fault::Status(status)) => Response::with_status(status),
-        Some(Fault::StatusRetryAfter(status, delay)) => Response::with_status(status).retry_after(delay),
-        _ => locked.service.respond(&request),
+        Some(Fault::Status(status) | Fault::StatusRetryAfter(status, _)) => Response::with_status(status),
+        _ => locked.respond(&request),
     };
     if let Some(Fault::Body(body)) = &fault {
         response = Response::json(200, body.clone());
@@ -225,7 +205,10 @@ fn serve(state: &Mutex<State>, mut connection: TcpStream) -> io::Result<()> {
     locked.requests.push(request);
     drop(locked);
 
-    let mut bytes = response.to_http();
+    let mut bytes = response.to_http(match &fault {
+        Some(Fault::StatusRetryAfter(_, delay)) => format!("Retry-After: {}\r\n", delay.as_secs()),
+        _ => String::new(),
+    });
     match fault {
         Some(Fault::CloseBeforeResponse) => bytes.clear(),
         Some(Fault::CutBody) => bytes.truncate(bytes.len() - response.body.len() / 2),
@@ -237,34 +220,4 @@ fn serve(state: &Mutex<State>, mut connection: TcpStream) -> io::Result<()> {
         _ => {}
     }
     connection.write_all(&bytes)
-}
-
-/// The request, with as much of its body as came with its head, and the length of that body.
-fn read_head(mut connection: &TcpStream) -> io::Result<(SeenRequest, usize)> {
-    let (mut received, mut chunk) = (Vec::new(), [0; 1 << 10]);
-    loop {
-        received.extend_from_slice(match connection.read(&mut chunk)? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            len => &chunk[..len],
-        });
-        let mut headers = [httparse::EMPTY_HEADER; 64];
-        let mut head = httparse::Request::new(&mut headers);
-        let httparse::Status::Complete(head_len) = head.parse(&received).map_err(io::Error::other)? else {
-            continue;
-        };
-        let header = |name: &str| {
-            let header = head.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name))?;
-            core::str::from_utf8(header.value).ok()
-        };
-        let body_len = header("content-length").and_then(|len| len.trim().parse().ok());
-        let api_key = header("authorization").and_then(|value| value.strip_prefix("Bearer "));
-        let request = SeenRequest {
-            method: head.method.unwrap_or_default().into(),
-            path: head.path.unwrap_or_default().into(),
-            api_key: api_key.map(|key| key.trim().into()),
-            body: received[head_len..].into(),
-            status: 0,
-        };
-        return Ok((request, body_len.unwrap_or(0)));
-    }
 }

@@ -7,6 +7,7 @@ use core::fmt;
 use core::time::Duration;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
+use std::sync::mpsc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -17,6 +18,26 @@ use crate::wire::backup::GenerateResponse;
 
 const GENERATE: &str = "/v1/generate";
 const SIGNING_SHARES: &str = "/api/v3/clients/me/signing-share-pairs";
+
+/// What the sandbox does to a request instead of responding properly.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// Closes the connection when the head of the request has arrived, and does not act.
+    CloseBeforeRequest,
+    /// Acts, and closes the connection without a response.
+    CloseBeforeResponse,
+    /// Responds with this status and, if it is an error, with the body that the service has for it. Does not act.
+    Status(u16),
+    /// The same with the header `Retry-After`, in whole seconds.
+    StatusRetryAfter(u16, Duration),
+    /// Acts, and responds properly after this time, unless the client closes the connection before.
+    Delay(Duration),
+    /// Acts, and closes the connection in the middle of the body of its response.
+    CutBody,
+    /// Acts, and responds with status 200 and this body.
+    Body(Vec<u8>),
+}
 
 /// A request that the sandbox received whole.
 ///
@@ -48,21 +69,28 @@ pub(super) struct Service {
     clients: Vec<Client>,
     /// The ids of backup shares that were confirmed, in order.
     pub(super) confirmed: Vec<String>,
+    /// Each with the path that it waits for, if not for any.
+    pub(super) faults: Vec<(Option<&'static str>, Fault)>,
+    pub(super) requests: Vec<SeenRequest>,
+    pub(super) watchers: Vec<mpsc::Sender<SeenRequest>>,
 }
 
 /// One client of Portal: its key, and the ids of the shares that were made with it.
-pub(super) struct Client {
-    pub(super) api_key: String,
+#[derive(Default)]
+struct Client {
+    api_key: String,
     signing: Vec<String>,
     backup: Vec<String>,
 }
 
 impl Service {
-    pub(super) fn add_client(&mut self) -> &mut Client {
+    /// Adds a client; returns its key and the shares of a wallet.
+    pub(super) fn add_client(&mut self) -> [String; 2] {
         let api_key = format!("sandbox-{}", random_id());
-        self.clients.push(Client { api_key, signing: Vec::new(), backup: Vec::new() });
-        let last = self.clients.len() - 1;
-        &mut self.clients[last]
+        let mut client = Client { api_key: api_key.clone(), ..Client::default() };
+        let generate_response = new_shares(&mut client.signing);
+        self.clients.push(client);
+        [api_key, generate_response]
     }
 
     pub(super) fn respond(&mut self, request: &SeenRequest) -> Response {
@@ -70,47 +98,32 @@ impl Service {
         let Some(client) = self.clients.iter_mut().find(|client| Some(&client.api_key) == key) else {
             return match key {
                 _ if request.path.starts_with("/api/") => Response::json(401, "{}"),
-                Some(_) => Response::new(401, "text/plain", "Authorization header is invalid"),
+                Some(_) => Response::text(401, "Authorization header is invalid"),
                 None => Response::with_status(401),
             };
         };
-        let body = serde_json::from_slice(&request.body).unwrap_or_default();
-        match (request.method.as_str(), request.path.as_str()) {
-            ("POST", GENERATE) => Response::json(200, client.generate()),
-            ("POST", wire::backup::PATH) => client.backup(&body),
+        let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        let ids = match (request.method.as_str(), request.path.as_str()) {
+            ("POST", GENERATE) => return Response::json(200, new_shares(&mut client.signing)),
+            ("POST", wire::backup::PATH) => {
+                let generate = body["generateResponse"].as_str().unwrap_or_default();
+                return match GenerateResponse::parse(generate) {
+                    Ok(_) => Response::json(200, new_shares(&mut client.backup)),
+                    Err(_) => Response::with_status(400),
+                };
+            }
             ("PATCH", SIGNING_SHARES) => {
-                let ids = two_ids(&body, "STORED_CLIENT", "signingSharePairIds", &client.signing);
-                Response::confirmed(ids.is_some())
+                two_ids(&body, "STORED_CLIENT", "signingSharePairIds", &client.signing)
             }
             ("PATCH", wire::confirm::PATH) => {
                 let ids = two_ids(&body, "STORED_CLIENT_BACKUP_SHARE", "backupSharePairIds", &client.backup);
-                let response = Response::confirmed(ids.is_some());
-                let is_new = |id: &String| !self.confirmed.contains(id);
-                let new: Vec<_> = ids.into_iter().flatten().filter(is_new).collect();
-                self.confirmed.extend(new);
-                response
+                let new = ids.iter().flatten().filter(|id| !self.confirmed.contains(id)).cloned();
+                self.confirmed.extend(new.collect::<Vec<_>>());
+                ids
             }
-            _ => Response::error(404, "NOT_FOUND", "No such endpoint"),
-        }
-    }
-}
-
-impl Client {
-    /// The signing shares of a new wallet.
-    pub(super) fn generate(&mut self) -> String {
-        let (ids, shares) = new_shares();
-        self.signing.extend(ids);
-        shares
-    }
-
-    fn backup(&mut self, request: &Value) -> Response {
-        let generate = request["generateResponse"].as_str().unwrap_or_default();
-        if GenerateResponse::parse(generate).is_err() {
-            return Response::with_status(400);
-        }
-        let (ids, shares) = new_shares();
-        self.backup.extend(ids);
-        Response::json(200, shares)
+            _ => return Response::error(404, "NOT_FOUND", "No such endpoint"),
+        };
+        if ids.is_some() { Response::with_status(204) } else { Response::json(400, "{}") }
     }
 }
 
@@ -124,23 +137,17 @@ fn two_ids(request: &Value, status: &str, field: &str, issued: &[String]) -> Opt
 
 pub(super) struct Response {
     pub(super) status: u16,
-    headers: String,
+    content_type: &'static str,
     pub(super) body: Vec<u8>,
 }
 
 impl Response {
-    fn new(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
-        let body = body.into();
-        let headers = format!("Content-Type: {content_type}\r\nContent-Length: {}\r\n", body.len());
-        Self { status, headers, body }
+    fn text(status: u16, body: &str) -> Self {
+        Self { status, content_type: "text/plain", body: body.into() }
     }
 
     pub(super) fn json(status: u16, body: impl Into<Vec<u8>>) -> Self {
-        Self::new(status, wire::CONTENT_TYPE, body)
-    }
-
-    fn confirmed(is_confirmed: bool) -> Self {
-        if is_confirmed { Self::with_status(204) } else { Self::json(400, "{}") }
+        Self { status, content_type: wire::CONTENT_TYPE, body: body.into() }
     }
 
     fn error(status: u16, id: &str, message: &str) -> Self {
@@ -150,38 +157,39 @@ impl Response {
     /// As a service responds with this status.
     pub(super) fn with_status(status: u16) -> Self {
         match status {
-            204 => Self { status, headers: String::new(), body: Vec::new() },
+            204 => Self::text(204, ""),
             400 => Self::error(400, "BAD_REQUEST", "Can't parse the request body"),
-            401 => Self::new(401, "text/plain", "Authorization header is missing"),
+            401 => Self::text(401, "Authorization header is missing"),
             429 => Self::error(429, "RATE_LIMITED", "Too many requests"),
             500.. => Self::error(status, "INTERNAL_ERROR", "Something went wrong"),
             _ => Self::error(status, "SANDBOX_FAULT", "This call was told to fail"),
         }
     }
 
-    pub(super) fn retry_after(mut self, delay: Duration) -> Self {
-        self.headers += &format!("Retry-After: {}\r\n", delay.as_secs());
-        self
-    }
-
-    pub(super) fn to_http(&self) -> Vec<u8> {
-        let head = format!("HTTP/1.1 {} Sandbox\r\nConnection: close\r\n{}\r\n", self.status, self.headers);
+    /// With these headers, each with its line break.
+    pub(super) fn to_http(&self, mut headers: String) -> Vec<u8> {
+        if self.status != 204 {
+            let len = self.body.len();
+            headers += &format!("Content-Type: {}\r\nContent-Length: {len}\r\n", self.content_type);
+        }
+        let head = format!("HTTP/1.1 {} Sandbox\r\nConnection: close\r\n{headers}\r\n", self.status);
         [head.as_bytes(), &self.body].concat()
     }
 }
 
-/// Two ids, and the documented object with made-up shares: base64 without padding of a JSON text of 5.8 KB.
-fn new_shares() -> ([String; 2], String) {
-    let ids = [random_id(), random_id()];
-    let [secp256k1, ed25519] = ids.each_ref().map(|id| {
+/// The documented object with made-up shares, base64 without padding of a JSON text of 5.8 KB; their ids are issued.
+fn new_shares(issued: &mut Vec<String>) -> String {
+    let [secp256k1, ed25519] = [(); 2].map(|()| {
+        let id = random_id();
         let mut share = format!(r#"{{"clientId":"{}","backupSharePairId":"{id}","sandbox":""#, random_id());
         while share.len() < 5800 {
             share += &random_id();
         }
-        share += "\"}";
-        format!(r#"{{"share":"{}","id":"{id}"}}"#, STANDARD_NO_PAD.encode(share))
+        let share = STANDARD_NO_PAD.encode(share + "\"}");
+        issued.push(id.clone());
+        format!(r#"{{"share":"{share}","id":"{id}"}}"#)
     });
-    (ids, format!(r#"{{"SECP256K1":{secp256k1},"ED25519":{ed25519}}}"#))
+    format!(r#"{{"SECP256K1":{secp256k1},"ED25519":{ed25519}}}"#)
 }
 
 /// 25 characters, as many as the service's ids have; others in each call and each run.

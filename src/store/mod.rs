@@ -128,7 +128,7 @@ impl FileSlot {
             let stored = stored.map_err(failed("it cannot be synchronized"))?;
             Ok((shares, stored))
         };
-        let advice = "nothing was sent; take another copy of the shares";
+        let advice = "nothing was sent; choose another file";
         load().map_err(|failed| StoreError::new(failed, path, Outcome::NotSent, advice))
     }
 

@@ -3,9 +3,10 @@
 #![allow(dead_code, unreachable_pub)]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::fs;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::{fs, io, thread};
 
 use portal_backup::{BackupShares, Sandbox};
 use tempfile::TempDir;
@@ -51,6 +52,22 @@ impl Scene {
             .env("PATH", format!("{}:{}", programs.display(), std::env::var("PATH").unwrap()))
             .env("PORTAL_CLIENT_API_KEY", self.sandbox.api_key());
         Ran::new(shell.output().unwrap())
+    }
+
+    /// The address of a service that does this when a request arrives, and then hands it on to the sandbox.
+    pub fn at_a_request(&self, what: impl FnOnce() + Send + 'static) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let behind = self.sandbox.url().trim_start_matches("http://").to_string();
+        thread::spawn(move || {
+            let (client, _) = listener.accept().unwrap();
+            what();
+            let service = TcpStream::connect(behind).unwrap();
+            let (mut from, mut to) = (client.try_clone().unwrap(), service.try_clone().unwrap());
+            thread::spawn(move || io::copy(&mut from, &mut to));
+            io::copy(&mut &service, &mut &client)
+        });
+        url
     }
 
     pub fn stored(&self, name: &str) -> BackupShares {

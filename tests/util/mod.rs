@@ -102,12 +102,12 @@ pub fn in_parallel<I: Send, O: Send>(items: Vec<I>, threads: usize, each: impl F
     done.into_inner().unwrap()
 }
 
-/// Runs the whole table: those that wait many at a time, those that work few at a time, since all are timed.
+/// Runs the whole table: those that wait many at a time, those that work fewer, since all are timed.
 pub fn run_table<O: Send>(table: Vec<faults::Fault>, each: impl Fn(faults::Fault) -> O + Sync) -> Vec<O> {
     let (large, table): (Vec<_>, Vec<_>) = table.into_iter().partition(|fault| fault.is_large);
     let (lasting, others): (Vec<_>, Vec<_>) = table.into_iter().partition(|fault| fault.lasts);
-    let mut done = in_parallel(lasting, 12, &each);
-    done.extend(in_parallel(others, 3, &each));
+    let mut done = in_parallel(lasting, 48, &each);
+    done.extend(in_parallel(others, 12, &each));
     done.extend(in_parallel(large, 3, &each));
     done
 }

@@ -1,11 +1,11 @@
 //! The command line's arguments: those of this run, and those of the command that confirms later.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use lexopt::ValueExt as _;
 use lexopt::prelude::{Long, Short, Value};
 
 use crate::terminal::{JSON, QUIET, display_path};
@@ -23,10 +23,14 @@ const COMMANDS: [(&str, &str); 4] = [
     ("sandbox", include_str!("help/sandbox.txt")),
 ];
 
-/// Whether a command takes an option: those that its help lists, in lines that begin with one.
-fn takes(help: &str, option: &OsStr) -> bool {
-    let lists = |line: &str| line.split([' ', ',', ';']).any(|word| word.starts_with('-') && option == word);
-    help.lines().filter(|line| line.starts_with("  -")).any(lists)
+/// An option as a help text lists it, in a line like `  -o, --output FILE   a new file`: its long name, and whether it
+/// takes a value.
+fn find_option(help: &'static str, option: &OsStr) -> Option<(&'static str, bool)> {
+    let lines = help.lines().filter_map(|line| line.strip_prefix("  ")).filter(|line| line.starts_with('-'));
+    let mut listed = lines.flat_map(|line| line.split("  ").next().unwrap_or(line).split(", "));
+    let found = listed.find(|listed| option == listed.split(' ').next().unwrap_or(listed))?;
+    let long = if found.starts_with("--") { found } else { listed.next()? };
+    Some(long.split_once(' ').map_or((long, false), |(name, _)| (name, true)))
 }
 
 #[derive(Default)]
@@ -35,20 +39,10 @@ pub(crate) struct Arguments {
     /// What is to be printed instead of anything else.
     pub(crate) text: Option<&'static str>,
     pub(crate) values: Vec<OsString>,
-    pub(crate) output: Option<PathBuf>,
-    pub(crate) encrypt_with: Option<OsString>,
-    pub(crate) store_with: Option<OsString>,
-    pub(crate) resume: bool,
-    pub(crate) no_confirm: bool,
-    pub(crate) sandbox: bool,
     pub(crate) port: u16,
-    pub(crate) api_key_file: Option<PathBuf>,
-    pub(crate) base_url: Option<String>,
-    pub(crate) client_api_url: Option<String>,
-    pub(crate) ca_cert: Option<PathBuf>,
-    pub(crate) system_certs: bool,
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) verbose: bool,
+    pub(crate) timeout: Duration,
+    /// By their long names; those that take no value have an empty one.
+    options: BTreeMap<&'static str, OsString>,
 }
 
 impl Arguments {
@@ -56,177 +50,126 @@ impl Arguments {
     ///
     /// A value is not quoted in an error: it may be a secret in the wrong place.
     pub(crate) fn parse(mut all: Vec<OsString>) -> Result<Self, String> {
-        let first = all.first().cloned().unwrap_or_default();
-        let command = COMMANDS[1..].iter().find(|(name, ..)| first == *name);
+        let command = COMMANDS[1..].iter().find(|(name, _)| all.first().is_some_and(|first| first == name));
         all.drain(..usize::from(command.is_some()));
         let &(command, help) = command.unwrap_or(&COMMANDS[0]);
-        let space = if command.is_empty() { "" } else { " " };
-        let see = |mistake| format!("{mistake}; see portal-backup{space}{command} --help");
         let mut it = Self { command, ..Self::default() };
-        let read = it.read(help, all);
-        read.and_then(|()| if it.text.is_some() { Ok(()) } else { it.check() }).map_err(see)?;
+        let program = format!("portal-backup {command}");
+        it.read(help, all).map_err(|mistake| format!("{mistake}; see {} --help", program.trim_end()))?;
         Ok(it)
     }
 
-    fn read(&mut self, help: &'static str, mut all: Vec<OsString>) -> Result<(), String> {
-        let rest = all.split_off(all.iter().position(|argument| argument == "--").unwrap_or(all.len()));
+    fn read(&mut self, help: &'static str, all: Vec<OsString>) -> Result<(), String> {
         // Also when the other arguments cannot be understood.
-        JSON.store(all.iter().any(|argument| argument == "--json"), Ordering::Relaxed);
+        JSON.store(
+            all.iter().take_while(|word| *word != "--").any(|word| word == "--json"),
+            Ordering::Relaxed,
+        );
         let mut parser = lexopt::Parser::from_args(all);
         while let Some(argument) = parser.next().map_err(|_| "an option has a value that it does not take")? {
             let option = match argument {
                 Short(letter) => format!("-{letter}"),
                 Long(long) => format!("--{long}"),
                 Value(value) => {
-                    if let (Some((name, ..)), "") =
-                        (COMMANDS[1..].iter().find(|(name, ..)| value == *name), self.command)
-                    {
-                        return Err(format!("{name} comes first; for a file of that name use ./{name}"));
-                    }
                     self.values.push(value);
                     continue;
                 }
             };
-            if !takes(help, option.as_ref()) {
-                // Names that are not ours may hold anything.
-                return Err(match is_word(option.trim_start_matches('-')) {
-                    true => option + " is not an option here",
-                    false => "there is an unknown option".into(),
-                });
-            }
-            let mut value = || value_of(&option, parser.value().ok().as_ref().or(rest.first()));
-            let text = |value: OsString| value.into_string().map_err(|_| format!("{option} is not UTF-8"));
-            match option.as_str() {
-                "-o" | "--output" => self.output = Some(value()?.into()),
-                "--encrypt-with" => self.encrypt_with = Some(value()?),
-                "--store-with" => self.store_with = Some(value()?),
-                "--resume" => self.resume = true,
-                "--no-confirm" => self.no_confirm = true,
-                "--sandbox" => self.sandbox = true,
-                "--port" => self.port = value()?.parse().map_err(|_| "--port needs a port number")?,
-                "--api-key-file" => self.api_key_file = Some(value()?.into()),
-                "--base-url" => self.base_url = Some(text(value()?)?),
-                "--client-api-url" => self.client_api_url = Some(text(value()?)?),
-                "--ca-cert" => self.ca_cert = Some(value()?.into()),
-                "--system-certs" => self.system_certs = true,
-                "--timeout" => {
-                    let seconds = text(value()?)?.parse().ok().map(Duration::try_from_secs_f64);
-                    let timeout =
-                        seconds.and_then(Result::ok).ok_or("--timeout needs a number of seconds")?;
-                    self.timeout = Some(timeout);
-                }
-                "-v" | "--verbose" => self.verbose = true,
-                "-q" | "--quiet" => QUIET.store(true, Ordering::Relaxed),
-                "-h" | "--help" => self.text = Some(help),
-                "-V" | "--version" => self.text = Some(VERSION),
-                // `--json` was found before.
-                _ => {}
-            }
-            if self.text.is_some() {
-                return Ok(());
-            }
+            let (name, takes_value) = find_option(help, option.as_ref())
+                .ok_or_else(|| format!("{} is not an option here", display_path(option.as_ref())))?;
+            let value = if takes_value { parser.value().ok() } else { Some(OsString::new()) };
+            // What begins like an option is no value, it is the value that was forgotten.
+            let value = value.filter(|value| !value.as_encoded_bytes().starts_with(b"-"));
+            let value = value
+                .ok_or_else(|| format!("{option} needs a value; one that begins with - is written ./-"))?;
+            self.options.insert(name, value);
         }
-        self.values.extend(rest.into_iter().skip(1));
-        Ok(())
+        self.text = if self.has("--version") { Some(VERSION) } else { self.has("--help").then_some(help) };
+        QUIET.store(self.has("--quiet"), Ordering::Relaxed);
+        if self.text.is_some() { Ok(()) } else { self.check() }
     }
 
     /// Whether the arguments go together.
-    fn check(&self) -> Result<(), String> {
-        let word = self.values.first().and_then(|value| value.to_str()).unwrap_or_default();
-        let is_unknown = is_word(word) && Path::new(word).symlink_metadata().is_err();
+    fn check(&mut self) -> Result<(), String> {
+        let port = self.value("--port").unwrap_or("0".as_ref()).to_str();
+        self.port = port.and_then(|port| port.parse().ok()).ok_or("--port needs a port number")?;
+        let seconds = self.value("--timeout").unwrap_or("120".as_ref()).to_str();
+        let timeout = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds.parse().ok()?).ok());
+        self.timeout = timeout.ok_or("--timeout needs a number of seconds")?;
+        let (encrypts, stores) = (self.has("--encrypt-with"), self.has("--store-with"));
         let mistake = match (self.command, &self.values[..]) {
-            ("", _) if is_unknown => return Err(format!("{word} is no command and no file")),
             ("", []) => "a generate response is needed: a file, or - for stdin",
-            ("", _) if self.encrypt_with.is_some() && self.output.is_none() => {
-                "--encrypt-with needs -o FILE for what the command writes"
+            ("", [file, ..]) if file != "-" && Path::new(file).symlink_metadata().is_err() => {
+                "the first argument is neither a file nor a command; a command comes before all options"
             }
-            ("", _) if self.output.is_some() == self.store_with.is_some() => {
-                "exactly one of --output and --store-with is needed"
+            ("", _) if self.has("--output") == stores || stores && encrypts => {
+                "-o FILE or --store-with COMMAND is needed, not both; --encrypt-with needs -o FILE"
             }
-            _ if self.resume && (self.encrypt_with.is_some() || self.store_with.is_some()) => {
+            _ if self.has("--resume") && (encrypts || stores) => {
                 "--resume needs -o FILE without a command: only shares that can be read can be checked"
             }
-            _ if self.sandbox && (self.base_url.is_some() || self.client_api_url.is_some()) => {
-                "--sandbox cannot be combined with --base-url or --client-api-url"
-            }
-            _ if self.ca_cert.is_some() && self.system_certs => {
+            _ if self.has("--ca-cert") && self.has("--system-certs") => {
                 "--ca-cert and --system-certs cannot be combined"
             }
             ("verify", []) => "verify needs a file, or - for stdin",
             ("confirm", []) => "confirm needs a stored file or two share pair ids",
-            ("confirm", [file]) if file == "-" => "confirm needs a stored file or two share pair ids",
             ("confirm", [_] | [_, _]) | ("" | "verify", [_]) | ("sandbox", []) => return Ok(()),
             _ => "there are too many arguments",
         };
         Err(mistake.into())
     }
 
-    /// The command that confirms later what is in a file, or else what has these ids, as it is pasted into a shell, and
-    /// what it has to be given anew. There is none for what a stand-in has made.
-    pub(crate) fn confirm_command(&self, ids: [&str; 2], file: Option<&Path>) -> Option<(String, String)> {
-        let (mut words, mut note) = (vec!["portal-backup confirm".to_string()], String::new());
-        for (name, path) in [("--api-key-file", &self.api_key_file), ("--ca-cert", &self.ca_cert)] {
-            match path {
-                Some(path) if is_lasting(path) => words.push(format!("{name} {}", quoted(path.as_os_str()))),
-                Some(path) => {
-                    note += &format!(" ({} will be gone: add {name})", display_path(path));
-                }
-                None => {}
+    /// Whether an option is there, by its long name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.options.contains_key(name)
+    }
+
+    pub(crate) fn value(&self, name: &str) -> Option<&OsStr> {
+        self.options.get(name).map(OsString::as_os_str)
+    }
+
+    pub(crate) fn path(&self, name: &str) -> Option<&Path> {
+        self.value(name).map(Path::new)
+    }
+
+    /// The command that confirms later what is in a file, or else what has these ids, as it is pasted into a shell. There
+    /// is none for what a stand-in has made.
+    pub(crate) fn confirm_command(&self, ids: [&str; 2], file: Option<&Path>) -> Option<String> {
+        let mut words = vec!["portal-backup confirm".to_string()];
+        for name in ["--api-key-file", "--ca-cert", "--client-api-url", "--system-certs"] {
+            match self.value(name) {
+                Some(flag) if flag.is_empty() => words.push(name.into()),
+                Some(url) if name == "--client-api-url" => words.push(format!("{name} {}", quoted(url))),
+                Some(file) if is_lasting(file.as_ref()) => words.push(format!("{name} {}", quoted(file))),
+                _ => {}
             }
         }
-        let url = self.client_api_url.as_ref();
-        words.extend(url.map(|url| format!("--client-api-url {}", quoted(url.as_ref()))));
-        words.extend(self.system_certs.then(|| "--system-certs".into()));
-        let file = file.filter(|file| is_lasting(file));
+        // The confirmation cannot read what is encrypted.
+        let file = file.filter(|file| is_lasting(file) && !self.has("--encrypt-with"));
         let stored = file.map_or(ids.map(OsStr::new).to_vec(), |file| vec![file.as_os_str()]);
-        if stored.iter().any(|word| word.as_encoded_bytes().starts_with(b"-")) {
-            words.push("--".into());
-        }
         words.extend(stored.into_iter().map(quoted));
-        (!self.sandbox).then(|| (words.join(" "), note))
+        Some(words.join(" ")).filter(|line| !self.has("--sandbox") && is_printable(line))
     }
 }
 
-/// What may be shown, though nobody knows what it is.
-fn is_word(text: &str) -> bool {
-    (1..30).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphabetic() || b == b'-') && text != "-"
-}
-
-/// Whether a path leads to the same file once this process has ended, and a shell can name it.
+/// Whether a path leads to the same file once this process has ended, and can be printed as it is.
 fn is_lasting(path: &Path) -> bool {
-    let folder = Path::new(".").join(path).parent().and_then(|folder| folder.canonicalize().ok());
-    let is_open_file =
-        folder.is_some_and(|folder| folder == Path::new("/dev") || folder.starts_with("/proc"));
-    // `$(…)` takes line breaks at the end away.
-    path.is_file() && !is_open_file && !path.as_os_str().as_encoded_bytes().ends_with(b"\n")
+    let is_open_file = path.starts_with("/dev") || path.starts_with("/proc");
+    path.is_file() && !is_open_file && path.to_str().is_some_and(is_printable)
 }
 
-/// What follows an option; another option is no value, it is the value that was forgotten.
-fn value_of(option: &str, value: Option<&OsString>) -> Result<OsString, String> {
-    let value = value.ok_or_else(|| format!("{option} needs a value"))?;
-    if value == "-" && ["-o", "--output"].contains(&option) {
-        return Err(format!("{option}: shares are not written to stdout; for a file called - use ./-"));
-    }
-    if value == "--" || COMMANDS.iter().any(|(_, help)| takes(help, value)) {
-        let value = value.to_string_lossy();
-        return Err(format!("{option} needs a value; for a file called {value} use ./{value}"));
-    }
-    Ok(value.clone())
+fn is_printable(text: &str) -> bool {
+    display_path(text.as_ref()) == text
 }
 
-/// A word for the shell; what a terminal would act on is not printed as it is.
+/// A word for the shell.
 fn quoted(word: &OsStr) -> String {
-    let bytes = word.as_encoded_bytes();
-    let is_plain =
-        |b: &u8| b.is_ascii_alphanumeric() || b"_-./:@".contains(b) || (cfg!(windows) && *b == b'\\');
-    match word.to_str() {
-        Some(word) if bytes.iter().all(is_plain) && !word.is_empty() => word.into(),
+    let word = word.to_string_lossy();
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"_-./:@".contains(&b) || cfg!(windows) && b == b'\\';
+    match word {
+        _ if word.bytes().all(is_plain) && !word.is_empty() => word.into(),
         // No name of a file holds a quote there.
-        Some(word) if cfg!(windows) => format!("\"{word}\""),
-        Some(text) if display_path(word.as_ref()) == text => format!("'{}'", text.replace('\'', r"'\''")),
-        _ => {
-            let octal = |b: &u8| if is_plain(b) { char::from(*b).into() } else { format!("\\{b:03o}") };
-            format!("\"$(printf '{}')\"", bytes.iter().map(octal).collect::<String>())
-        }
+        _ if cfg!(windows) => format!("\"{word}\""),
+        _ => format!("'{}'", word.replace('\'', r"'\''")),
     }
 }

@@ -10,26 +10,29 @@ mod shell;
 mod signals;
 mod terminal;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use arguments::{API_KEY, Arguments};
 use destination::Destination;
-use exit_report::{ExitReport, Result};
-use input::{Input, read_key, warn_of_readers};
+use exit_report::{ExitReport, Result, wrong};
+use input::{read, read_key, text, warn_of_readers};
 use portal_backup::{
-    ApiKey, BackupShares, Client, Error, FileSlot, GenerateResponse, Outcome, Sandbox, ShareForm,
-    StoredShares, wire,
+    ApiKey, BackupShares, Client, Error, FileSlot, GenerateResponse, Outcome, Sandbox, SecretBytes,
+    ShareForm, StoredShares, wire,
 };
-use signals::Signals;
-use terminal::{display_path, print, show_log, show_progress, tell};
+use serde_json::json;
+use signals::{defer_signals, on_signal};
+use terminal::{display_path, print, show_progress, tell};
 
 /// Wipes what ureq, rustls and the standard library free without wiping it.
 #[global_allocator]
 static ALLOCATOR: zeroizing_alloc::ZeroAlloc<std::alloc::System> =
     zeroizing_alloc::ZeroAlloc(std::alloc::System);
+
+const GENERATE: &str = "generate response";
 
 fn main() -> ExitCode {
     ExitCode::from(run().unwrap_or_else(|failed| failed).tell())
@@ -37,114 +40,83 @@ fn main() -> ExitCode {
 
 fn run() -> Result {
     let arguments = &Arguments::parse(std::env::args_os().skip(1).collect())
-        .map_err(|mistake| ExitReport::new(2, mistake).outcome(Outcome::NotSent))?;
-    if let Some(text) = arguments.text {
-        return print_or_fail(text.trim_end());
+        .map_err(|mistake| ExitReport::new(2, mistake).with(json!({ "outcome": Outcome::NotSent })))?;
+    terminal::prepare(arguments.has("--verbose"));
+    match (arguments.text, arguments.command, &arguments.values[..]) {
+        (Some(text), ..) => print(text.trim_end()).map(|()| ExitReport::default()).map_err(wrong("stdout")),
+        (None, "verify", [file]) => verify(file),
+        _ => start(arguments).map_err(ExitReport::nothing_sent),
     }
-    let signals = &Signals::watch().map_err(ExitReport::nothing_sent)?;
-    show_log(arguments.verbose);
-    let ended = match (arguments.command, &arguments.values[..]) {
-        ("verify", [file]) => return verify(file),
+}
+
+fn start(arguments: &Arguments) -> Result {
+    signals::watch().map_err(wrong("signals cannot be watched"))?;
+    match (arguments.command, &arguments.values[..]) {
         ("sandbox", _) => serve_sandbox(arguments.port),
-        ("confirm", [file]) => FileSlot::load(file)
-            .map_err(|e| {
-                ExitReport::new(2, format!("{e}; confirm takes a stored file, or two share pair ids"))
-            })
-            .and_then(|(_, stored)| confirm(&stored, Some(file.as_ref()), arguments, signals)),
-        ("confirm", [first, second]) => ids([first, second].map(OsString::as_os_str))
-            .and_then(|stored| confirm(&stored, None, arguments, signals)),
-        (_, [input, ..]) => back_up(input, arguments, signals),
-        (_, []) => Ok(ExitReport::default()),
-    };
-    ended.map_err(ExitReport::nothing_sent)
-}
-
-/// Both ids, if neither is a file in the wrong place.
-fn ids(words: [&OsStr; 2]) -> Result<StoredShares> {
-    // Ids are letters, digits and dashes.
-    let is_file = |word: &&OsStr| {
-        word.as_encoded_bytes().iter().any(|b| b"./".contains(b))
-            || Path::new(word).symlink_metadata().is_ok()
-    };
-    if words.iter().any(is_file) {
-        return Err(ExitReport::new(
-            2,
-            "confirm takes one stored file, or two share pair ids, which are no files",
-        ));
+        ("confirm", [file]) => confirm(&FileSlot::load(file)?.1, Some(file.as_ref()), arguments),
+        ("confirm", [first, second]) => {
+            let ids = [&*first.to_string_lossy(), &*second.to_string_lossy()];
+            confirm(&StoredShares::from_share_pair_ids(ids)?, None, arguments)
+        }
+        (_, values) => back_up(values.first().map_or("-".as_ref(), |input| input), arguments),
     }
-    let [Some(first), Some(second)] = words.map(OsStr::to_str) else {
-        return Err(ExitReport::new(2, "an id is not UTF-8"));
-    };
-    Ok(StoredShares::from_share_pair_ids([first, second])?)
 }
 
-fn back_up(input: &OsStr, arguments: &Arguments, signals: &Signals) -> Result {
-    let generate = Input::json("generate response", input)?;
-    let sandbox = if arguments.sandbox { Some(start_sandbox(0)?) } else { None };
+fn back_up(input: &OsStr, arguments: &Arguments) -> Result {
+    let generate = read(GENERATE, input)?;
+    let sandbox = arguments.has("--sandbox").then(Sandbox::start).transpose();
+    let sandbox = sandbox.map_err(wrong("the sandbox cannot be started"))?;
     let client = client(arguments, sandbox.as_ref())?;
-    let stored = make_and_store(generate, &client, arguments, signals)?;
+    let stored = make_and_store(generate, &client, arguments)?;
 
-    let file = arguments.output.as_deref();
-    let ids = stored.share_pair_ids();
-    let report = |code, what: &str| {
-        // The confirmation cannot read what is encrypted.
-        let readable = file.filter(|_| arguments.encrypt_with.is_none());
-        ExitReport::new(code, what).stored(ids, file, false).with_confirm_command(arguments, ids, readable)
-    };
-    if arguments.no_confirm {
+    let (file, ids) = (arguments.path("--output"), stored.share_pair_ids());
+    let next = arguments.confirm_command(ids, file);
+    let report = |code, what: &str| ExitReport::new(code, what).stored(ids, file, false).next(next.clone());
+    if arguments.has("--no-confirm") {
         return Ok(report(0, "unconfirmed, as --no-confirm asks."));
     }
     let unconfirmed = |why: &str| report(7, &format!("{why}\nThe shares are stored, but not confirmed."));
-    let untold = unconfirmed("the service was not told.").outcome(Outcome::NotSent);
-    signals.on_signal(untold, || Ok(None))?;
-    let interrupted = unconfirmed("it is not known whether the service was told.").call("confirm");
-    signals.on_signal(interrupted.outcome(Outcome::Unknown), || Ok(None))?;
-    let confirmed = call_confirm(&client, &stored, file, arguments, signals);
-    confirmed.map_err(|e| unconfirmed(&e.to_string()).because(&e))
+    on_signal(unconfirmed("the service was not told.").with(json!({ "outcome": Outcome::NotSent })), None);
+    let interrupted = unconfirmed("it is not known whether the service was told.");
+    let confirmed = call_confirm(&client, &stored, file, arguments, interrupted);
+    confirmed.map_err(|e| unconfirmed(&e.to_string()).with(json!(e)))
 }
 
 /// All that sees a share, so that none is left when the confirmation waits for its response.
-fn make_and_store(
-    input: Input,
-    client: &Client,
-    arguments: &Arguments,
-    signals: &Signals,
-) -> Result<StoredShares> {
-    let generate = GenerateResponse::parse(input.text()?).map_err(|e| input.unusable(e))?;
-    let file = arguments.output.as_deref();
-    if let Some(file) = file.filter(|file| arguments.resume && file.symlink_metadata().is_ok()) {
+fn make_and_store(input: SecretBytes, client: &Client, arguments: &Arguments) -> Result<StoredShares> {
+    let generate = GenerateResponse::parse(text(GENERATE, &input)?)?;
+    let file = arguments.path("--output");
+    if let Some(file) = file.filter(|file| arguments.has("--resume") && file.symlink_metadata().is_ok()) {
         let stored = whole_backup(file, &input)?;
         tell(format_args!("found       a whole backup in {}", display_path(file)));
         return Ok(stored);
     }
-    let reserve = || {
-        for path in file.map(FileSlot::left_behind).unwrap_or_default() {
-            let path = display_path(&path);
-            tell(format_args!("left        {path}: by a run that was killed, one that still goes on,"));
-            tell("            or whoever may write there; it may hold shares");
-        }
-        Destination::reserve(arguments).map(Some).map_err(|mut failed| {
-            // What a stand-in has made is nothing to confirm.
-            let backup = file.filter(|_| !arguments.sandbox).map(|file| (file, whole_backup(file, &input)));
-            let Some((file, Ok(stored))) = backup else { return failed };
-            failed.what += "\nIt holds a backup; if that is not confirmed, --resume does it, too.";
-            failed.with_confirm_command(arguments, stored.share_pair_ids(), Some(file))
-        })
-    };
-    let interrupted = "the service may have acted: run again, which makes a new pair of shares";
-    let interrupted = ExitReport::new(0, interrupted).outcome(Outcome::Unknown).call("backup");
-    signals.on_signal(interrupted, reserve)?;
+    for path in file.map(FileSlot::left_behind).unwrap_or_default() {
+        let who = "by a run that was killed or goes on, or whoever may write there; it may hold shares";
+        tell(format_args!("left        {}: {who}", display_path(&path)));
+    }
+    defer_signals();
+    let destination = Destination::reserve(arguments).map_err(|mut failed| {
+        // What a stand-in has made is nothing to confirm.
+        let file = file.filter(|_| !arguments.has("--sandbox"));
+        let Some(Ok(stored)) = file.map(|file| whole_backup(file, &input)) else { return failed };
+        failed.what += "\nIt holds a backup. If that is not confirmed yet, --resume does it.";
+        failed.next(arguments.confirm_command(stored.share_pair_ids(), file))
+    })?;
+    let interrupted =
+        ExitReport::new(0, "the service may have acted: run again, which makes a new pair of shares");
+    on_signal(interrupted.in_doubt("backup"), Some(destination));
 
     // Held until there is a response: what stores it must not fail for want of memory.
     let mut memory = Vec::<u8>::new();
-    memory.try_reserve_exact(4 << 20).map_err(|e| ExitReport::new(2, e.to_string()))?;
+    memory.try_reserve_exact(4 << 20).map_err(wrong("there is too little memory"))?;
     let shares = show_progress("backing up", || client.backup(&generate));
     // A signal that came first has ended the run by now.
-    let destination = signals.defer_signals().ok_or(ExitReport::new(5, "ended by a signal"))?;
+    let destination = defer_signals().ok_or(ExitReport::new(5, "ended by a signal"))?;
     drop(memory);
     let shares = match shares {
         Ok(shares) => shares,
-        Err(Error::Unreadable(unreadable)) => return Err(destination.keep_unreadable(unreadable, file)),
+        Err(Error::Unreadable(unreadable)) => return Err(destination.keep_unreadable(unreadable, arguments)),
         Err(e) => return Err(e.into()),
     };
     let stored = destination.store(&shares, arguments);
@@ -157,21 +129,20 @@ fn make_and_store(
 }
 
 /// What a file holds, if that is a whole backup, and not the generate response, which has the same form.
-fn whole_backup(file: &Path, generate: &Input) -> Result<StoredShares> {
+fn whole_backup(file: &Path, generate: &SecretBytes) -> Result<StoredShares> {
     let (shares, stored) = FileSlot::load(file)?;
-    let generate = BackupShares::parse(generate.text()?);
+    let generate = BackupShares::parse(text(GENERATE, generate)?);
     match generate.is_ok_and(|generate| generate.share_pair_ids() == shares.share_pair_ids()) {
         true => Err(ExitReport::new(2, format!("{}: it holds the generate response", display_path(file)))),
         false => Ok(stored),
     }
 }
 
-fn confirm(stored: &StoredShares, file: Option<&Path>, arguments: &Arguments, signals: &Signals) -> Result {
+fn confirm(stored: &StoredShares, file: Option<&Path>, arguments: &Arguments) -> Result {
     let client = client(arguments, None)?;
     let interrupted = ExitReport::new(0, "it is not known whether the service was told: run it again");
-    let interrupted = interrupted.outcome(Outcome::Unknown).call("confirm");
-    signals.on_signal(interrupted.stored(stored.share_pair_ids(), file, false), || Ok(None))?;
-    Ok(call_confirm(&client, stored, file, arguments, signals)?)
+    let interrupted = interrupted.stored(stored.share_pair_ids(), file, false);
+    Ok(call_confirm(&client, stored, file, arguments, interrupted)?)
 }
 
 fn call_confirm(
@@ -179,12 +150,13 @@ fn call_confirm(
     stored: &StoredShares,
     file: Option<&Path>,
     arguments: &Arguments,
-    signals: &Signals,
+    interrupted: ExitReport,
 ) -> Result<ExitReport, Error> {
+    on_signal(interrupted.in_doubt("confirm"), None);
     let confirmed = show_progress("confirming", || client.confirm(stored));
-    signals.defer_signals();
+    defer_signals();
     confirmed?;
-    tell(match arguments.sandbox {
+    tell(match arguments.has("--sandbox") {
         true => "confirmed   by the stand-in, which ends here",
         false => "confirmed   the wallet can be recovered from these shares",
     });
@@ -194,29 +166,24 @@ fn call_confirm(
 fn verify(file: &OsStr) -> Result {
     let path = Some(Path::new(file)).filter(|_| file != "-");
     let verify = || {
-        let input = Input::json("stored backup", file)?;
-        let shares = BackupShares::parse(input.bytes.expose()).map_err(|e| input.unusable(e))?;
-        let form = shares.check().map_err(|e| input.unusable(e))?;
-        for (curve, share) in [("SECP256K1", shares.secp256k1()), ("ED25519", shares.ed25519())] {
-            let (id, len) = (share.id().escape_debug(), share.expose_share().len());
-            tell(format_args!("{curve:<11} {id}, {len} characters"));
-        }
+        let shares =
+            BackupShares::parse(read("stored backup", file)?.expose()).map_err(wrong("no whole backup"))?;
+        let form = shares.check().map_err(wrong("no whole backup"))?;
         path.into_iter().for_each(warn_of_readers);
-        tell(match form {
-            ShareForm::Known => "whole       both shares are there",
-            _ => "whole       both shares are there, but what they hold is not the known form",
-        });
-        let ids = shares.share_pair_ids();
-        Ok(ExitReport::default().with("sharePairIds", serde_json::json!(ids)))
+        let [first, second] = shares.share_pair_ids().map(str::escape_debug);
+        let known = if form == ShareForm::Known { "" } else { ", but what they hold is not the known form" };
+        tell(format_args!("whole       both shares are there, {first} and {second}{known}"));
+        Ok(ExitReport::default().with(json!({ "sharePairIds": shares.share_pair_ids() })))
     };
-    verify().map(|report| report.file(path)).map_err(|failed: ExitReport| failed.file(path))
+    let (Ok(report) | Err(report)) = verify();
+    Ok(report.with(json!({ "file": path.map(Path::to_string_lossy) })))
 }
 
 fn serve_sandbox(port: u16) -> Result {
-    let sandbox = start_sandbox(port)?;
+    let sandbox = Sandbox::start_on(port).map_err(wrong("the sandbox cannot be started"))?;
     let requests = sandbox.watch();
     let (url, key) = (sandbox.url(), sandbox.api_key());
-    print_or_fail(&format!("PORTAL_SANDBOX_URL={url}\nPORTAL_CLIENT_API_KEY={key}"))?;
+    let _ = print(format_args!("PORTAL_SANDBOX_URL={url}\nPORTAL_CLIENT_API_KEY={key}"));
     tell("A stand-in for both of Portal's services, until it is ended with Ctrl-C.");
     for request in requests {
         let path = display_path(request.path.as_ref());
@@ -226,35 +193,27 @@ fn serve_sandbox(port: u16) -> Result {
     Ok(ExitReport::default())
 }
 
-fn start_sandbox(port: u16) -> Result<Sandbox> {
-    Sandbox::start_on(port).map_err(|e| ExitReport::new(2, format!("the sandbox cannot be started: {e}")))
-}
-
 /// The client that the options ask for.
 fn client(arguments: &Arguments, sandbox: Option<&Sandbox>) -> Result<Client> {
-    let key = match (sandbox, &arguments.api_key_file) {
+    let key = match (sandbox, arguments.path("--api-key-file")) {
         (Some(sandbox), _) => ApiKey::new(sandbox.api_key())?,
         (None, Some(file)) => read_key(file)?,
         (None, None) => ApiKey::from_env(API_KEY)?,
     };
-    let or_own = |url, own| sandbox.map(Sandbox::url).or(url).unwrap_or(own).to_string();
+    let url = |option, own: &str| match (sandbox, arguments.value(option)) {
+        (Some(sandbox), _) => sandbox.url().to_string(),
+        (None, url) => url.map_or(own.into(), OsStr::to_string_lossy).into_owned(),
+    };
     let mut builder = Client::builder(key)
-        .base_url(or_own(arguments.base_url.as_deref(), wire::backup::BASE_URL))
-        .client_api_url(or_own(arguments.client_api_url.as_deref(), wire::confirm::BASE_URL))
+        .base_url(url("--base-url", wire::backup::BASE_URL))
+        .client_api_url(url("--client-api-url", wire::confirm::BASE_URL))
         .proxy_from_env(true)
-        .platform_verifier(arguments.system_certs)
+        .platform_verifier(arguments.has("--system-certs"))
+        .timeout(arguments.timeout)
         // One call to each host: a connection that is kept keeps the last bytes that TLS decrypted.
         .keep_alive(Duration::ZERO);
-    if let Some(file) = &arguments.ca_cert {
-        builder = builder.root_certs_pem(Input::open("--ca-cert", file, 4 << 20)?.bytes.expose());
-    }
-    if let Some(timeout) = arguments.timeout {
-        builder = builder.timeout(timeout);
+    if let Some(file) = arguments.path("--ca-cert") {
+        builder = builder.root_certs_pem(read("--ca-cert", file.as_os_str())?.expose());
     }
     Ok(builder.build()?)
-}
-
-fn print_or_fail(text: &str) -> Result {
-    print(text).map_err(|e| ExitReport::new(2, format!("stdout: {e}")))?;
-    Ok(ExitReport::default())
 }

@@ -4,13 +4,10 @@ use std::ffi::{OsStr, OsString};
 use std::io::{self, Read as _, Write as _};
 use std::process::{Command, ExitStatus, Stdio};
 
-use portal_backup::SecretBytes;
-
 use crate::arguments::API_KEY;
 
 /// The most that a command may write to its standard output.
 const MAX_OUTPUT: usize = 16 << 20;
-const NEEDS: &str = if cfg!(windows) { "%ComSpec%" } else { "sh and /dev/null" };
 
 /// Shells, the best first, with the options under which a failure inside a command makes all of it fail: of any command,
 /// and of any part of a pipeline where the shell knows how.
@@ -30,11 +27,8 @@ impl Shell {
     /// Makes sure that the command can be started, before there is anything to store. Nothing of it is run.
     pub(crate) fn find(option: &str, command: &OsStr) -> Result<Self, String> {
         let bytes = command.as_encoded_bytes();
-        if bytes.trim_ascii().is_empty() {
-            return Err(format!("{option} needs a command"));
-        }
-        if bytes.contains(&0) || cfg!(windows) && bytes.iter().any(|b| b"\r\n".contains(b)) {
-            return Err(format!("{option} takes one line: a command ends where its line does"));
+        if bytes.trim_ascii().is_empty() || cfg!(windows) && bytes.iter().any(|b| b"\r\n".contains(b)) {
+            return Err(format!("{option} needs a command, which on Windows is one line"));
         }
         let mut why = String::new();
         for &shell in SHELLS {
@@ -45,48 +39,45 @@ impl Shell {
                     let stderr = String::from_utf8_lossy(&output.stderr);
                     why = format!("{stderr}{option}: the shell does not take the command: {}", output.status);
                 }
-                Err(e) => why = format!("{option} needs {NEEDS}: {e}"),
+                Err(e) => why = format!("{option} needs {}: {e}", shell.shell.0),
             }
         }
         Err(why)
     }
 
     /// Runs the command with this on its standard input, which it must read to the end; returns what it writes to its
-    /// standard output.
-    pub(crate) fn run(&self, input: &[u8]) -> Result<SecretBytes, String> {
+    /// standard output. Its buffers are wiped by the allocator of this program.
+    pub(crate) fn run(&self, input: &[u8]) -> Result<Vec<u8>, String> {
         let ended = drive(self.to_command(false), input);
         let (status, output, is_all_read) = ended.map_err(|e| format!("the command cannot be run: {e}"))?;
-        let output = SecretBytes::new(output);
-        match status.success() {
-            false => Err(format!("the command failed: {status}")),
-            true if !is_all_read => Err("the command did not read all of its input".into()),
-            true if output.len() > MAX_OUTPUT => Err("the command wrote more than 16 MiB".into()),
-            true => Ok(output),
+        match output.len() {
+            _ if !status.success() => Err(format!("the command failed: {status}")),
+            _ if !is_all_read => Err("the command did not read all of its input".into()),
+            len if len > MAX_OUTPUT => Err("the command wrote more than 16 MiB".into()),
+            _ => Ok(output),
         }
     }
 
     /// The command; or only a trial of the shell, which where that is possible reads the command.
+    #[cfg(not(windows))]
     fn to_command(&self, is_trial: bool) -> Command {
-        let (program, options) = self.shell;
+        let mut shell = Command::new(self.shell.0);
+        // Signals often go to the whole process group, also to the command, which is to store the shares first.
+        let mut command = OsString::from("trap '' INT HUP TERM; ");
+        command.push(&self.command);
+        shell.env_remove(API_KEY).args(self.shell.1).args(is_trial.then_some("-n")).arg("-c").arg(command);
+        shell
+    }
+
+    #[cfg(windows)]
+    fn to_command(&self, is_trial: bool) -> Command {
         // By its path: a name alone is looked for beside this program first, which may be a folder of downloads.
-        let by_path = if cfg!(windows) { std::env::var_os("ComSpec") } else { None };
-        let mut shell = Command::new(by_path.unwrap_or_else(|| program.into()));
-        shell.args(options).env_remove(API_KEY);
-        #[cfg(not(windows))]
-        {
-            // Signals often go to the whole process group, also to the command, which is to store the shares first.
-            let mut command = OsString::from("trap '' INT HUP TERM; ");
-            command.push(&self.command);
-            shell.args(is_trial.then_some("-n")).arg("-c").arg(command);
-        }
-        #[cfg(windows)]
-        {
-            // `/S` takes the outer quotes away and leaves all between them as it is; `/D` starts nothing else before.
-            let mut line = OsString::from("/D /S /C \"");
-            line.push(if is_trial { OsStr::new("exit") } else { &self.command });
-            line.push("\"");
-            std::os::windows::process::CommandExt::raw_arg(&mut shell, line);
-        }
+        let mut shell = Command::new(std::env::var_os("ComSpec").unwrap_or_else(|| self.shell.0.into()));
+        // `/S` takes the outer quotes away and leaves all between them as it is; `/D` starts nothing else before.
+        let mut line = OsString::from("/D /S /C \"");
+        line.push(if is_trial { OsStr::new("exit") } else { &self.command });
+        line.push("\"");
+        std::os::windows::process::CommandExt::raw_arg(shell.env_remove(API_KEY), line);
         shell
     }
 }
@@ -95,63 +86,42 @@ impl Shell {
 /// output up to a little more than is allowed, and whether it has read all of the input.
 #[cfg(unix)]
 fn drive(mut command: Command, mut input: &[u8]) -> io::Result<(ExitStatus, Vec<u8>, bool)> {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    // This end is kept until the end, to see what has not been read.
-    let (stdin, input_pipe) = pipe()?;
-    let (output_pipe, stdout) = pipe()?;
-    for pipe in [&input_pipe, &output_pipe] {
-        rustix::io::ioctl_fionbio(pipe, true)?;
+    use rustix::io::{FdFlags, fcntl_setfd, ioctl_fionbio, ioctl_fionread};
+    // The reading end is kept, to see what has not been read.
+    let (stdin, input_pipe) = rustix::pipe::pipe()?;
+    fcntl_setfd(&stdin, FdFlags::CLOEXEC)?;
+    fcntl_setfd(&input_pipe, FdFlags::CLOEXEC)?;
+    ioctl_fionbio(&input_pipe, true)?;
+    let mut child = command.stdin(stdin.try_clone()?).stdout(Stdio::piped()).spawn()?;
+    let (mut input_pipe, mut output_pipe) = (Some(std::fs::File::from(input_pipe)), child.stdout.take());
+    if let Some(pipe) = &output_pipe {
+        ioctl_fionbio(pipe, true)?;
     }
-    let mut child = command.stdin(stdin.try_clone()?).stdout(stdout).spawn()?;
-    // It holds the child's ends of the pipes.
-    drop(command);
-    let (mut input_pipe, mut output_pipe) = (Some(input_pipe), Some(output_pipe));
     let mut output = Vec::new();
     loop {
         // Asked first: what it has written before it ended is in the pipe.
         let status = child.try_wait()?;
         if let Some(pipe) = &mut input_pipe {
             match pipe.write(input) {
-                Ok(len) => input = input.get(len..).unwrap_or_default(),
-                Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-                Err(e) => return Err(e),
-            }
-            if input.is_empty() {
-                input_pipe = None;
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                len => input = input.get(len?..).unwrap_or_default(),
             }
         }
-        if let Some(pipe) = &output_pipe {
-            // Growing leaves copies behind, which the allocator of this program wipes.
-            output.try_reserve(64 << 10)?;
+        input_pipe = input_pipe.filter(|_| !input.is_empty());
+        if let Some(pipe) = &mut output_pipe {
             let room = MAX_OUTPUT + 1 - output.len();
             match pipe.take(room as u64).read_to_end(&mut output) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                read => {
-                    read?;
-                    output_pipe = None;
-                }
+                read => output_pipe = read.map(|_| None)?,
             }
         }
         if let Some(status) = status {
-            let is_all_read = input.is_empty() && rustix::io::ioctl_fionread(&stdin)? == 0;
+            let is_all_read = input.is_empty() && ioctl_fionread(&stdin)? == 0;
             return Ok((status, output, is_all_read));
         }
-        let writable = input_pipe.iter().map(|pipe| PollFd::new(pipe, PollFlags::OUT));
-        let readable = output_pipe.iter().map(|pipe| PollFd::new(pipe, PollFlags::IN));
         // Nothing tells that the command has ended while one of its children keeps its output open.
-        let timeout = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
-        let _ = poll(&mut writable.chain(readable).collect::<Vec<_>>(), Some(&timeout));
+        std::thread::sleep(std::time::Duration::from_millis(5));
     }
-}
-
-/// Its reading and its writing end, which no other child gets.
-#[cfg(unix)]
-fn pipe() -> io::Result<(std::fs::File, std::fs::File)> {
-    let (reader, writer) = rustix::pipe::pipe()?;
-    for end in [&reader, &writer] {
-        rustix::io::fcntl_setfd(end, rustix::io::FdFlags::CLOEXEC)?;
-    }
-    Ok((reader.into(), writer.into()))
 }
 
 /// The same; here, a child of the command that keeps its output open is waited for.
@@ -161,11 +131,10 @@ fn drive(mut command: Command, input: &[u8]) -> io::Result<(ExitStatus, Vec<u8>,
     let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
     std::thread::scope(|scope| {
         let write = move || {
-            let Some(mut stdin) = stdin else { return false };
+            let Some(mut stdin) = stdin else { return Ok(()) };
+            stdin.write_all(input)?;
             // Flushing waits until all is read, and fails when nobody is left to read it.
-            let flush =
-                |stdin| std::fs::File::from(std::os::windows::io::OwnedHandle::from(stdin)).sync_all();
-            stdin.write_all(input).and_then(|()| flush(stdin)).is_ok()
+            std::fs::File::from(std::os::windows::io::OwnedHandle::from(stdin)).sync_all()
         };
         let writer = std::thread::Builder::new().spawn_scoped(scope, write)?;
         let mut output = Vec::new();
@@ -173,6 +142,6 @@ fn drive(mut command: Command, input: &[u8]) -> io::Result<(ExitStatus, Vec<u8>,
             stdout.take(MAX_OUTPUT as u64 + 1).read_to_end(&mut output)?;
         }
         let status = child.wait()?;
-        Ok((status, output, writer.join().unwrap_or(false)))
+        Ok((status, output, writer.join().is_ok_and(|written| written.is_ok())))
     })
 }

@@ -1,17 +1,15 @@
 //! Ctrl-C, SIGTERM and SIGHUP: a run is ended with its files in order, and never between a response and its storage.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-use std::{io, process, thread};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{io, process};
 
 use portal_backup::Outcome;
+use serde_json::json;
 
 use crate::destination::Destination;
-use crate::exit_report::{ExitReport, Result};
+use crate::exit_report::ExitReport;
 
-/// A run that signals can end.
-#[derive(Clone)]
-pub(crate) struct Signals(Arc<Mutex<State>>);
+static STATE: Mutex<State> = Mutex::new(State { report: None, destination: None, signal: None });
 
 struct State {
     /// How a signal ends the run, with exit code 0 for 128 and the signal; `None` while a signal has to wait.
@@ -19,49 +17,35 @@ struct State {
     /// What is given back then.
     destination: Option<Destination>,
     /// The first signal, if one came: its number and its name.
-    signal: Option<(u8, &'static str)>,
+    signal: Option<(i32, &'static str)>,
 }
 
-impl Signals {
-    /// Watches for signals, at first while nothing is sent.
-    pub(crate) fn watch() -> Result<Self> {
-        let report = ExitReport::new(0, "nothing was sent").outcome(Outcome::NotSent);
-        let state = State { report: Some(report), destination: None, signal: None };
-        let signals = Self(Arc::new(Mutex::new(state)));
-        let watched = signals.clone();
-        let started = call_on_signals(move |number, name| {
-            let mut state = watched.state();
-            state.signal.get_or_insert((number, name));
-            state.end_if_due();
-        });
-        started.map_err(|e| ExitReport::new(2, format!("signals cannot be watched: {e}")))?;
-        Ok(signals)
-    }
-
-    /// From here on, a signal ends the run like this, one that had to wait at once. It gives back the destination; none
-    /// comes in while that is made.
-    pub(crate) fn on_signal(
-        &self,
-        report: ExitReport,
-        make: impl FnOnce() -> Result<Option<Destination>>,
-    ) -> Result<()> {
-        let mut state = self.state();
-        state.destination = make()?;
-        state.report = Some(report);
+/// Watches for signals, at first while nothing is sent.
+pub(crate) fn watch() -> io::Result<()> {
+    on_signal(ExitReport::new(0, "nothing was sent").with(json!({ "outcome": Outcome::NotSent })), None);
+    call_on_signals(|number, name| {
+        let mut state = state();
+        state.signal.get_or_insert((number, name));
         state.end_if_due();
-        Ok(())
-    }
+    })
+}
 
-    /// From here on, a signal has to wait; returns the destination.
-    pub(crate) fn defer_signals(&self) -> Option<Destination> {
-        let mut state = self.state();
-        state.report = None;
-        state.destination.take()
-    }
+/// From here on, a signal ends the run like this and gives back the destination; one that had to wait does so at once.
+pub(crate) fn on_signal(report: ExitReport, destination: Option<Destination>) {
+    let mut state = state();
+    (state.report, state.destination) = (Some(report), destination);
+    state.end_if_due();
+}
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// From here on, a signal has to wait; returns the destination.
+pub(crate) fn defer_signals() -> Option<Destination> {
+    let mut state = state();
+    state.report = None;
+    state.destination.take()
+}
+
+fn state() -> MutexGuard<'static, State> {
+    STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl State {
@@ -69,25 +53,18 @@ impl State {
     fn end_if_due(&mut self) {
         let Some((number, name)) = self.signal else { return };
         let Some(mut report) = self.report.take() else { return };
-        drop(self.destination.take());
+        self.destination = None;
         report.what = format!("ended by {name}; {}", report.what);
         if report.code == 0 {
-            report.code = 128 + number;
+            report.code = u8::try_from(128 + number).unwrap_or(u8::MAX);
         }
-        let code = report.code;
-        // It ends though nobody reads what it says.
-        let end = move || {
-            thread::sleep(Duration::from_secs(1));
-            process::exit(code.into())
-        };
-        let _ = thread::Builder::new().spawn(end);
         process::exit(report.tell().into());
     }
 }
 
 /// Calls this for each signal, in a thread of its own.
 #[cfg(unix)]
-fn call_on_signals(call: impl Fn(u8, &'static str) + Send + 'static) -> io::Result<()> {
+fn call_on_signals(call: impl Fn(i32, &'static str) + Send + 'static) -> io::Result<()> {
     use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
     // What whoever started this program has it ignore, such as `nohup`: a bit for each. Only Linux tells.
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -97,20 +74,15 @@ fn call_on_signals(call: impl Fn(u8, &'static str) + Send + 'static) -> io::Resu
     // Writing more than a limit on the size of files allows is to be an error and no death; and how a command has ended
     // cannot be found out while SIGCHLD is ignored.
     let mut signals = signal_hook::iterator::Signals::new(ending.chain([SIGXFSZ, SIGCHLD]))?;
-    thread::Builder::new().spawn(move || {
-        for signal in signals.forever() {
-            match signal {
-                SIGINT => call(2, "SIGINT"),
-                SIGTERM => call(15, "SIGTERM"),
-                SIGHUP => call(1, "SIGHUP"),
-                _ => {}
-            }
+    let watch = move || {
+        for signal in signals.forever().filter(|signal| ![SIGXFSZ, SIGCHLD].contains(signal)) {
+            call(signal, signal_hook::low_level::signal_name(signal).unwrap_or("a signal"));
         }
-    })?;
-    Ok(())
+    };
+    std::thread::Builder::new().spawn(watch).map(drop)
 }
 
 #[cfg(not(unix))]
-fn call_on_signals(call: impl Fn(u8, &'static str) + Send + 'static) -> io::Result<()> {
+fn call_on_signals(call: impl Fn(i32, &'static str) + Send + 'static) -> io::Result<()> {
     ctrlc::set_handler(move || call(2, "Ctrl-C")).map_err(io::Error::other)
 }
