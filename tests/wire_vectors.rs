@@ -571,6 +571,7 @@ const NOT_CONFIRMED: &[(&[u8], &str)] = &[
     (br#"{"error":{"a":{"b":null}}}"#, "it is an error"),
     (br#"{"errors":[[0]]}"#, "it is an error"),
     (br#"[{"error":1}]"#, "it is an error"),
+    (br#"[[{"error":"x"}]]"#, "it is an error, x"),
     (br#"{"errors":[{"message":"m"}]}"#, "it is an error, m"),
     (br#"{"error":null,"errors":["a","b"]}"#, "it is an error, a; b"),
 ];
@@ -735,7 +736,9 @@ const REFUSALS: &[(&[u8], Option<&str>, Option<&str>)] = &[
     (br#"{"reason":"r","title":"t","errorCode":"c","share":"s"}"#, None, None),
     (br#"{"error":{"message":[{"id":"A"},"m",[{"id":"A"}]]}}"#, None, Some("m")),
     (br#"{"message":{"message":"m","x":"m"},"data":{"id":"A","message":"m"}}"#, None, None),
-    (br#"{"error":{"x":"m","\u0078":"m"},"errors":[{"x":"m"},[{"id":"A"}]],"message":[["m"]]}"#, None, None),
+    (br#"{"error":{"x":"m","\u0078":"m"},"errors":[{"x":"m"},[{"y":"A"}]]}"#, None, None),
+    // A list in a list is read like one list.
+    (br#"{"errors":[[{"id":"A"}],"n"],"message":[["m"],[[]]]}"#, Some("A"), Some("m")),
     (br#"{"error":{"error":"m","errors":["m"],"details":{"message":"m"}}}"#, None, None),
     // Empty bodies.
     (b"", None, None),

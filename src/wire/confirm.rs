@@ -122,9 +122,9 @@ fn why_not(body: &[u8]) -> Option<&'static str> {
         has_error |= is_error && !["null", "false", "\"\"", "{}", "[]", "{", "["].contains(&value);
     });
     match read {
-        Ok(()) if !has_error => None,
-        Ok(()) => Some("it is an error"),
-        Err(_) if text.trim().is_empty() => None,
-        Err(_) => Some("it is not JSON"),
+        Some(()) if !has_error => None,
+        Some(()) => Some("it is an error"),
+        None if text.trim().is_empty() => None,
+        None => Some("it is not JSON"),
     }
 }

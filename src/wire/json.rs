@@ -3,11 +3,10 @@
 //! Strings and names stay as they are written, as slices of the text: one with an escape in it would be copied to a
 //! buffer that serde_json does not wipe, and a value of the wrong type to the text of an error.
 
-use core::fmt;
 use core::ops::Range;
 
 use memchr::{memchr, memchr_iter, memmem, memrchr};
-use serde::de::{Deserialize as _, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::Deserialize as _;
 use serde_json::value::RawValue;
 
 use crate::secret::SecretString;
@@ -15,7 +14,7 @@ use crate::secret::SecretString;
 /// The members that a value is in, from the outside in, with their names as they are written; the rest is empty.
 pub(super) type Path<'t> = [&'t str; 2];
 
-/// Calls `each` with each value of a JSON text and its path.
+/// Calls `each` with each value of a JSON text and its path; `None` when the text is not JSON.
 ///
 /// Objects are entered two levels deep; a deeper one is a value as a whole. Each element of an array is a value by itself,
 /// with the path of the array. Before an object or array is entered, its bracket is passed as a value. After an error,
@@ -24,78 +23,56 @@ pub(super) fn for_each_value<'t>(
     text: &'t str,
     path: &mut Path<'t>,
     each: &mut dyn FnMut(Path<'t>, &'t str),
-) -> Result<(), serde_json::Error> {
-    let mut json = serde_json::Deserializer::from_str(text);
-    Values { text, value: trim_start(text), depth: 0, path, each }.deserialize(&mut json)?;
-    json.end()
-}
-
-struct Values<'a, 't> {
-    text: &'t str,
-    /// The text from the first byte of the value on.
-    value: &'t str,
-    depth: usize,
-    path: &'a mut Path<'t>,
-    each: &'a mut dyn FnMut(Path<'t>, &'t str),
-}
-
-impl<'t> DeserializeSeed<'t> for Values<'_, 't> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'t>>(self, deserializer: D) -> Result<(), D::Error> {
-        // serde_json would quote a value of another type.
-        match self.value.get(..1) {
-            Some(bracket @ "{") if self.depth < 2 => {
-                (self.each)(*self.path, bracket);
-                deserializer.deserialize_map(self)
+) -> Option<()> {
+    // How many objects are entered, and how many arrays inside of the last of them.
+    let (mut depth, mut arrays) = (0, [0; 3]);
+    let mut rest = trim_start(text);
+    loop {
+        let mut is_opened = true;
+        match rest.bytes().next() {
+            Some(b'[') => arrays[depth] += 1,
+            Some(b'{') if depth < path.len() => depth += 1,
+            _ => is_opened = false,
+        }
+        each(*path, if is_opened { take(&mut rest, 1) } else { take_value(&mut rest)? });
+        // What comes next, behind the ends of objects and arrays.
+        loop {
+            let (is_array, is_object) = (arrays[depth] > 0, arrays[depth] == 0 && depth > 0);
+            if is_object {
+                path[depth - 1] = "";
             }
-            Some(bracket @ "[") => {
-                (self.each)(*self.path, bracket);
-                deserializer.deserialize_seq(self)
+            match rest.bytes().next() {
+                None if depth == 0 && !is_array => return Some(()),
+                Some(b']') if is_array => arrays[depth] -= 1,
+                Some(b'}') if is_object => depth -= 1,
+                Some(b',') if !is_opened && (is_array || is_object) => {
+                    take(&mut rest, 1);
+                    break;
+                }
+                Some(_) if is_opened => break,
+                _ => return None,
             }
-            _ => {
-                let value = <&RawValue>::deserialize(deserializer)?;
-                (self.each)(*self.path, value.get());
-                Ok(())
-            }
+            take(&mut rest, 1);
+            is_opened = false;
+        }
+        if arrays[depth] == 0 {
+            path[depth - 1] = take_value(&mut rest).filter(|name| name.starts_with('"'))?;
+            rest = trim_start(rest.strip_prefix(':')?);
         }
     }
 }
 
-impl<'t> Visitor<'t> for Values<'_, 't> {
-    type Value = ();
+/// Takes a whole value, which serde_json checks.
+fn take_value<'t>(rest: &mut &'t str) -> Option<&'t str> {
+    let value = <&RawValue>::deserialize(&mut serde_json::Deserializer::from_str(rest)).ok()?;
+    Some(take(rest, value.get().len()))
+}
 
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object or array")
-    }
-
-    fn visit_map<A: MapAccess<'t>>(self, mut members: A) -> Result<(), A::Error> {
-        let Self { text, depth, path, each, .. } = self;
-        while let Some(name) = members.next_key::<&RawValue>()?.map(RawValue::get) {
-            path[depth] = name;
-            let value = trim_start(text.get(range_of(name, text).end..).unwrap_or_default());
-            // Without a colon, serde_json says what is wrong.
-            let value = trim_start(value.strip_prefix(':').unwrap_or_default());
-            members.next_value_seed(Values { text, value, depth: depth + 1, path, each })?;
-            path[depth] = "";
-        }
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'t>>(self, mut elements: A) -> Result<(), A::Error> {
-        while let Some(element) = elements.next_element::<&RawValue>()? {
-            let value = element.get();
-            if value.starts_with('{') && self.depth < 2 {
-                let mut json = serde_json::Deserializer::from_str(value);
-                let (path, each) = (&mut *self.path, &mut *self.each);
-                // What is wrong with it was found before.
-                _ = Values { text: value, value, depth: self.depth, path, each }.deserialize(&mut json);
-            } else {
-                (self.each)(*self.path, value);
-            }
-        }
-        Ok(())
-    }
+/// Takes so many bytes, and the white space behind them.
+fn take<'t>(rest: &mut &'t str, len: usize) -> &'t str {
+    let (taken, behind) = rest.split_at(len);
+    *rest = trim_start(behind);
+    taken
 }
 
 fn trim_start(text: &str) -> &str {

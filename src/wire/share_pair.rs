@@ -2,6 +2,8 @@
 
 use alloc::format;
 
+use serde_json::value::RawValue;
+
 use super::json::{Path, Written, for_each_value, line_and_column, range_of};
 use crate::invalid_input::InvalidInput;
 
@@ -23,7 +25,7 @@ pub(super) fn find(text: &str) -> Result<SharePair<'_>, InvalidInput> {
     if let Some(mistake) = found.mistake {
         return Err(mistake);
     }
-    if let Err(e) = read {
+    if let (None, Err(e)) = (read, serde_json::from_str::<&RawValue>(text)) {
         let what = if e.is_eof() { "ends too early" } else { or_utf16(text.as_bytes(), "is not JSON") };
         return Err(mistake(known(path), what).at(Some((e.line(), e.column().max(1)))));
     }
