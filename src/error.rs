@@ -40,68 +40,50 @@ pub enum Error {
     Store(StoreError),
 }
 
+/// What is known of an error.
+struct Facts<'a> {
+    call: Option<Call>,
+    outcome: Outcome,
+    status: Option<u16>,
+    response: Option<&'a MpcErrorResponse>,
+}
+
 impl Error {
     /// Whether the service can have acted, by which a program decides what to do next.
     pub fn outcome(&self) -> Outcome {
-        match self {
-            Self::InvalidInput(e) => e.outcome(),
-            #[cfg(feature = "client")]
-            Self::Transport(e) => e.outcome(),
-            Self::Refused(_) => Outcome::Refused,
-            Self::Failed(_) => Outcome::Unknown,
-            Self::Unreadable(e) => e.outcome(),
-            #[cfg(feature = "client")]
-            Self::Store(e) => e.outcome(),
-        }
+        self.facts().outcome
     }
 
     /// The HTTP status, if there was a response.
     pub fn status(&self) -> Option<u16> {
-        match self {
-            Self::Refused(e) | Self::Failed(e) => Some(e.status()),
-            Self::Unreadable(e) => Some(e.status()),
-            _ => None,
-        }
+        self.facts().status
     }
 
     /// How long to wait before the next call, if the service said so.
     pub fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Refused(e) | Self::Failed(e) => e.retry_after(),
-            _ => None,
-        }
+        self.facts().response?.retry_after()
     }
 
-    /// Which call failed, if one was made.
-    fn call(&self) -> Option<Call> {
+    fn facts(&self) -> Facts<'_> {
+        let of = |call, outcome, status| Facts { call, outcome, status, response: None };
         match self {
+            Self::InvalidInput(e) => of(None, e.outcome(), None),
             #[cfg(feature = "client")]
-            Self::Transport(e) => Some(e.call),
-            Self::Refused(e) | Self::Failed(e) => Some(e.call),
-            Self::Unreadable(e) => Some(e.call),
-            _ => None,
+            Self::Transport(e) => of(Some(e.call), e.outcome(), None),
+            Self::Refused(e) => {
+                Facts { response: Some(e), ..of(Some(e.call), Outcome::Refused, Some(e.status())) }
+            }
+            Self::Failed(e) => {
+                Facts { response: Some(e), ..of(Some(e.call), Outcome::Unknown, Some(e.status())) }
+            }
+            Self::Unreadable(e) => of(Some(e.call), e.outcome(), Some(e.status())),
+            #[cfg(feature = "client")]
+            Self::Store(e) => of(None, e.outcome(), None),
         }
     }
-}
 
-impl Serialize for Error {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut fields = serializer.serialize_map(None)?;
-        self.call().iter().try_for_each(|call| fields.serialize_entry("call", call.name()))?;
-        fields.serialize_entry("outcome", &self.outcome())?;
-        fields.serialize_entry("error", &format_args!("{self}"))?;
-        match self {
-            Self::Refused(e) | Self::Failed(e) => e.serialize_to(&mut fields)?,
-            Self::Unreadable(e) => fields.serialize_entry("status", &e.status())?,
-            _ => {}
-        }
-        fields.end()
-    }
-}
-
-#[cfg(feature = "client")]
-impl Error {
     /// Adds what a later attempt of the same call ended with: this error decides what is known, but both are told.
+    #[cfg(feature = "client")]
     pub(crate) fn with_later_failure(mut self, later: &Self) -> Self {
         let later = match later {
             Self::Refused(e) | Self::Failed(e) => e.to_string(),
@@ -109,11 +91,32 @@ impl Error {
             other => other.to_string(),
         };
         match &mut self {
-            Self::Transport(e) => e.what = alloc::format!("{}; then: {later}", e.what),
+            Self::Transport(TransportError { what, .. }) | Self::Unreadable(Unreadable { what, .. }) => {
+                what.extend(["; then: ", &later]);
+            }
             Self::Failed(e) => e.later_failure = Some(later.into()),
             _ => {}
         }
         self
+    }
+}
+
+impl Serialize for Error {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Facts { call, outcome, status, response } = self.facts();
+        let mut fields = serializer.serialize_map(None)?;
+        call.iter().try_for_each(|call| fields.serialize_entry("call", call.name()))?;
+        fields.serialize_entry("outcome", &outcome)?;
+        fields.serialize_entry("error", &format_args!("{self}"))?;
+        status.iter().try_for_each(|status| fields.serialize_entry("status", status))?;
+        if let Some(e) = response {
+            e.id().iter().try_for_each(|id| fields.serialize_entry("id", id))?;
+            e.message().iter().try_for_each(|message| fields.serialize_entry("message", message))?;
+            e.retry_after()
+                .iter()
+                .try_for_each(|time| fields.serialize_entry("retryAfter", &time.as_secs()))?;
+        }
+        fields.end()
     }
 }
 
@@ -123,8 +126,7 @@ impl fmt::Display for Error {
             Self::InvalidInput(e) => write!(f, "{e}; nothing was sent"),
             #[cfg(feature = "client")]
             Self::Transport(e) => e.fmt(f),
-            Self::Refused(e) => e.write_refused(f),
-            Self::Failed(e) => e.write_failed(f),
+            Self::Refused(e) | Self::Failed(e) => e.write_line(self.outcome(), f),
             Self::Unreadable(e) => e.fmt(f),
             #[cfg(feature = "client")]
             Self::Store(e) => e.fmt(f),

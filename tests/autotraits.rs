@@ -101,7 +101,7 @@ assert_not_impl!(From<[&'static str; 2]>: StoredShares);
 assert_not_impl!(From<[String; 2]>: StoredShares);
 // Serialized, it may wait in a queue between storing and confirming.
 assert_impl!(serde::de::DeserializeOwned: StoredShares);
-assert_impl!(serde::Serialize: Error, MpcErrorResponse, Outcome, StoredShares);
+assert_impl!(serde::Serialize: Error, Outcome, StoredShares);
 assert_not_impl!(std::ops::Deref<Target = StoredShares>: BackupShares);
 assert_not_impl!(AsRef<StoredShares>: BackupShares);
 assert_not_impl!(std::borrow::Borrow<StoredShares>: BackupShares);

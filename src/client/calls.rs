@@ -20,7 +20,7 @@ use crate::redact::Redactor;
 use crate::secret::{ApiKey, SecretBytes};
 use crate::wire::backup::{BackupShares, GenerateResponse};
 use crate::wire::confirm::StoredShares;
-use crate::wire::{self, Failure, Unreadable};
+use crate::wire::{self, Failure, RawResponse};
 
 /// Makes both calls, and blocks until each is done.
 ///
@@ -95,13 +95,14 @@ impl Client {
         let request = wire::backup::request(generate);
         self.repeat(Call::Backup, &request, &redactor, |response| {
             let (status, retry_after, body) = response.take();
+            let raw = RawResponse { status, retry_after: retry_after.as_deref(), body, redactor: &redactor };
             // Without a length, the closing brace tells that nothing is missing.
             let may_be_whole =
                 matches!(response.error, None | Some(BodyError::Truncated { has_content_length: false, .. }));
             if is_success(status) && !may_be_whole {
-                return Err(Failure::Unreadable(Unreadable::new(Call::Backup, status, "", body)));
+                return Err(raw.unreadable(Call::Backup, ""));
             }
-            wire::backup::respond(status, retry_after.as_deref(), body, &redactor)
+            wire::backup::respond(raw)
         })
     }
 
@@ -137,10 +138,11 @@ impl Client {
         let request = wire::confirm::request(stored.share_pair_ids());
         self.repeat(Call::Confirm, &request, &redactor, |response| {
             let (status, retry_after, body) = response.take();
+            let raw = RawResponse { status, retry_after: retry_after.as_deref(), body, redactor: &redactor };
             if is_success(status) && response.error.is_some() {
-                return Err(Failure::Unreadable(Unreadable::new(Call::Confirm, status, "", body)));
+                return Err(raw.unreadable(Call::Confirm, ""));
             }
-            wire::confirm::respond(status, retry_after.as_deref(), body, &redactor)
+            wire::confirm::respond(raw)
         })
     }
 

@@ -225,7 +225,7 @@ impl Response {
                     redactor.push_printable(&coding, 40, &mut what);
                 }
                 if !what.is_empty() {
-                    e.what = what.into();
+                    e.what = what;
                 }
                 if !matches!(self.error, Some(BodyError::TooLong(_))) {
                     self.connection.read_rest();
