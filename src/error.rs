@@ -40,45 +40,33 @@ pub enum Error {
     Store(StoreError),
 }
 
-/// What is known of an error.
-struct Facts<'a> {
-    call: Option<Call>,
-    outcome: Outcome,
-    status: Option<u16>,
-    response: Option<&'a MpcErrorResponse>,
-}
-
 impl Error {
     /// Whether the service can have acted, by which a program decides what to do next.
     pub fn outcome(&self) -> Outcome {
-        self.facts().outcome
+        self.facts().1
     }
 
     /// The HTTP status, if there was a response.
     pub fn status(&self) -> Option<u16> {
-        self.facts().status
+        self.facts().2
     }
 
     /// How long to wait before the next call, if the service said so.
     pub fn retry_after(&self) -> Option<Duration> {
-        self.facts().response?.retry_after()
+        self.facts().3?.retry_after()
     }
 
-    fn facts(&self) -> Facts<'_> {
-        let of = |call, outcome, status| Facts { call, outcome, status, response: None };
+    /// Which call failed, whether the service can have acted, the status, and what it said.
+    fn facts(&self) -> (Option<Call>, Outcome, Option<u16>, Option<&MpcErrorResponse>) {
         match self {
-            Self::InvalidInput(e) => of(None, e.outcome(), None),
+            Self::InvalidInput(e) => (None, e.outcome(), None, None),
             #[cfg(feature = "client")]
-            Self::Transport(e) => of(Some(e.call), e.outcome(), None),
-            Self::Refused(e) => {
-                Facts { response: Some(e), ..of(Some(e.call), Outcome::Refused, Some(e.status())) }
-            }
-            Self::Failed(e) => {
-                Facts { response: Some(e), ..of(Some(e.call), Outcome::Unknown, Some(e.status())) }
-            }
-            Self::Unreadable(e) => of(Some(e.call), e.outcome(), Some(e.status())),
+            Self::Transport(e) => (Some(e.call), e.outcome(), None, None),
+            Self::Refused(e) => (Some(e.call), Outcome::Refused, Some(e.status()), Some(e)),
+            Self::Failed(e) => (Some(e.call), Outcome::Unknown, Some(e.status()), Some(e)),
+            Self::Unreadable(e) => (Some(e.call), e.outcome(), Some(e.status()), None),
             #[cfg(feature = "client")]
-            Self::Store(e) => of(None, e.outcome(), None),
+            Self::Store(e) => (None, e.outcome(), None, None),
         }
     }
 
@@ -103,19 +91,17 @@ impl Error {
 
 impl Serialize for Error {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Facts { call, outcome, status, response } = self.facts();
+        let (call, outcome, status, response) = self.facts();
+        let (id, message) = response.map_or((None, None), |e| (e.id(), e.message()));
+        let retry_after = self.retry_after().map(|time| time.as_secs());
         let mut fields = serializer.serialize_map(None)?;
         call.iter().try_for_each(|call| fields.serialize_entry("call", call.name()))?;
         fields.serialize_entry("outcome", &outcome)?;
         fields.serialize_entry("error", &format_args!("{self}"))?;
         status.iter().try_for_each(|status| fields.serialize_entry("status", status))?;
-        if let Some(e) = response {
-            e.id().iter().try_for_each(|id| fields.serialize_entry("id", id))?;
-            e.message().iter().try_for_each(|message| fields.serialize_entry("message", message))?;
-            e.retry_after()
-                .iter()
-                .try_for_each(|time| fields.serialize_entry("retryAfter", &time.as_secs()))?;
-        }
+        id.iter().try_for_each(|id| fields.serialize_entry("id", id))?;
+        message.iter().try_for_each(|message| fields.serialize_entry("message", message))?;
+        retry_after.iter().try_for_each(|seconds| fields.serialize_entry("retryAfter", seconds))?;
         fields.end()
     }
 }

@@ -89,9 +89,7 @@ impl Client {
     /// - `ureq_proto` is logged at TRACE: [`Error::InvalidInput`]; see
     ///   [`ClientBuilder::allow_trace_logging`](crate::ClientBuilder::allow_trace_logging).
     pub fn backup(&self, generate: &GenerateResponse<'_>) -> Result<BackupShares, Error> {
-        let sent = generate.shares();
-        let mut redactor = Redactor::of_key(self.key.key.expose());
-        sent.iter().for_each(|share| redactor.add_share(share));
+        let redactor = Redactor::new(self.key.key.expose(), &generate.shares());
         let request = wire::backup::request(generate);
         self.repeat(Call::Backup, &request, &redactor, |response| {
             let (status, retry_after, body) = response.take();
@@ -134,7 +132,7 @@ impl Client {
     /// }
     /// ```
     pub fn confirm(&self, stored: &StoredShares) -> Result<(), Error> {
-        let redactor = Redactor::of_key(self.key.key.expose());
+        let redactor = Redactor::new(self.key.key.expose(), &[]);
         let request = wire::confirm::request(stored.share_pair_ids());
         self.repeat(Call::Confirm, &request, &redactor, |response| {
             let (status, retry_after, body) = response.take();
