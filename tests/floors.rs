@@ -136,33 +136,15 @@ fn paths(name: &str, source: &str) -> Vec<String> {
     found
 }
 
-/// `a::{b, c::D}` as `a::b` and `a::c::D`.
+/// The path at the beginning: `a::{b, C}` as `a::b` and `a::C`. Braces in braces are not looked into; rustfmt makes none.
 fn expand(text: &str) -> Vec<String> {
     let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).unwrap_or(text.len());
-    let head = text[..end].to_string();
-    if !text[end..].starts_with('{') || !head.is_empty() && !head.ends_with("::") {
-        return vec![head];
-    }
-    let (mut depth, mut part, mut parts) = (0, String::new(), Vec::new());
-    for c in text[end..].chars() {
-        match c {
-            '{' => depth += 1,
-            '}' => depth -= 1,
-            _ => {}
-        }
-        match c {
-            '{' if depth == 1 => {}
-            '}' if depth == 0 => break,
-            ',' if depth == 1 => parts.push(core::mem::take(&mut part)),
-            c => part.push(c),
-        }
-    }
-    parts.push(part);
-    let parts = parts.iter().map(|part| part.trim()).filter(|part| !part.is_empty());
-    parts
-        .flat_map(expand)
-        .map(|rest| if rest == "self" { head.clone() } else { format!("{head}{rest}") })
-        .collect()
+    let (head, rest) = text.split_at(end);
+    let Some(names) = rest.strip_prefix('{').filter(|_| head.ends_with("::")) else {
+        return vec![head.into()];
+    };
+    let names = names[..names.find(['{', '}']).unwrap()].split(',').map(str::trim);
+    names.map(|name| format!("{head}{name}")).collect()
 }
 
 fn join(base: &str, path: &str) -> String {
