@@ -85,16 +85,6 @@ impl SecretString {
         String::from_utf8(bytes.into_vec()).map(Self).map_err(|e| SecretBytes::new(e.into_bytes()))
     }
 
-    /// Copies text; each piece that is not UTF-8 becomes `?`.
-    pub(crate) fn from_utf8_lossy(bytes: &[u8]) -> Self {
-        let mut text = Self::with_capacity(bytes.len());
-        for chunk in bytes.utf8_chunks() {
-            text.push_within_capacity(chunk.valid());
-            text.push_within_capacity(if chunk.invalid().is_empty() { "" } else { "?" });
-        }
-        text
-    }
-
     pub(crate) fn expose(&self) -> &str {
         &self.0
     }

@@ -32,22 +32,14 @@ pub(crate) struct ErrorBody {
 impl ErrorBody {
     /// Reads the title of a web page, the known members of JSON, or, unless it may be a share, the text.
     pub(super) fn parse(body: &[u8], may_be_share: bool, redactor: &Redactor<'_>) -> Self {
-        let body = without_bom(body);
         let body = body.get(..MAX_ERROR_BODY).unwrap_or(body);
-        let lossy;
-        let text = match core::str::from_utf8(body) {
-            Ok(text) => text.trim_ascii(),
-            Err(_) => {
-                lossy = SecretString::from_utf8_lossy(body);
-                lossy.expose().trim_ascii()
-            }
-        };
+        // What stands before the end of a body that is cut, or before bytes that are no text, is shown, too.
+        let text = without_bom(body).utf8_chunks().next().map_or("", |chunk| chunk.valid()).trim_ascii();
         let mut found = Self::default();
         if let Some(title) = title(text) {
             found.message = printed(title, MAX_MESSAGE, redactor);
             return found;
         }
-        // What stands before the end of a body that is cut is shown, too.
         let is_object = text.starts_with(['{', '[']);
         let (mut reader, mut strings) = (Reader::new(if is_object { text } else { "" }), Vec::new());
         while let Some(value) = reader.next_value() {
@@ -133,5 +125,5 @@ fn title(page: &str) -> Option<&str> {
         |text: &str, tag: &[u8]| text.as_bytes().windows(tag.len()).position(|w| w.eq_ignore_ascii_case(tag));
     let start = find(page, b"<title").filter(|_| page.starts_with('<'))?;
     let (_, title) = page[start..].split_once('>')?;
-    Some(&title[..find(title, b"</title")?])
+    Some(&title[..find(title, b"</title").unwrap_or(title.len())])
 }

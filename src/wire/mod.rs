@@ -39,5 +39,5 @@ pub(crate) use error_body::MAX_ERROR_BODY;
 #[cfg(feature = "client")]
 pub(crate) use failure::RawResponse;
 pub use failure::{Failure, MpcErrorResponse, Unreadable};
-pub use mpc_share::{MpcShare, NotBase64, ShareForm};
+pub use mpc_share::{MpcShare, ShareForm};
 pub use request::{Body, CONTENT_TYPE, Request};
