@@ -101,17 +101,14 @@ impl BackupShares {
     fn from_json(json: SecretBytes) -> Result<Self, (SecretBytes, InvalidInput)> {
         let json =
             SecretString::from_utf8(json).map_err(|json| (json, InvalidInput::new("it is not UTF-8")))?;
-        match SharePair::find(json.expose()) {
+        let found = SharePair::find(json.expose()).and_then(|pair| {
+            let [first, second] = pair.of(json.expose()).map(|share| share.id);
+            let mistake = InvalidInput::new("ED25519.id is the same as SECP256K1.id");
+            if first == second { Err(mistake) } else { Ok(pair) }
+        });
+        match found {
+            Ok(pair) => Ok(Self { json, pair }),
             Err(mistake) => Err((json.into_bytes(), mistake)),
-            Ok(pair) => {
-                let shares = Self { json, pair };
-                let [first, second] = shares.share_pair_ids();
-                if first == second {
-                    let mistake = InvalidInput::new("ED25519.id is the same as SECP256K1.id");
-                    return Err((shares.json.into_bytes(), mistake));
-                }
-                Ok(shares)
-            }
         }
     }
 

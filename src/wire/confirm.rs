@@ -85,7 +85,7 @@ pub fn request(share_pair_ids: [&str; 2]) -> Request<'_> {
 /// Reads the response: HTTP status, the value of `Retry-After` if there is one, and the body.
 ///
 /// A 2xx confirms when its body is empty, as the service sends it, or JSON without an `error` or `errors` that says
-/// something.
+/// something: null, false, white space and empty objects and lists say nothing.
 ///
 /// # Errors
 ///

@@ -65,10 +65,8 @@ impl RawResponse<'_> {
         let retry_after = self.retry_after.and_then(|value| retry_after::seconds(value, now));
         let body = ErrorBody::parse(body.expose(), false, redactor);
         let response = MpcErrorResponse { call, status, body, retry_after, later_failure: None };
-        Err(match response.outcome() {
-            Outcome::Refused => Failure::Refused(response),
-            _ => Failure::Failed(response),
-        })
+        let is_refused = response.outcome() == Outcome::Refused;
+        Err(if is_refused { Failure::Refused(response) } else { Failure::Failed(response) })
     }
 
     /// Of a success whose body is not the documented one; an error in it is told.

@@ -35,9 +35,7 @@ mod retry_after;
 mod share_pair;
 
 #[cfg(feature = "client")]
-pub(crate) use error_body::MAX_ERROR_BODY;
-#[cfg(feature = "client")]
-pub(crate) use failure::RawResponse;
+pub(crate) use self::{error_body::MAX_ERROR_BODY, failure::RawResponse};
 pub use failure::{Failure, MpcErrorResponse, Unreadable};
 pub use mpc_share::{MpcShare, ShareForm};
 pub use request::{Body, CONTENT_TYPE, Request};
