@@ -43,10 +43,10 @@ unsafe impl GlobalAlloc for Counting {
 fn cost(mut act: impl FnMut()) -> (Duration, isize) {
     let now = || Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap();
     let runs = [(); 2].map(|()| {
-        let (held, start) = (HELD.get(), now());
-        PEAK.set(held);
+        let (before, start) = (HELD.get(), now());
+        PEAK.set(before);
         act();
-        (now() - start, PEAK.get() - held)
+        (now() - start, PEAK.get() - before)
     });
     (runs.iter().map(|run| run.0).min().unwrap(), runs.iter().map(|run| run.1).min().unwrap())
 }

@@ -13,24 +13,20 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use child::Child;
-use portal_backup::{
-    ApiKey, Client, ClientBuilder, Error, GenerateResponse, Outcome, StoredShares, TransportErrorKind,
-};
+use portal_backup::{ApiKey, Client, ClientBuilder, Error, Outcome, TransportErrorKind};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
-use util::certificates::{self, Certificate};
+use util::certificates;
 use util::faults::good;
 use util::secrets::{self, KEY};
 use util::server::Server;
 use util::x509::{self, Identity, Request, Usage};
 
-#[track_caller]
-fn backup(client: &Client) -> Result<StoredShares, Error> {
-    let shares = client.backup(&GenerateResponse::parse(secrets::generate_response()).unwrap())?;
-    Ok(shares.store(|_| Ok::<(), io::Error>(())).unwrap())
+fn backup(client: &Client) -> Result<(), Error> {
+    util::backup(client).map(drop)
 }
 
 /// With the bundled roots.
@@ -39,7 +35,7 @@ fn builder(url: &str) -> ClientBuilder {
 }
 
 fn private_server() -> Server {
-    Server::start(Some(certificates::server_config(Certificate::Trusted)), good)
+    Server::start(util::tls(), good)
 }
 
 /// `build()` refuses, and says why without a secret; returns what it says.
@@ -90,7 +86,7 @@ fn other_authority() -> (String, Arc<ServerConfig>) {
 }
 
 /// What a call says that is shown this certificate.
-fn shown(identity: Identity, versions: &[&'static SupportedProtocolVersion], root: &str) -> String {
+fn refused(identity: Identity, versions: &[&'static SupportedProtocolVersion], root: &str) -> String {
     let server = Server::start(Some(certificates::config_with(identity, versions)), good);
     let error = backup(&builder(&server.url()).root_certs_pem(root).build().unwrap()).unwrap_err();
     assert_eq!((error.outcome(), server.requests().len()), (Outcome::NotSent, 0), "{error}");
@@ -114,15 +110,15 @@ fn what_is_wrong_with_a_certificate_is_said_in_words_and_without_a_dump() {
             (Request { usage: Usage::OnlyForClients, ..request() }, ["not for servers", "", ""]),
             (Request { is_sha1: true, ..request() }, ["not supported", "SHA-1", ""]),
         ] {
-            let line = shown(request.signed_by(&authority), versions, &root);
+            let line = refused(request.signed_by(&authority), versions, &root);
             assert_says(&line, &words);
             assert_has_no_dump(&line);
         }
     }
     let namesake = request().signed_by(&Identity::authority("of this test"));
-    let line = shown(namesake, rustls::ALL_VERSIONS, &root);
+    let line = refused(namesake, rustls::ALL_VERSIONS, &root);
     assert_says(&line, &["not signed by the trusted authority of that name", "`root_certs_pem`"]);
-    let line = shown(itself, rustls::ALL_VERSIONS, &itself_as_root);
+    let line = refused(itself, rustls::ALL_VERSIONS, &itself_as_root);
     assert_says(&line, &["CA:TRUE", "which a server must not show", "CA:FALSE as its own root"]);
     assert_has_no_dump(&line);
 }
@@ -149,7 +145,7 @@ fn an_alert_or_something_else_than_tls_is_said_in_words() {
         (b"\x15\x03\x03\0\x02\x02\x46", ["TLS failed", "AlertReceived(ProtocolVersion)"]),
         (b"\x15\x03\x03\0\x02\x02\x2a", ["client certificate", "BadCertificate"]),
         (b"\x15\x03\x03\0\x02\x02\x30", ["client certificate", "UnknownCA"]),
-        (b"\x15\x03\x03\0\x02\x02\x74", ["wants a client certificate", "`client_cert_pem`"]),
+        (b"\x15\x03\x03\0\x02\x02\x74", ["wants a client certificate", "CertificateRequired"]),
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", ["does not speak TLS", "port"]),
         (b"SSH-2.0-OpenSSH_9.2\r\n", ["does not speak TLS", "port"]),
         (b"\x16\x03\x03\0\x04\x02\0\0\0", ["TLS failed", "InvalidMessage"]),
@@ -167,73 +163,44 @@ fn an_alert_or_something_else_than_tls_is_said_in_words() {
     }
 }
 
-/// The roots of a file of `tests/data/identities`, each with the kind of its key.
-fn roots_by_kind(file: &str) -> Vec<(String, String)> {
-    let text = key(file);
-    let sections = text.split_inclusive("-----END CERTIFICATE-----\n");
-    sections.map(|it| (it.lines().next().unwrap().into(), it.into())).collect()
-}
-
+/// Roots of `tests/data/identities`, whose name is the kind of their key.
 #[test]
-fn a_root_that_could_never_vouch_for_anybody_is_a_mistake() {
-    let (bad, good) = (roots_by_kind("unusable-roots"), roots_by_kind("usable-roots"));
-    assert_eq!((bad.len(), good.len()), (9, 5));
-    for (kind, root) in &bad {
-        let line = mistake(builder("https://localhost").root_certs_pem(root));
-        assert_says(
-            &line,
-            &["root certificate number 1 ", "key", "RSA from 2048 to 8192 bits", "P-256 and P-384"],
-        );
+fn a_root_whose_key_is_not_supported_vouches_for_nobody_which_the_call_says() {
+    for root in key("unusable-roots").split_inclusive("-----END CERTIFICATE-----\n") {
+        let kind = root.lines().next().unwrap();
+        let namesake = Request::hosts(&["localhost"]).signed_by(&Identity::authority(kind));
+        let line = refused(namesake, rustls::ALL_VERSIONS, root);
+        assert_says(&line, &["a key or signature that is not supported", "check the address"]);
         assert_has_no_dump(&line);
-        // One of a collection is left out.
-        let pem = format!("{root}{}", key("usable-roots"));
-        builder("https://localhost").root_certs_pem(pem).build().unwrap_or_else(|e| panic!("{kind}: {e}"));
     }
-    for (kind, root) in good {
-        builder("https://localhost").root_certs_pem(root).build().unwrap_or_else(|e| panic!("{kind}: {e}"));
-    }
-}
-
-/// Roots that vouch for nothing here.
-fn strangers(count: usize) -> String {
-    (0..count).map(|i| Identity::authority(&format!("stranger {i}")).pem()).collect()
-}
-
-/// Sections in which there is no certificate that can be used.
-fn unusable() -> Vec<(&'static str, String)> {
-    let section = |text: &str| format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n");
-    let good = certificates::root_pem();
-    let third_line = good.split_inclusive('\n').nth(3).unwrap();
-    vec![
-        ("not base64", section("!!!!")),
-        ("no certificate", section("AAAA")),
-        ("nothing in it", section("")),
-        ("a line missing", good.replace(third_line, "")),
-        ("without an end", good.replace("-----END CERTIFICATE-----", "")),
-        ("with the end of something else", good.replace("END CERTIFICATE", "END X509 CRL")),
-        ("of OpenSSL", good.replace("CERTIFICATE", "TRUSTED CERTIFICATE")),
-    ]
 }
 
 #[test]
-fn a_root_that_cannot_be_used_is_named_by_its_number_but_left_out_of_a_collection() {
-    let server = private_server();
-    let (good, strangers) = (certificates::root_pem(), strangers(2));
-    for (what, bad) in unusable() {
-        for (pem, number) in [
-            (format!("{bad}{strangers}{good}"), 1),
-            (format!("{strangers}{bad}{good}"), 3),
-            (format!("{strangers}{good}{bad}"), 3),
-        ] {
-            let client = builder(&server.url()).root_certs_pem(&pem).build();
-            backup(&client.unwrap_or_else(|e| panic!("{what}: {e}")))
-                .unwrap_or_else(|e| panic!("{what}: {e}"));
-            // One less is so few that somebody chose each of them.
-            let few = builder("https://localhost").root_certs_pem(pem.replacen(good, "", 1));
-            assert_says(&mistake(few), &[&format!("root certificate number {number} ")]);
+fn a_root_that_cannot_be_read_is_a_mistake_and_one_that_is_no_certificate_is_left_out() {
+    let section = |text: &str| format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n");
+    let (good, (stranger, _)) = (certificates::root_pem(), other_authority());
+    for bad in [
+        section("!!!!"),
+        good.replace("-----END CERTIFICATE-----", ""),
+        good.replace("END CERTIFICATE", "END X509 CRL"),
+        // Joined without a line break, or with a byte order mark.
+        format!("{}{stranger}", good.trim_end()),
+        format!("{stranger}\u{feff}{good}"),
+        good.replace('\n', "\n    "),
+    ] {
+        for pem in [format!("{bad}{stranger}"), format!("{stranger}{bad}")] {
+            let line = mistake(builder("https://localhost").root_certs_pem(&pem));
+            assert_says(&line, &["a damaged root certificate", "`openssl x509 "]);
         }
-        let line = mistake(builder("https://localhost").root_certs_pem(bad.repeat(20)));
-        assert_says(&line, &["root certificate number 1 "]);
+    }
+    let server = private_server();
+    let line_lost = good.replace(good.split_inclusive('\n').nth(3).unwrap(), "");
+    for none in [section("AAAA"), section(""), line_lost] {
+        let line = mistake(builder("https://localhost").root_certs_pem(&none));
+        assert_says(&line, &["no root certificate that can be used"]);
+        for pem in [format!("{none}{good}"), format!("{good}{none}")] {
+            backup(&builder(&server.url()).root_certs_pem(pem).build().unwrap()).unwrap();
+        }
     }
 }
 
@@ -243,30 +210,19 @@ fn every_root_is_found_however_its_file_was_written() {
     let servers = [private_server(), Server::start(Some(config), good)];
     let good = certificates::root_pem();
     let both = stranger.clone() + good;
-    let with = |before: &[u8], after: &[u8]| [before, both.as_bytes(), after].concat();
     let every_byte: Vec<u8> = (0..=255).collect();
     for (what, pem) in [
         (
             "other text and sections",
             format!("# one\n{good}\nsubject=x\n{stranger}{}", key("p256-sec1")).into(),
         ),
-        ("byte order marks of joined files", format!("\u{feff}{stranger}\u{feff}{good}").into()),
-        ("bytes that are no text around it", with(&[&every_byte[..], b"\n"].concat(), &every_byte)),
+        ("a byte order mark", format!("\u{feff}{both}").into()),
         (
-            "bytes that are no text in between",
-            [stranger.as_bytes(), b"# Autorit\xe9 de certification \xff\0\n", good.as_bytes()].concat(),
+            "bytes that are no text",
+            [&every_byte[..], b"\n", stranger.as_bytes(), b"# \xe9\0\n", good.as_bytes()].concat(),
         ),
         ("line breaks of DOS", both.replace('\n', "\r\n").into()),
-        ("line breaks of long ago", both.replace('\n', "\r").into()),
-        ("empty lines", both.replace('\n', "\n\n").into()),
-        ("spaces at the end of lines", both.replace('\n', " \t\n").into()),
-        ("indented", format!("    {}", both.replace('\n', "\n    ")).into()),
-        ("joined without a line break", format!("{}{}", stranger.trim_end(), good.trim_end()).into()),
-        (
-            "talk of marks",
-            with(b"# between -----BEGIN CERTIFICATE----- and -----END CERTIFICATE-----\n", b""),
-        ),
-        ("marks in a mark", with(b"-----BEGIN -----BEGIN CERTIFICATE\n", b"-----BEGIN ")),
+        ("spaces and empty lines", both.replace('\n', " \n\n").into()),
     ] {
         for server in &servers {
             let client = builder(&server.url()).root_certs_pem(&pem).build();
@@ -281,21 +237,17 @@ fn what_is_no_pem_is_a_mistake_that_names_the_command_that_converts_it() {
     let pem = certificates::root_pem();
     let der = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
     let utf16: Vec<u8> = pem.encode_utf16().flat_map(u16::to_le_bytes).collect();
-    let (no_root, crl) = (key("p256-pkcs8") + &key("rsa-pkcs1"), pem.replace("CERTIFICATE", "X509 CRL"));
-    let others = ["", "\n", "garbage", "\0\x01", &no_root, &crl].map(str::as_bytes);
-    for file in others.into_iter().chain([&der[..], &utf16]) {
+    let keys = key("p256-pkcs8") + &key("rsa-pkcs1");
+    let [crl, openssls] = ["X509 CRL", "TRUSTED CERTIFICATE"].map(|label| pem.replace("CERTIFICATE", label));
+    let others = ["", "\n", "garbage", "\0\x01", &keys, &crl, &openssls].map(str::as_bytes);
+    for file in others.into_iter().chain([&der[..], &der[..100], &utf16]) {
         let line = mistake(builder("https://localhost").root_certs_pem(file));
         assert_says(&line, &["holds no root certificate", "`openssl x509 -inform der -in OLD -out NEW`"]);
         let line = mistake(builder("https://localhost").client_cert_pem(file));
         assert_says(&line, &["holds no client certificate", "`openssl x509 "]);
     }
-    for len in 0..der.len() {
-        mistake(builder("https://localhost").root_certs_pem(&der[..len]));
-    }
-    let sure = pem.find('\n').unwrap()..pem.trim_end().len();
-    for len in 0..pem.len() {
-        let built = builder("https://localhost").root_certs_pem(&pem[..len]).build();
-        assert!(built.is_err() || !sure.contains(&len), "{len} bytes of a root were taken");
+    for len in 0..pem.trim_end().len() {
+        mistake(builder("https://localhost").root_certs_pem(&pem[..len]));
     }
     // Does what it says.
     let folder = tempfile::tempdir().unwrap();
@@ -477,26 +429,23 @@ fn a_client_certificate_that_cannot_be_used_is_a_mistake_that_says_why() {
     let (p256, rsa) = (certificate_for("p256-pkcs8"), certificate_for("rsa-pkcs8"));
     let p256_key = key("p256-pkcs8");
     let other_key = x509::pem("PRIVATE KEY", x509::new_key().secret_der());
+    let (unfit, none) = ("the private key is not that of the certificate", "holds no private key");
     for (pem, words) in [
-        // A key that does not fit.
-        (format!("{p256}{}", key("p384-pkcs8")), "the private key is not that of the certificate"),
-        (format!("{p256}{}", key("rsa-pkcs1")), "the private key is not that of the certificate"),
-        (format!("{rsa}{}", key("p256-sec1")), "the private key is not that of the certificate"),
-        (format!("{rsa}{}", key("ed25519-pkcs8")), "the private key is not that of the certificate"),
-        (format!("{p256}{other_key}"), "the private key is not that of the certificate"),
-        // None.
-        (p256.clone(), "no usable private key"),
-        (format!("{p256}garbage"), "no usable private key"),
-        (format!("{p256}{}", key("rsa-pkcs8").replace("PRIVATE", "PUBLIC")), "no usable private key"),
-        (format!("{p256}{}", &p256_key[..120]), "no usable private key"),
+        (format!("{p256}{}", key("p384-pkcs8")), unfit),
+        (format!("{p256}{}", key("rsa-pkcs1")), unfit),
+        (format!("{rsa}{}", key("p256-sec1")), unfit),
+        (format!("{rsa}{}", key("ed25519-pkcs8")), unfit),
+        (format!("{p256}{other_key}"), unfit),
+        (p256.clone(), none),
+        (format!("{p256}garbage"), none),
+        (format!("{p256}{}", key("rsa-pkcs8").replace("PRIVATE", "PUBLIC")), none),
+        (format!("{p256}{}", &p256_key[..120]), none),
         (format!("{p256}{}", p256_key.replace("MIG", "AAA")), "client certificate cannot be used"),
-        (format!("{p256}{}", key("p256-encrypted-pkcs8")), "private key is encrypted"),
-        (format!("{p256}{}", key("rsa-encrypted-pkcs1")), "private key is encrypted"),
-        // No certificate.
-        (format!("{bad}{p256}{p256_key}"), "client certificate number 1 "),
-        (format!("{p256}{bad}{p256_key}"), "client certificate number 2 "),
-        (format!("{empty}{p256_key}"), "client certificate number 1 "),
-        (format!("{p256}{empty}{p256_key}"), "client certificate number 2 "),
+        (format!("{p256}{}", key("p256-encrypted-pkcs8")), "decrypt that first"),
+        (format!("{p256}{}", key("rsa-encrypted-pkcs1")), "decrypt that first"),
+        (format!("{bad}{p256}{p256_key}"), "a damaged client certificate"),
+        (format!("{p256}{bad}{p256_key}"), "a damaged client certificate"),
+        (format!("{empty}{p256_key}"), "client certificate cannot be used"),
     ] {
         let line = mistake(builder("https://localhost").client_cert_pem(pem));
         assert_says(&line, &["client certificate", words]);
@@ -515,7 +464,6 @@ fn a_client_certificate_is_found_however_its_file_was_written() {
         format!("\u{feff}{certificate}{key}"),
         format!("{certificate}{key}").replace('\n', "\r\n"),
         format!("Bag Attributes\n    friendlyName: a ENCRYPTED,ENCRYPTED key\n{key}\0\n{certificate}"),
-        format!("{}{}", certificate.trim_end(), key.trim_end()),
         format!("{certificate}{encrypted}{key}"),
     ] {
         backup(&demanded(&server).client_cert_pem(pem).build().unwrap()).unwrap();
@@ -544,8 +492,8 @@ fn settings_out_of_range_are_a_mistake_that_names_the_setting_and_the_range() {
         assert_says(&line, &["max_response_bytes must be from 1 byte to 1 GiB"]);
     }
     for (time, age, attempts, max) in [(ms, Duration::ZERO, 1, 1), (day, day, 100, 1 << 30)] {
-        let most = new().timeout(time).connect_timeout(time).keep_alive(age).attempts(attempts);
-        most.max_response_bytes(max).build().unwrap();
+        let extreme = new().timeout(time).connect_timeout(time).keep_alive(age).attempts(attempts);
+        extreme.max_response_bytes(max).build().unwrap();
     }
 }
 

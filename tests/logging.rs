@@ -7,7 +7,7 @@ mod util;
 use std::time::Duration;
 
 use log::LevelFilter;
-use portal_backup::{GenerateResponse, StoredShares};
+use portal_backup::GenerateResponse;
 use util::certificates::{self, Certificate};
 use util::faults::{self, Fault};
 use util::logger::Logging;
@@ -36,7 +36,7 @@ fn call_everything() {
         let _ = client.confirm(&stored);
     });
     let server = Server::start(Some(certificates::server_config(Certificate::Trusted)), confirmed);
-    util::client(&server).confirm(&StoredShares::from_share_pair_ids(["a", "b"]).unwrap()).unwrap();
+    util::client(&server).confirm(&util::stored()).unwrap();
 }
 
 #[track_caller]
@@ -74,17 +74,17 @@ fn a_connection_that_is_opened_is_logged_with_its_address_proxy_tls_version_and_
         c.raw().tunnel(port)
     });
     let direct = |server: &Server| (util::builder(&server.url()), format!("127.0.0.1:{}", server.port()), "");
-    let through = format!(" through the proxy localhost:{}", proxy.port());
+    let suffix = format!(" through the proxy localhost:{}", proxy.port());
     let proxied = util::builder(&servers[0].url()).proxy(format!("http://a:p4ss@localhost:{}", proxy.port()));
-    for ((builder, address, through), tls) in [
+    for ((builder, address, suffix), tls) in [
         (direct(&servers[0]), ", TLS 1.3"),
         (direct(&servers[1]), ", TLS 1.2"),
         (direct(&servers[2]), ""),
-        ((proxied, format!("127.0.0.1:{}", proxy.port()), &*through), ", TLS 1.3"),
+        ((proxied, format!("127.0.0.1:{}", proxy.port()), &*suffix), ", TLS 1.3"),
     ] {
         let logging = Logging::start(&[("portal_backup", LevelFilter::Debug)]);
-        builder.build().unwrap().confirm(&StoredShares::from_share_pair_ids(["a", "b"]).unwrap()).unwrap();
-        let begins = format!("DEBUG portal_backup connected to localhost ({address}{tls}){through} in ");
+        builder.build().unwrap().confirm(&util::stored()).unwrap();
+        let begins = format!("DEBUG portal_backup connected to localhost ({address}{tls}){suffix} in ");
         let lines = logging.lines();
         let time = lines.iter().find_map(|line| line.strip_prefix(&begins)?.strip_suffix(" ms"));
         assert!(time.is_some_and(|it| it.parse::<u32>().is_ok()), "{begins}: {lines:?}");
@@ -109,7 +109,7 @@ fn what_is_sent_and_what_came_of_it_is_logged_and_why_the_next_attempt_waits() {
     });
     let client = util::builder(&server.url()).attempts(4).timeout(Duration::from_secs(20)).build().unwrap();
     let logging = Logging::start(&[("portal_backup", LevelFilter::Debug)]);
-    client.confirm(&StoredShares::from_share_pair_ids(["a", "b"]).unwrap()).unwrap();
+    client.confirm(&util::stored()).unwrap();
     let lines = logging.lines();
     let at = |level: &str| lines.iter().filter(|line| line.starts_with(level)).collect::<Vec<_>>();
     let waits =
@@ -119,7 +119,7 @@ fn what_is_sent_and_what_came_of_it_is_logged_and_why_the_next_attempt_waits() {
         waits.map(|wait| format!("INFO portal_backup waiting {wait}")).iter().collect::<Vec<_>>()
     );
     let sent = format!(
-        "DEBUG portal_backup sending PATCH {}/api/v3/clients/me/backup-share-pairs, 70 bytes",
+        "DEBUG portal_backup sending PATCH {}/api/v3/clients/me/backup-share-pairs, 92 bytes",
         server.url()
     );
     assert_eq!(lines.iter().filter(|line| **line == sent).count(), 4, "{lines:?}");
@@ -133,6 +133,6 @@ fn what_is_sent_and_what_came_of_it_is_logged_and_why_the_next_attempt_waits() {
 fn a_connection_that_breaks_is_logged_with_its_host_before_the_next_attempt() {
     let server = Server::start(None, |c| if c.number == 0 { c.request().map(drop) } else { confirmed(c) });
     let logging = Logging::start(&[("portal_backup", LevelFilter::Info)]);
-    util::client(&server).confirm(&StoredShares::from_share_pair_ids(["a", "b"]).unwrap()).unwrap();
+    util::client(&server).confirm(&util::stored()).unwrap();
     assert_eq!(logging.lines(), ["INFO portal_backup waiting 0.1 s: localhost: the connection was closed"]);
 }

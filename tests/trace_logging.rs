@@ -5,23 +5,15 @@
 mod util;
 
 use log::LevelFilter;
-use portal_backup::{Error, GenerateResponse, Outcome, StoredShares};
-use util::certificates::{self, Certificate};
+use portal_backup::{Error, Outcome};
 use util::faults::{good, response_of};
 use util::logger::Logging;
 use util::secrets;
 use util::server::Server;
+use util::{backup, confirm};
 
 fn server() -> Server {
-    Server::start(Some(certificates::server_config(Certificate::Trusted)), good)
-}
-
-fn generate() -> GenerateResponse<'static> {
-    GenerateResponse::parse(secrets::generate_response()).unwrap()
-}
-
-fn stored() -> StoredShares {
-    StoredShares::from_share_pair_ids(["a", "b"]).unwrap()
+    Server::start(util::tls(), good)
 }
 
 #[test]
@@ -35,7 +27,7 @@ fn nothing_is_sent_while_ureq_proto_is_logged_at_trace() {
         let logging = Logging::start(filter);
         let server = server();
         let client = util::client(&server);
-        for error in [client.backup(&generate()).unwrap_err(), client.confirm(&stored()).unwrap_err()] {
+        for error in [backup(&client).unwrap_err(), confirm(&client).unwrap_err()] {
             assert!(matches!(error, Error::InvalidInput(_)), "{error:?}");
             assert_eq!(error.outcome(), Outcome::NotSent);
             assert!(error.to_string().contains("ureq_proto"), "{error}");
@@ -50,7 +42,7 @@ fn a_program_that_opted_in_is_served_at_trace_and_its_log_has_no_key() {
     let logging = Logging::start(&[("", LevelFilter::Trace)]);
     let server = server();
     let client = util::builder(&server.url()).allow_trace_logging(true).build().unwrap();
-    let shares = client.backup(&generate()).unwrap();
+    let shares = backup(&client).unwrap();
     let lines = logging.lines();
     assert!(lines.iter().any(|line| line.starts_with("TRACE ureq_proto::util")), "the reason is gone");
     assert!(lines.iter().all(|line| !line.contains(secrets::KEY)), "the log has the key");
@@ -68,7 +60,7 @@ fn other_targets_at_trace_and_ureq_proto_at_debug_stop_nothing() {
     ] {
         let _logging = Logging::start(filter);
         let server = server();
-        let shares = util::client(&server).backup(&generate()).unwrap();
+        let shares = backup(&util::client(&server)).unwrap();
         assert_eq!(shares.expose_json(), secrets::backup_response(0));
     }
 }
@@ -84,9 +76,9 @@ fn a_logger_that_turns_to_trace_between_two_calls_stops_the_second() {
     let client = util::client(&server);
     {
         let _logging = Logging::start(&[("", LevelFilter::Debug)]);
-        drop(client.backup(&generate()).unwrap());
+        drop(backup(&client).unwrap());
     }
     let _logging = Logging::start(&[("ureq_proto", LevelFilter::Trace)]);
-    client.backup(&generate()).unwrap_err();
+    backup(&client).unwrap_err();
     assert_eq!(server.requests().len(), 1);
 }

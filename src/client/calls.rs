@@ -11,16 +11,16 @@ use std::time::Instant;
 use ureq::http::{HeaderValue, Uri};
 
 use super::connection::Limits;
-use super::exchange::{BodyError, Operation, Response, exchange, is_success};
+use super::exchange::{Operation, Parse, attempt};
 use super::pool::Pool;
 use crate::error::Error;
 use crate::invalid_input::InvalidInput;
 use crate::outcome::{Call, Outcome};
 use crate::redact::Redactor;
 use crate::secret::{ApiKey, SecretBytes};
+use crate::wire;
 use crate::wire::backup::{BackupShares, GenerateResponse};
 use crate::wire::confirm::StoredShares;
-use crate::wire::{self, Failure, RawResponse};
 
 /// Makes both calls, and blocks until each is done.
 ///
@@ -29,7 +29,8 @@ use crate::wire::{self, Failure, RawResponse};
 #[derive(Clone)]
 pub struct Client {
     shared: Arc<Shared>,
-    key: Arc<Key>,
+    /// `Bearer `, and the key.
+    authorization: HeaderValue,
 }
 
 /// What clients with different keys share.
@@ -37,21 +38,22 @@ pub(super) struct Shared {
     pub(super) pool: Pool,
     pub(super) backup: Uri,
     pub(super) confirm: Uri,
+    pub(super) settings: Settings,
+}
+
+/// What every call begins with.
+pub(super) struct Settings {
     pub(super) timeout: Duration,
     pub(super) attempts: u32,
     pub(super) max_response_bytes: usize,
     pub(super) allow_trace_logging: bool,
 }
 
-/// A key, and the header that it travels in.
-struct Key {
-    key: ApiKey,
-    authorization: HeaderValue,
-}
+const BEARER: &str = "Bearer ";
 
 impl Client {
-    pub(super) fn assemble(shared: Shared, key: ApiKey) -> Self {
-        Self { shared: Arc::new(shared), key: Arc::new(Key::new(key)) }
+    pub(super) fn assemble(shared: Shared, key: &ApiKey) -> Self {
+        Self { shared: Arc::new(shared), authorization: authorization(key) }
     }
 
     /// A client with another key over the same connections, TLS sessions and settings: for a program that serves many
@@ -69,7 +71,7 @@ impl Client {
     /// ```
     #[must_use]
     pub fn with_key(&self, key: ApiKey) -> Self {
-        Self { shared: self.shared.clone(), key: Arc::new(Key::new(key)) }
+        Self { shared: self.shared.clone(), authorization: authorization(&key) }
     }
 
     /// Makes backup shares: `POST /v1/backup`.
@@ -89,19 +91,10 @@ impl Client {
     /// - `ureq_proto` is logged at TRACE: [`Error::InvalidInput`]; see
     ///   [`ClientBuilder::allow_trace_logging`](crate::ClientBuilder::allow_trace_logging).
     pub fn backup(&self, generate: &GenerateResponse<'_>) -> Result<BackupShares, Error> {
-        let redactor = Redactor::new(self.key.key.expose(), &generate.shares());
+        let sent = generate.shares();
+        let redactor = self.redactor(&sent);
         let request = wire::backup::request(generate);
-        self.repeat(Call::Backup, &request, &redactor, |response| {
-            let (status, retry_after, body) = response.take();
-            let raw = RawResponse { status, retry_after: retry_after.as_deref(), body, redactor: &redactor };
-            // Without a length, the closing brace tells that nothing is missing.
-            let may_be_whole =
-                matches!(response.error, None | Some(BodyError::Truncated { has_content_length: false, .. }));
-            if is_success(status) && !may_be_whole {
-                return Err(raw.unreadable(Call::Backup, ""));
-            }
-            wire::backup::respond(raw)
-        })
+        self.repeat(Call::Backup, &self.shared.backup, &request, &redactor, wire::backup::respond)
     }
 
     /// Tells Portal that the shares are stored: `PATCH /api/v3/clients/me/backup-share-pairs`.
@@ -132,63 +125,59 @@ impl Client {
     /// }
     /// ```
     pub fn confirm(&self, stored: &StoredShares) -> Result<(), Error> {
-        let redactor = Redactor::new(self.key.key.expose(), &[]);
         let request = wire::confirm::request(stored.share_pair_ids());
-        self.repeat(Call::Confirm, &request, &redactor, |response| {
-            let (status, retry_after, body) = response.take();
-            let raw = RawResponse { status, retry_after: retry_after.as_deref(), body, redactor: &redactor };
-            if is_success(status) && response.error.is_some() {
-                return Err(raw.unreadable(Call::Confirm, ""));
-            }
-            wire::confirm::respond(raw)
-        })
+        self.repeat(
+            Call::Confirm,
+            &self.shared.confirm,
+            &request,
+            &self.redactor(&[]),
+            wire::confirm::respond,
+        )
+    }
+
+    fn redactor<'a>(&'a self, shares: &[&'a str]) -> Redactor<'a> {
+        Redactor::new(self.authorization.to_str().unwrap_or_default().trim_start_matches(BEARER), shares)
     }
 
     /// Makes attempts until one succeeds, the time is up, or another might do harm.
     fn repeat<T>(
         &self,
         call: Call,
+        uri: &Uri,
         request: &wire::Request<'_>,
         redactor: &Redactor<'_>,
-        read: impl Fn(&mut Response) -> Result<T, Failure>,
+        parse: Parse<T>,
     ) -> Result<T, Error> {
-        let shared = &*self.shared;
+        let Shared { pool, settings, .. } = &*self.shared;
         // ureq-proto writes heads and bodies to this target; no filter of ours could take that back.
-        if !shared.allow_trace_logging && log::log_enabled!(target: "ureq_proto::util", log::Level::Trace) {
+        if !settings.allow_trace_logging && log::log_enabled!(target: "ureq_proto::util", log::Level::Trace) {
             let mistake = "`ureq_proto` is logged at TRACE, which would write shares to the log: \
                            turn that off, or call `allow_trace_logging(true)`";
             return Err(InvalidInput::new(mistake).into());
         }
-        let uri = match call {
-            Call::Backup => &shared.backup,
-            Call::Confirm => &shared.confirm,
-        };
-        let operation = Operation { call, uri, authorization: &self.key.authorization, request, redactor };
-        let is_idempotent = call == Call::Confirm;
-        let limits = Limits {
-            deadline: Instant::now() + shared.timeout,
-            max_body: shared.max_response_bytes,
-            wants_body: call == Call::Backup,
-        };
-        let mut attempt = 1;
+        let deadline = Instant::now() + settings.timeout;
+        let limits = Limits { call, deadline, max_body: settings.max_response_bytes };
+        let operation = Operation { uri, authorization: &self.authorization, request, redactor, limits };
+        let mut attempts = 0;
         // A later attempt that was not sent, or was refused, does not undo what an earlier one may have done.
         let mut may_have_acted: Option<Error> = None;
         loop {
-            let error = match self.attempt(&operation, limits, &read) {
+            let error = match attempt(pool, &operation, parse) {
                 Ok(done) => return Ok(done),
                 Err(error) => error,
             };
             let is_unknown = error.outcome() == Outcome::Unknown;
             // 0.1 s, 0.2 s, 0.4 s, … to 6.4 s.
-            let backoff = Duration::from_millis(100 << (attempt - 1).min(6));
+            let backoff = Duration::from_millis(100 << attempts.min(6));
+            attempts += 1;
             let pause = match &error {
                 Error::Transport(e) if e.is_transient => Some(backoff),
                 Error::Refused(e) if e.status() == 429 => e.retry_after(),
-                _ if is_idempotent && is_unknown => Some(error.retry_after().unwrap_or(backoff)),
+                _ if call == Call::Confirm && is_unknown => Some(error.retry_after().unwrap_or(backoff)),
                 _ => None,
             };
-            let left = limits.deadline.saturating_duration_since(Instant::now());
-            let Some(pause) = pause.filter(|&pause| attempt < shared.attempts && pause < left) else {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Some(pause) = pause.filter(|&pause| attempts < settings.attempts && pause < left) else {
                 return Err(match may_have_acted.filter(|_| !is_unknown) {
                     Some(earlier) => earlier.with_later_failure(&error),
                     None => error,
@@ -199,20 +188,7 @@ impl Client {
             if is_unknown {
                 may_have_acted = Some(error);
             }
-            attempt += 1;
         }
-    }
-
-    fn attempt<T>(
-        &self,
-        operation: &Operation<'_>,
-        limits: Limits,
-        read: impl Fn(&mut Response) -> Result<T, Failure>,
-    ) -> Result<T, Error> {
-        let mut response = exchange(&self.shared.pool, operation, limits)?;
-        let result = read(&mut response).map_err(|failure| response.explain(failure, operation.redactor));
-        response.put_back(&self.shared.pool);
-        result
     }
 }
 
@@ -226,21 +202,16 @@ fn reason(error: &Error) -> String {
     }
 }
 
-impl Key {
-    fn new(key: ApiKey) -> Self {
-        let prefix = b"Bearer ";
-        let mut value = SecretBytes::zeroed(prefix.len() + key.expose().len());
-        let (before, rest) = value.expose_mut().split_at_mut(prefix.len());
-        before.copy_from_slice(prefix);
-        rest.copy_from_slice(key.expose().as_bytes());
-        // Shared by every header that it is put into, and wiped after the last.
-        let value = bytes::Bytes::from_owner(Header(value));
-        // A key has only characters that a header may have: the service would say what is wrong with an empty one.
-        let mut authorization =
-            HeaderValue::from_maybe_shared(value).unwrap_or(HeaderValue::from_static("Bearer"));
-        authorization.set_sensitive(true);
-        Self { key, authorization }
-    }
+/// The header that a key travels in.
+fn authorization(key: &ApiKey) -> HeaderValue {
+    // Allocates once: growing would leave an unwiped copy behind.
+    let value = SecretBytes::new([BEARER, key.expose()].concat().into_bytes());
+    // Shared by every header that it is put into, and wiped after the last.
+    let value = HeaderValue::from_maybe_shared(bytes::Bytes::from_owner(Header(value)));
+    // A key has only characters that a header may have: the service would say what is wrong with an empty one.
+    let mut value = value.unwrap_or(HeaderValue::from_static(BEARER));
+    value.set_sensitive(true);
+    value
 }
 
 struct Header(SecretBytes);
@@ -253,10 +224,6 @@ impl AsRef<[u8]> for Header {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let host = |uri: &Uri| uri.host().map(String::from).unwrap_or_default();
-        f.debug_struct("Client")
-            .field("backup", &host(&self.shared.backup))
-            .field("confirm", &host(&self.shared.confirm))
-            .finish_non_exhaustive()
+        f.debug_struct("Client").finish_non_exhaustive()
     }
 }

@@ -2,12 +2,13 @@
 
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
 use ureq::http::Uri;
 
-use super::calls::{Client, Shared};
+use super::calls::{Client, Settings, Shared};
 use super::connect::ConnectOptions;
 use super::pool::Pool;
 use super::proxy::{Proxy, host_and_port};
@@ -34,18 +35,15 @@ pub struct ClientBuilder {
     key: ApiKey,
     base_url: String,
     client_api_url: String,
-    timeout: Duration,
+    settings: Settings,
     connect_timeout: Duration,
-    attempts: u32,
-    root_certs_pem: Option<alloc::vec::Vec<u8>>,
+    root_certs_pem: Option<Vec<u8>>,
     client_cert_pem: Option<SecretBytes>,
     platform_verifier: bool,
     proxy: Option<SecretBytes>,
     proxy_from_env: bool,
     keep_alive: Duration,
-    max_response_bytes: usize,
     user_agent: String,
-    allow_trace_logging: bool,
 }
 
 impl ClientBuilder {
@@ -55,18 +53,20 @@ impl ClientBuilder {
             key,
             base_url: wire::backup::BASE_URL.into(),
             client_api_url: wire::confirm::BASE_URL.into(),
-            timeout: Duration::from_secs(120),
+            settings: Settings {
+                timeout: Duration::from_secs(120),
+                attempts: 3,
+                max_response_bytes: 1 << 20,
+                allow_trace_logging: false,
+            },
             connect_timeout: Duration::from_secs(10),
-            attempts: 3,
             root_certs_pem: None,
             client_cert_pem: None,
             platform_verifier: false,
             proxy: None,
             proxy_from_env: false,
             keep_alive: Duration::from_secs(3),
-            max_response_bytes: 1 << 20,
             user_agent: concat!("portal-backup/", env!("CARGO_PKG_VERSION")).into(),
-            allow_trace_logging: false,
         }
     }
 
@@ -91,7 +91,7 @@ impl ClientBuilder {
     ///
     /// Defaults to 120 s, since making shares takes its time.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.settings.timeout = timeout;
         self
     }
 
@@ -112,15 +112,15 @@ impl ClientBuilder {
     ///
     /// Defaults to 3.
     pub fn attempts(mut self, attempts: u32) -> Self {
-        self.attempts = attempts;
+        self.settings.attempts = attempts;
         self
     }
 
     /// Trusts these root certificates (PEM, one or more) instead of the bundled ones of Mozilla.
     ///
-    /// Of up to three, each must be one that can be used, with a key that the crypto provider can check (`ring`: RSA
-    /// from 2048 to 8192 bits, P-256, P-384, Ed25519); of more, as in the bundles of systems, at least one. Anything may
-    /// stand around them: other text, other sections, a byte order mark. Cannot be combined with
+    /// Each must be whole, and at least one a certificate that can be used; other text and other sections may stand
+    /// around them. A root with a key that the crypto provider cannot check (`ring`: RSA from 2048 to 8192 bits, P-256,
+    /// P-384, Ed25519) vouches for nobody, which the call says. Cannot be combined with
     /// [`platform_verifier`](Self::platform_verifier). Defaults to Mozilla's roots, compiled in.
     pub fn root_certs_pem(mut self, pem: impl AsRef<[u8]>) -> Self {
         self.root_certs_pem = Some(pem.as_ref().into());
@@ -184,7 +184,7 @@ impl ClientBuilder {
     ///
     /// Of a longer one, the error keeps the first `max` bytes. Defaults to 1 MiB.
     pub fn max_response_bytes(mut self, max: usize) -> Self {
-        self.max_response_bytes = max;
+        self.settings.max_response_bytes = max;
         self
     }
 
@@ -200,7 +200,7 @@ impl ClientBuilder {
     ///
     /// Defaults to `false`: such a call is refused before anything is sent.
     pub fn allow_trace_logging(mut self, on: bool) -> Self {
-        self.allow_trace_logging = on;
+        self.settings.allow_trace_logging = on;
         self
     }
 
@@ -211,62 +211,41 @@ impl ClientBuilder {
     /// - A URL, certificate, key, proxy or number that cannot be used, or settings that exclude each other:
     ///   [`Error::InvalidInput`], nothing was sent; correct the setting that it names.
     pub fn build(self) -> Result<Client, Error> {
-        Ok(self.check()?)
-    }
-
-    fn check(self) -> Result<Client, InvalidInput> {
         let day = Duration::from_secs(24 * 60 * 60);
         let lasts = |time: Duration| (Duration::from_millis(1)..=day).contains(&time);
-        let is_header = |b: u8| b == b' ' || b.is_ascii_graphic();
-        let name = &self.user_agent;
-        let is_name = !name.trim().is_empty() && name.len() <= 256 && name.bytes().all(is_header);
+        let (settings, name) = (&self.settings, &self.user_agent);
+        let max = settings.max_response_bytes;
+        let is_name =
+            !name.trim().is_empty() && name.len() <= 256 && name.bytes().all(|b| matches!(b, b' '..=b'~'));
         let has_two_roots = self.root_certs_pem.is_some() && self.platform_verifier;
-        for (is_right, mistake) in [
-            (lasts(self.timeout), "timeout must be from 1 ms to 24 h"),
-            (lasts(self.connect_timeout), "connect_timeout must be from 1 ms to 24 h"),
-            (self.keep_alive <= day, "keep_alive must be at most 24 h"),
-            ((1..=100).contains(&self.attempts), "attempts must be from 1 to 100"),
-            (
-                (1..=1 << 30).contains(&self.max_response_bytes),
-                "max_response_bytes must be from 1 byte to 1 GiB",
-            ),
-            (is_name, "user_agent must be visible ASCII, from 1 to 256 characters"),
-            (!has_two_roots, "root_certs_pem and platform_verifier exclude each other"),
-        ] {
-            if !is_right {
-                return Err(InvalidInput::new(mistake));
-            }
-        }
+        let ensure = |is_right, mistake: &'static str| match is_right {
+            true => Ok(()),
+            false => Err(InvalidInput::new(mistake)),
+        };
+        ensure(lasts(settings.timeout), "timeout must be from 1 ms to 24 h")?;
+        ensure(lasts(self.connect_timeout), "connect_timeout must be from 1 ms to 24 h")?;
+        ensure(self.keep_alive <= day, "keep_alive must be at most 24 h")?;
+        ensure((1..=100).contains(&settings.attempts), "attempts must be from 1 to 100")?;
+        ensure((1..=1 << 30).contains(&max), "max_response_bytes must be from 1 byte to 1 GiB")?;
+        ensure(is_name, "user_agent must be visible ASCII, from 1 to 256 characters")?;
+        ensure(!has_two_roots, "root_certs_pem and platform_verifier exclude each other")?;
         let backup = endpoint("base_url", &self.base_url, wire::backup::PATH)?;
         let confirm = endpoint("client_api_url", &self.client_api_url, wire::confirm::PATH)?;
         let proxy = match &self.proxy {
-            Some(url) => {
-                let url = core::str::from_utf8(url.expose()).unwrap_or_default();
-                Some(Proxy::parse(url)?)
-            }
+            Some(url) => Some(Proxy::parse(url)?),
             None if self.proxy_from_env => Proxy::from_env(&[&backup, &confirm])?,
             None => None,
         };
-        let connect_options = ConnectOptions {
-            tls: tls::config(
-                self.root_certs_pem.as_deref(),
-                self.platform_verifier,
-                self.client_cert_pem.as_ref(),
-            )?,
+        let (roots, client_cert) = (self.root_certs_pem.as_deref(), self.client_cert_pem.as_ref());
+        let options = ConnectOptions {
+            tls: tls::config(roots, self.platform_verifier, client_cert)?,
             proxy,
             timeout: self.connect_timeout,
             user_agent: self.user_agent,
         };
-        let shared = Shared {
-            pool: Pool::new(connect_options, self.keep_alive),
-            backup,
-            confirm,
-            timeout: self.timeout,
-            attempts: self.attempts,
-            max_response_bytes: self.max_response_bytes,
-            allow_trace_logging: self.allow_trace_logging,
-        };
-        Ok(Client::assemble(shared, self.key))
+        let shared =
+            Shared { pool: Pool::new(options, self.keep_alive), backup, confirm, settings: self.settings };
+        Ok(Client::assemble(shared, &self.key))
     }
 }
 

@@ -2,6 +2,7 @@
 //! from its first byte until the call is done.
 
 use alloc::boxed::Box;
+use core::fmt;
 use core::time::Duration;
 use std::io::{self, ErrorKind};
 use std::time::Instant;
@@ -11,6 +12,7 @@ use ureq::unversioned::transport::Buffers;
 
 use super::head::{MAX_HEAD, interim_len, status_line};
 use super::stream::{Buffer, RECORD, Stream};
+use crate::outcome::Call;
 use crate::secret::SecretBytes;
 use crate::wire;
 
@@ -25,14 +27,13 @@ const MAX_CHUNK_LINE: usize = 256;
 /// What a response may have besides its body: its head, and what is around chunks.
 const MAX_AROUND_BODY: usize = 64 << 10;
 
-/// What holds for one request and its response.
+/// What holds for one call.
 #[derive(Clone, Copy)]
 pub(super) struct Limits {
+    pub(super) call: Call,
     pub(super) deadline: Instant,
     /// The longest body of a success.
     pub(super) max_body: usize,
-    /// Whether the body of a success is worth all the time that is left.
-    pub(super) wants_body: bool,
 }
 
 /// One connection, whose buffers are wiped as soon as they are used.
@@ -55,7 +56,7 @@ pub(super) struct Connection {
     /// What ended the connection: `UnexpectedEof` if the server closed it.
     pub(super) error: Option<io::Error>,
     /// Whether ureq would send another request.
-    pub(super) is_reusable: bool,
+    pub(super) is_persistent: bool,
 }
 
 impl Connection {
@@ -72,22 +73,22 @@ impl Connection {
             has_new_input: false,
             status: None,
             error: None,
-            is_reusable: false,
+            is_persistent: false,
         }
     }
 
     /// Forgets a response; whether another request can follow.
     pub(super) fn reset(&mut self) -> bool {
-        let is_fit = self.is_reusable && self.is_consumed() && self.is_sent() && self.error.is_none();
+        let is_fit = self.is_persistent && self.is_consumed() && self.is_sent() && self.error.is_none();
         self.received.discard(self.received.filled().len());
-        (self.consumed, self.status, self.is_reusable, self.late_deadline) = (0, None, false, None);
+        (self.consumed, self.status, self.is_persistent, self.late_deadline) = (0, None, false, None);
         is_fit
     }
 
     /// Begins another request; false if the server has closed the connection, or has sent what nobody asked for.
     pub(super) fn begin(&mut self, limits: Limits) -> bool {
         self.limits = limits;
-        self.stream.is_silent()
+        self.stream.is_reusable()
     }
 
     /// Whether nothing of what ureq wrote is still buffered, or was thrown away.
@@ -98,11 +99,6 @@ impl Connection {
     /// Whether ureq consumed every byte that arrived.
     pub(super) fn is_consumed(&self) -> bool {
         self.consumed == self.received.filled().len()
-    }
-
-    /// Whether the server has refused the TLS handshake, and so read nothing of the request.
-    pub(super) fn is_refused(&self) -> bool {
-        self.error.as_ref().is_some_and(|e| e.kind() == ErrorKind::ConnectionRefused)
     }
 
     /// Reads on until nothing comes for a while.
@@ -145,24 +141,23 @@ impl Connection {
     }
 
     fn send(&mut self, len: usize) -> io::Result<()> {
-        let (mut sent, deadline) = (0, self.limits.deadline);
+        let mut sent = 0;
         loop {
-            let result = match &self.output.expose()[sent..len] {
-                [] => self.stream.flush(deadline).map(|()| None),
-                rest => self.stream.write_some(rest, deadline).map(Some),
-            };
+            self.stream.set_deadline(self.limits.deadline);
+            let rest = &self.output.expose()[sent..len];
+            let result =
+                if rest.is_empty() { self.stream.flush().map(|()| 0) } else { self.stream.write(rest) };
             match result {
-                Ok(None) => return Ok(()),
-                Ok(Some(len)) => sent += len,
+                Ok(0) if sent == len => return Ok(()),
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(len) => sent += len,
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
                     // Tickets of TLS and interim responses mean nothing.
                     let read = self.receive(Instant::now());
                     self.error = read.err().filter(|e| e.kind() != ErrorKind::TimedOut);
                     // Whoever responds before all was read will not read on.
-                    if self.error.is_some()
-                        || self.status.is_some()
-                        || self.received.filled().len() > MAX_HEAD
-                    {
+                    let is_noise = self.status.is_none() && self.received.filled().len() <= MAX_HEAD;
+                    if self.error.is_some() || !is_noise {
                         return Err(ErrorKind::BrokenPipe.into());
                     }
                 }
@@ -174,12 +169,9 @@ impl Connection {
     /// Waits until more of the response is there; false at the end of the connection.
     pub(super) fn await_input(&mut self) -> Result<bool, Error> {
         self.flush();
-        let max_input = if self.consumed == 0 { MAX_HEAD } else { MAX_CHUNK_LINE };
-        if self.input().len() > max_input {
-            return Err(io::Error::other("a line is too long").into());
-        }
-        if self.received.filled().len() > self.max_received() {
-            return Err(io::Error::other("too much came around its body").into());
+        let max_line = if self.consumed == 0 { MAX_HEAD } else { MAX_CHUNK_LINE };
+        if self.input().len() > max_line || self.received.filled().len() > self.max_received() {
+            return Err(io::Error::other("a line is too long, or too much came around its body").into());
         }
         if self.error.is_none() {
             self.error = self.receive(self.limits.deadline).err();
@@ -197,7 +189,8 @@ impl Connection {
         if now >= self.limits.deadline && now >= *self.late_deadline.get_or_insert(now + LATE_READ_TIMEOUT) {
             return Err(ErrorKind::TimedOut.into());
         }
-        if self.stream.read(&mut self.received, deadline.min(self.limits.deadline))? == 0 {
+        self.stream.set_deadline(deadline.min(self.limits.deadline));
+        if self.received.append(|room| self.stream.read(room))? == 0 {
             return Err(ErrorKind::UnexpectedEof.into());
         }
         self.has_new_input = true;
@@ -205,7 +198,9 @@ impl Connection {
             self.received.discard(interim_len(self.received.filled()));
             self.status = status_line(self.received.filled()).map(|(status, _)| status);
             self.status = self.status.filter(|status| !matches!(status, 100 | 102..=199));
-            if self.status.is_some_and(|status| !(self.limits.wants_body && matches!(status, 200..=299))) {
+            // Only the shares are worth all the time that is left.
+            let is_worth_it = |status| self.limits.call == Call::Backup && matches!(status, 200..=299);
+            if self.status.is_some_and(|status| !is_worth_it(status)) {
                 self.shorten_deadline();
             }
         }
@@ -244,5 +239,11 @@ impl Buffers for Connection {
 
     fn can_use_input(&self) -> bool {
         self.has_new_input && !self.input().is_empty()
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Connection")
     }
 }

@@ -23,16 +23,13 @@ pub(super) fn resolve(host: &str, port: u16, deadline: Instant) -> io::Result<Ve
         return Ok(loopback.map(|ip| SocketAddr::new(ip, port)).into());
     }
     // The resolver of the system takes no deadline: a thread that it keeps for longer outlives the call.
-    let name = (host.to_string(), port);
     let (sender, receiver) = mpsc::sync_channel(1);
-    let resolves = {
-        let name = name.clone();
-        // Nobody waits any more when this fails.
-        move || drop(sender.send(name.to_socket_addrs()))
-    };
-    let found = match thread::Builder::new().name("portal-backup-resolve".into()).spawn(resolves) {
+    let name = (host.to_string(), port);
+    // Nobody waits any more when this fails.
+    let resolve = move || drop(sender.send(name.to_socket_addrs()));
+    let found = match thread::Builder::new().name("portal-backup-resolve".into()).spawn(resolve) {
         Ok(_) => receiver.recv_timeout(time_left(deadline)).map_err(|_| ErrorKind::TimedOut)?,
-        Err(_) => name.to_socket_addrs(),
+        Err(_) => (host, port).to_socket_addrs(),
     };
     Ok(Vec::from_iter(found?))
 }
@@ -41,14 +38,10 @@ pub(super) fn resolve(host: &str, port: u16, deadline: Instant) -> io::Result<Ve
 pub(super) fn is_not_found(e: &io::Error) -> bool {
     // Rust gives away the text of `gai_strerror` and not the code, but for Windows: there, no such host, and no data.
     // What is none of these, such as a text in another language, is taken for a failure that may pass.
-    const TEXTS: [&str; 4] = [
-        "not known",                  // glibc, macOS, Android
-        "does not resolve",           // musl, FreeBSD
-        "no address associated with", // glibc, BSD
-        "no usable address",          // musl
-    ];
+    // In order: of glibc, macOS, Android; of musl, FreeBSD; of glibc, BSD; of musl.
+    let texts = ["not known", "does not resolve", "no address associated with", "no usable address"];
     let text = e.to_string().to_ascii_lowercase();
-    matches!(e.raw_os_error(), Some(11001 | 11004)) || TEXTS.iter().any(|it| text.contains(it))
+    matches!(e.raw_os_error(), Some(11001 | 11004)) || texts.iter().any(|it| text.contains(it))
 }
 
 /// How long an address has for itself before the next one is tried beside it (RFC 8305, section 5).
@@ -58,45 +51,33 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 pub(super) fn connect(addrs: &[SocketAddr], deadline: Instant) -> io::Result<TcpStream> {
     let mut waiting = interleaved(addrs).into_iter();
     let (sender, receiver) = mpsc::channel();
-    let (mut running, mut next_attempt, mut error) = (0, Instant::now(), None);
+    let (mut running, mut error) = (0, ErrorKind::NotFound.into());
     loop {
-        let now = Instant::now();
-        if now >= deadline {
-            return Err(prefer(error, ErrorKind::TimedOut.into()));
-        }
-        if let Some(addr) = (now >= next_attempt).then(|| waiting.next()).flatten() {
-            let sender = sender.clone();
-            let attempt = move |deadline| {
-                let wait = time_left(deadline).max(Duration::from_millis(1));
-                // When nobody waits any more, the connection is closed with the message.
-                drop(sender.send(TcpStream::connect_timeout(&addr, wait)));
-            };
-            // This machine accepts or refuses at once.
-            let is_alone = running == 0 && (waiting.len() == 0 || addr.ip().is_loopback());
-            let spawn = |attempt| thread::Builder::new().name("portal-backup-connect".into()).spawn(attempt);
-            let with_deadline = {
-                let attempt = attempt.clone();
-                move || attempt(deadline)
-            };
-            if is_alone || spawn(with_deadline).is_err() {
-                // One after the other, each with its share of the time.
-                let shares = u32::try_from(waiting.len()).unwrap_or(u32::MAX).saturating_add(1);
-                attempt(now + time_left(deadline) / shares);
+        match waiting.next() {
+            Some(addr) => {
+                let attempt = |deadline| {
+                    let (sender, timeout) =
+                        (sender.clone(), time_left(deadline).max(Duration::from_millis(1)));
+                    // When nobody waits any more, the connection is closed with the message.
+                    move || drop(sender.send(TcpStream::connect_timeout(&addr, timeout)))
+                };
+                let thread = thread::Builder::new().name("portal-backup-connect".into());
+                // This machine accepts or refuses at once.
+                let is_alone = running == 0 && (waiting.len() == 0 || addr.ip().is_loopback());
+                if is_alone || thread.spawn(attempt(deadline)).is_err() {
+                    // One after the other, each with its share of the time.
+                    attempt(Instant::now() + time_left(deadline) / (waiting.len() as u32 + 1))();
+                }
+                running += 1;
             }
-            running += 1;
-            next_attempt = now + ATTEMPT_DELAY;
+            None if running == 0 => return Err(error),
+            None => {}
         }
-        if running == 0 {
-            return Err(error.unwrap_or(ErrorKind::NotFound.into()));
-        }
-        let wake = if waiting.len() > 0 { next_attempt.min(deadline) } else { deadline };
-        match receiver.recv_timeout(time_left(wake)) {
+        let next = if waiting.len() > 0 { Instant::now() + ATTEMPT_DELAY } else { deadline };
+        match receiver.recv_timeout(time_left(next.min(deadline))) {
             Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(e)) => {
-                error = Some(prefer(error, e));
-                running -= 1;
-                next_attempt = Instant::now();
-            }
+            Ok(Err(e)) => (error, running) = (e, running - 1),
+            Err(_) if Instant::now() >= deadline => return Err(ErrorKind::TimedOut.into()),
             Err(_) => {}
         }
     }
@@ -108,26 +89,9 @@ fn time_left(deadline: Instant) -> Duration {
 
 /// IPv4 and IPv6 in turn, beginning with the family that the operating system put first (RFC 8305, section 4).
 fn interleaved(addrs: &[SocketAddr]) -> Vec<SocketAddr> {
-    let mut count = [0; 2];
-    let mut ranked = Vec::from_iter(addrs.iter().map(|addr| {
-        let rank = &mut count[usize::from(addr.is_ipv4())];
-        *rank += 1;
-        (*rank, *addr)
-    }));
+    let is_first = |addr: &&SocketAddr| addr.is_ipv4() == addrs[0].is_ipv4();
+    let (first, second): (Vec<&SocketAddr>, Vec<_>) = addrs.iter().partition(is_first);
+    let mut ranked = Vec::from_iter(first.into_iter().enumerate().chain(second.into_iter().enumerate()));
     ranked.sort_by_key(|(rank, _)| *rank);
-    ranked.into_iter().map(|(_, addr)| addr).collect()
-}
-
-/// Of two failures, the one to tell: a refusal before silence, and silence before an address that this machine has no
-/// way to, such as every IPv6 address where there is no IPv6.
-fn prefer(first: Option<io::Error>, second: io::Error) -> io::Error {
-    let rank = |e: &io::Error| match e.kind() {
-        ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable | ErrorKind::AddrNotAvailable => 0,
-        ErrorKind::TimedOut => 1,
-        _ => 2,
-    };
-    match first {
-        Some(first) if rank(&first) >= rank(&second) => first,
-        _ => second,
-    }
+    ranked.into_iter().map(|(_, addr)| *addr).collect()
 }

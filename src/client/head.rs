@@ -8,14 +8,13 @@ pub(super) const MAX_HEAD: usize = 16 << 10;
 /// The status in `HTTP/1.1 200 OK`, and where that line ends; `None` as long as it is not there, or if it is none.
 pub(super) fn status_line(received: &[u8]) -> Option<(u16, usize)> {
     let len = memchr(b'\n', received)? + 1;
-    let [b'H', b'T', b'T', b'P', b'/', major, b'.', minor, b' ', status @ ..] = &received[..len] else {
+    let (version, status) = received[..len].split_at_checked(9)?;
+    let [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9', b' '] = version else { return None };
+    let [a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', b' ' | b'\r' | b'\n', ..] = status else {
         return None;
     };
-    let [first @ b'1'..=b'9', second, third, b' ' | b'\r' | b'\n', ..] = status else { return None };
-    let are_digits = [major, minor, second, third].into_iter().all(u8::is_ascii_digit);
-    let status =
-        [first, second, third].into_iter().fold(0, |status, digit| status * 10 + u16::from(digit & 0xf));
-    are_digits.then_some((status, len))
+    let digits = [a, b, c].into_iter().map(|digit| u16::from(digit & 0xf));
+    Some((digits.fold(0, |status, digit| status * 10 + digit), len))
 }
 
 /// Where the empty line behind a head ends.

@@ -8,7 +8,6 @@ mod dial;
 mod exchange;
 mod head;
 mod no_proxy;
-mod pem;
 mod pool;
 mod proxy;
 mod stream;

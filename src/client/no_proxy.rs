@@ -26,9 +26,7 @@ fn names_host(entry: &str, host: &str) -> bool {
                 && (as_ipv6(address) ^ first).leading_zeros() >= bits
         }
         (Err(_), None) => {
-            let name = entry.strip_prefix('*').filter(|rest| rest.starts_with('.')).unwrap_or(entry);
-            let name = name.strip_prefix('.').unwrap_or(name);
-            let name = name.strip_suffix('.').unwrap_or(name);
+            let name = entry.trim_start_matches("*.").trim_matches('.');
             host.strip_suffix(name).is_some_and(|before| before.is_empty() || before.ends_with('.'))
         }
         _ => false,

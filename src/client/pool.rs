@@ -2,23 +2,22 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::fmt;
 use core::time::Duration;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use ureq::config::Config;
 use ureq::http::Uri;
-use ureq::http::uri::{Authority, Scheme};
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
 };
 use ureq::{Agent, Error};
 
-use super::connect::{ConnectError, ConnectOptions};
+use super::connect::ConnectOptions;
 use super::connection::{Connection, Limits};
 use super::head::MAX_HEAD;
+use crate::transport_error::TransportError;
 use crate::wire;
 
 /// How many connections wait for their next request: one for each thread of a large program.
@@ -35,12 +34,11 @@ pub(super) struct Pool {
 pub(super) struct PooledAgent {
     pub(super) agent: Agent,
     slot: Slot,
-    endpoint: Endpoint,
+    uri: Uri,
     last_use: Instant,
 }
 
 type Slot = Arc<Mutex<Option<Connection>>>;
-type Endpoint = (Option<Scheme>, Option<Authority>);
 
 impl Pool {
     pub(super) fn new(options: ConnectOptions, keep_alive: Duration) -> Self {
@@ -49,14 +47,13 @@ impl Pool {
 
     /// An agent with a connection to the server of this URL: the one that was used last, which is the most likely to be
     /// open, or a new one.
-    pub(super) fn connect(&self, uri: &Uri, limits: Limits) -> Result<PooledAgent, ConnectError> {
-        let endpoint = (uri.scheme().cloned(), uri.authority().cloned());
-        while let Some(idle) = self.take_idle(&endpoint) {
+    pub(super) fn connect(&self, uri: &Uri, limits: Limits) -> Result<PooledAgent, TransportError> {
+        while let Some(idle) = self.take_idle(uri) {
             if lock(&idle.slot).as_mut().is_some_and(|connection| connection.begin(limits)) {
                 return Ok(idle);
             }
         }
-        let stream = self.options.open(uri, limits.deadline)?;
+        let stream = self.options.open(uri, limits)?;
         let slot = Arc::new(Mutex::new(Some(Connection::new(stream, limits))));
         let config = Agent::config_builder()
             .proxy(None)
@@ -70,13 +67,14 @@ impl Pool {
             .max_idle_connections(0)
             .build();
         let agent = Agent::with_parts(config, Lender(slot.clone()), NoLookup);
-        Ok(PooledAgent { agent, slot, endpoint, last_use: Instant::now() })
+        Ok(PooledAgent { agent, slot, uri: uri.clone(), last_use: Instant::now() })
     }
 
-    fn take_idle(&self, endpoint: &Endpoint) -> Option<PooledAgent> {
+    fn take_idle(&self, uri: &Uri) -> Option<PooledAgent> {
         let mut idle = lock(&self.idle);
         idle.retain(|agent| agent.last_use.elapsed() <= self.keep_alive);
-        let last = idle.iter().rposition(|agent| agent.endpoint == *endpoint)?;
+        let is_its_server = |to: &Uri| to.scheme() == uri.scheme() && to.authority() == uri.authority();
+        let last = idle.iter().rposition(|agent| is_its_server(&agent.uri))?;
         Some(idle.remove(last))
     }
 
@@ -105,14 +103,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Lends the connection in the slot.
+/// Lends ureq the connection in the slot.
+#[derive(Debug)]
 struct Lender(Slot);
-
-impl fmt::Debug for Lender {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Lender")
-    }
-}
 
 impl Connector for Lender {
     type Out = Lent;
@@ -134,6 +127,7 @@ impl Resolver for NoLookup {
 }
 
 /// A connection in ureq's hands, which goes back into the slot when ureq drops it.
+#[derive(Debug)]
 struct Lent {
     connection: Option<Connection>,
     nothing: LazyBuffers,
@@ -160,7 +154,7 @@ impl Transport for Lent {
     /// ureq asks this of a connection that it would keep. It has none to keep, but its judgement counts.
     fn is_open(&mut self) -> bool {
         if let Some(connection) = &mut self.connection {
-            connection.is_reusable = true;
+            connection.is_persistent = true;
         }
         false
     }
@@ -168,12 +162,6 @@ impl Transport for Lent {
     fn is_tls(&self) -> bool {
         // Wherever the URL asks for it.
         true
-    }
-}
-
-impl fmt::Debug for Lent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Lent")
     }
 }
 

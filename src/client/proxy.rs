@@ -3,6 +3,7 @@
 
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
 use std::env;
 
@@ -22,46 +23,37 @@ pub(super) struct Proxy {
     pub(super) port: u16,
     /// Whether it is itself spoken to over TLS.
     pub(super) is_tls: bool,
-    /// User name and password in base64 (RFC 7617).
-    credentials: Option<SecretBytes>,
+    /// The header with user name and password (RFC 7617), if there are any.
+    authorization: SecretBytes,
     /// The hosts that it is not used for.
     no_proxy: String,
 }
 
 impl Proxy {
     /// Reads `[http[s]://][user[:password]@]host[:port][/]`; the port is 80 or 443 if there is none.
-    pub(super) fn parse(url: &str) -> Result<Self, InvalidInput> {
-        // Never quotes the URL, which may hold a password or what was pasted into the wrong place.
-        let mistake = "the proxy must be http://[user:password@]host[:port], or https";
-        let is_letter = |b: u8| b.is_ascii_alphanumeric() || b"+-.".contains(&b);
-        Self::read(url).ok_or_else(|| match url.split_once("://") {
-            Some((scheme, _)) if scheme.len() <= 10 && scheme.bytes().all(is_letter) => {
-                InvalidInput::new(format!("{mistake}, and not {scheme}"))
-            }
-            _ => InvalidInput::new(mistake),
-        })
+    ///
+    /// The error never quotes the URL, which may hold a password or what was pasted into the wrong place.
+    pub(super) fn parse(url: &SecretBytes) -> Result<Self, InvalidInput> {
+        let url = core::str::from_utf8(url.expose()).unwrap_or_default();
+        Self::read(url).ok_or(InvalidInput::new(
+            "the proxy must be http://[user:password@]host[:port], or https; no other kind is supported",
+        ))
     }
 
     /// Reads what the environment says, unless each of these URLs is reached directly in any case.
     pub(super) fn from_env(urls: &[&Uri]) -> Result<Option<Self>, InvalidInput> {
         let first = |names: &[&'static str]| {
-            names.iter().find_map(|name| {
-                let value = env::var_os(name).filter(|value| !value.is_empty())?;
-                Some((*name, SecretBytes::new(value.into_encoded_bytes())))
-            })
+            let mut set = names.iter().filter_map(|name| Some((*name, env::var_os(name)?)));
+            set.find(|(_, value)| !value.is_empty())
         };
-        let no_proxy = first(&["NO_PROXY", "no_proxy"]).map(|(_, text)| text);
-        let no_proxy = no_proxy.map(|text| String::from_utf8_lossy(text.expose()).into_owned());
-        let no_proxy = no_proxy.unwrap_or_default();
+        let no_proxy = first(&["NO_PROXY", "no_proxy"]).map(|(_, hosts)| hosts).unwrap_or_default();
+        let no_proxy = no_proxy.to_string_lossy().into_owned();
+        let proxy = first(&["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]);
         // A proxy that is not used cannot be wrong.
-        if !urls.iter().any(|url| is_used(&no_proxy, url)) {
-            return Ok(None);
-        }
-        let Some((name, url)) = first(&["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]) else {
+        let Some((name, url)) = proxy.filter(|_| urls.iter().any(|url| is_used(&no_proxy, url))) else {
             return Ok(None);
         };
-        let url = core::str::from_utf8(url.expose()).unwrap_or_default();
-        let proxy = Self::parse(url).map_err(|mistake| mistake.about(name))?;
+        let proxy = Self::parse(&SecretBytes::new(url.into_encoded_bytes())).map_err(|e| e.about(name))?;
         Ok(Some(Self { no_proxy, ..proxy }))
     }
 
@@ -69,19 +61,18 @@ impl Proxy {
         let proxy = ureq::Proxy::new(url).ok()?;
         let (host, port) = host_and_port(proxy.uri())?;
         let (user, password) = (proxy.username().unwrap_or_default(), proxy.password().unwrap_or_default());
-        let is_tls = proxy.protocol() == ProxyProtocol::Https;
-        let is_http = is_tls || proxy.protocol() == ProxyProtocol::Http;
+        let is_tls = match proxy.protocol() {
+            ProxyProtocol::Http => false,
+            ProxyProtocol::Https => true,
+            _ => return None,
+        };
         // What follows a `#` is dropped by the parser, and may be most of a password.
         let is_whole = !url.contains('#') && proxy.uri().path_and_query().is_none_or(|path| path == "/");
-        // The first colon is where the user name ends.
-        let is_basic = !user.contains(':') && !user.chars().chain(password.chars()).any(char::is_control);
-        if !(is_http && is_whole && is_basic) {
-            return None;
-        }
         let plain = SecretBytes::new([user, ":", password].concat().into_bytes());
-        let encoded = || SecretBytes::new(STANDARD.encode(plain.expose()).into_bytes());
-        let credentials = (plain.len() > 1).then(encoded);
-        Some(Self { host: host.into(), port, is_tls, credentials, no_proxy: String::new() })
+        let encoded = SecretBytes::new(STANDARD.encode(plain.expose()).into_bytes());
+        let header = [b"Proxy-Authorization: Basic ", encoded.expose(), b"\r\n"];
+        let authorization = SecretBytes::new(if plain.len() > 1 { header.concat() } else { Vec::new() });
+        is_whole.then(|| Self { host: host.into(), port, is_tls, authorization, no_proxy: String::new() })
     }
 
     pub(super) fn is_used_for(&self, url: &Uri) -> bool {
@@ -91,14 +82,9 @@ impl Proxy {
     /// What asks for a tunnel to that host, which is without brackets (RFC 9110, section 9.3.6).
     pub(super) fn connect_request(&self, host: &str, port: u16, user_agent: &str) -> SecretBytes {
         let target = authority(host, port);
-        let (field, credentials) = match &self.credentials {
-            Some(credentials) => ("\r\nProxy-Authorization: Basic ", credentials.expose()),
-            None => ("", &[][..]),
-        };
-        let head =
-            ["CONNECT ", &target, " HTTP/1.1\r\nHost: ", &target, "\r\nUser-Agent: ", user_agent, field];
+        let head = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\nUser-Agent: {user_agent}\r\n");
         // Allocates once: growing would leave an unwiped copy behind.
-        SecretBytes::new([head.concat().as_bytes(), credentials, b"\r\n\r\n"].concat())
+        SecretBytes::new([head.as_bytes(), self.authorization.expose(), b"\r\n"].concat())
     }
 }
 

@@ -5,13 +5,14 @@ use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::sync::Arc;
 use core::time::Duration;
-use std::io::{self, ErrorKind, Read as _, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Instant;
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, ProtocolVersion};
 
+use super::tls;
 use crate::secret::SecretBytes;
 
 /// The plain text of one TLS record (RFC 8446, section 5.1).
@@ -19,32 +20,16 @@ pub(super) const RECORD: usize = 16 << 10;
 /// A record with its head and seal (RFC 5246, section 6.2.3).
 const SEALED_RECORD: usize = RECORD + 2048 + 5;
 /// How much room there is at least for what is read next.
-const MIN_ROOM: usize = 4 << 10;
+pub(super) const MIN_ROOM: usize = 4 << 10;
 
-/// A way to a server and back.
-pub(super) trait Stream: Send + Sync {
-    /// Appends what arrives next, and returns how many bytes: 0 at the end. When the deadline has passed, what has
-    /// already arrived is still read.
-    fn read(&mut self, into: &mut Buffer, deadline: Instant) -> io::Result<usize>;
-
-    /// Takes the beginning of it to be sent, and returns how many bytes. `WouldBlock`: see [`flush`](Self::flush).
-    fn write_some(&mut self, bytes: &[u8], deadline: Instant) -> io::Result<usize>;
-
-    /// Sends what was taken. `WouldBlock`: the server has sent something and reads no further for now; read that, then
-    /// go on.
-    fn flush(&mut self, deadline: Instant) -> io::Result<()>;
-
-    /// Sends all of it to a server that says nothing meanwhile.
-    fn write(&mut self, mut bytes: &[u8], deadline: Instant) -> io::Result<()> {
-        while !bytes.is_empty() {
-            let len = self.write_some(bytes, deadline)?;
-            bytes = bytes.get(len..).unwrap_or_default();
-        }
-        self.flush(deadline)
-    }
+/// A way to a server and back, whose steps all end with its deadline; what has already arrived by then is still read.
+///
+/// Writing ends with `WouldBlock` when the server has sent something and reads no further for now: read that, then go on.
+pub(super) trait Stream: Read + Write + Send + Sync {
+    fn set_deadline(&mut self, deadline: Instant);
 
     /// Whether the server has sent nothing that was not read, not even part of a record, nor closed the connection.
-    fn is_silent(&mut self) -> bool;
+    fn is_reusable(&mut self) -> bool;
 
     /// The address of the other end, and the version of TLS.
     fn describe(&self) -> String;
@@ -65,8 +50,14 @@ impl Buffer {
         &self.bytes.expose()[..self.len]
     }
 
+    /// The bytes, where they are.
+    pub(super) fn into_bytes(mut self) -> SecretBytes {
+        self.bytes.truncate(self.len);
+        self.bytes
+    }
+
     /// Lets `read` append to the buffer, and returns what it returns.
-    fn append(&mut self, read: impl FnOnce(&mut [u8]) -> io::Result<usize>) -> io::Result<usize> {
+    pub(super) fn append(&mut self, read: impl FnOnce(&mut [u8]) -> io::Result<usize>) -> io::Result<usize> {
         if self.bytes.len() - self.len < MIN_ROOM {
             let mut larger = SecretBytes::zeroed(self.bytes.len() * 2 + MIN_ROOM);
             larger.expose_mut()[..self.len].copy_from_slice(self.filled());
@@ -89,14 +80,27 @@ impl Buffer {
 /// A TCP connection.
 pub(super) struct Socket {
     stream: TcpStream,
-    read_timeout: Duration,
-    write_timeout: Duration,
+    deadline: Instant,
+    timeout: Duration,
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream) -> io::Result<Self> {
+    pub(super) fn new(stream: TcpStream, deadline: Instant) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        Ok(Self { stream, read_timeout: Duration::ZERO, write_timeout: Duration::ZERO })
+        Ok(Self { stream, deadline, timeout: Duration::ZERO })
+    }
+
+    /// Sets how long the next step may wait; false when the time is up.
+    fn has_time(&mut self) -> io::Result<bool> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        // With one value for nearly all steps, it is set once; no system takes less than a millisecond.
+        let timeout = left.clamp(Duration::from_millis(1), Duration::from_secs(1));
+        if timeout != self.timeout && !left.is_zero() {
+            self.stream.set_read_timeout(Some(timeout))?;
+            self.stream.set_write_timeout(Some(timeout))?;
+            self.timeout = timeout;
+        }
+        Ok(!left.is_zero())
     }
 
     fn without_waiting<T>(&self, operation: impl FnOnce(&TcpStream) -> io::Result<T>) -> io::Result<T> {
@@ -107,46 +111,31 @@ impl Socket {
     }
 }
 
-/// The longest wait for the operating system at a time: with one value for nearly all waits, it is set once.
-const MAX_WAIT: Duration = Duration::from_secs(1);
-
-/// How long to wait next, if there is time left.
-fn next_wait(deadline: Instant) -> Option<Duration> {
-    let left = deadline.saturating_duration_since(Instant::now());
-    // No system takes less than a millisecond.
-    (!left.is_zero()).then(|| left.clamp(Duration::from_millis(1), MAX_WAIT))
-}
-
 /// Whether a wait was over before anything happened: its time was up, or a signal came.
 fn is_interrupted(e: &io::Error) -> bool {
     matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
 }
 
-impl Stream for Socket {
-    fn read(&mut self, into: &mut Buffer, deadline: Instant) -> io::Result<usize> {
-        while let Some(wait) = next_wait(deadline) {
-            if wait != self.read_timeout {
-                self.stream.set_read_timeout(Some(wait))?;
-                self.read_timeout = wait;
-            }
-            match into.append(|room| self.stream.read(room)) {
+impl Read for Socket {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        while self.has_time()? {
+            match self.stream.read(room) {
                 Err(e) if is_interrupted(&e) => {}
                 result => return result,
             }
         }
-        let result = into.append(|room| self.without_waiting(|mut stream| stream.read(room)));
+        let result = self.without_waiting(|mut stream| stream.read(room));
         result.map_err(|e| if is_interrupted(&e) { ErrorKind::TimedOut.into() } else { e })
     }
+}
 
-    fn write_some(&mut self, bytes: &[u8], deadline: Instant) -> io::Result<usize> {
-        while let Some(wait) = next_wait(deadline) {
-            if wait != self.write_timeout {
-                self.stream.set_write_timeout(Some(wait))?;
-                self.write_timeout = wait;
-            }
+impl Write for Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        while self.has_time()? {
             match self.stream.write(bytes) {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Err(e) if is_interrupted(&e) && !self.is_silent() => return Err(ErrorKind::WouldBlock.into()),
+                Err(e) if is_interrupted(&e) && !self.is_reusable() => {
+                    return Err(ErrorKind::WouldBlock.into());
+                }
                 Err(e) if is_interrupted(&e) => {}
                 result => return result,
             }
@@ -154,11 +143,17 @@ impl Stream for Socket {
         Err(ErrorKind::TimedOut.into())
     }
 
-    fn flush(&mut self, _: Instant) -> io::Result<()> {
+    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
 
-    fn is_silent(&mut self) -> bool {
+impl Stream for Socket {
+    fn set_deadline(&mut self, deadline: Instant) {
+        self.deadline = deadline;
+    }
+
+    fn is_reusable(&mut self) -> bool {
         let peeked = self.without_waiting(|stream| stream.peek(&mut [0]));
         peeked.is_err_and(|e| e.kind() == ErrorKind::WouldBlock)
     }
@@ -180,36 +175,28 @@ pub(super) struct Tls {
 
 impl Tls {
     /// Shakes hands.
-    pub(super) fn new(
-        config: &Arc<ClientConfig>,
-        name: ServerName<'static>,
-        below: Box<dyn Stream>,
-        deadline: Instant,
-    ) -> io::Result<Self> {
+    pub(super) fn new(config: &Arc<ClientConfig>, host: &str, below: Box<dyn Stream>) -> io::Result<Self> {
+        let name = ServerName::try_from(host.to_string()).map_err(io::Error::other)?;
         let session = ClientConnection::new(config.clone(), name).map_err(io::Error::other)?;
-        let mut tls = Self {
-            session,
-            below,
-            incoming: Buffer::with_capacity(SEALED_RECORD + MIN_ROOM),
-            has_received: false,
-        };
+        let incoming = Buffer::with_capacity(SEALED_RECORD + MIN_ROOM);
+        let mut tls = Self { session, below, incoming, has_received: false };
         loop {
-            tls.flush(deadline)?;
+            tls.flush()?;
             if !tls.session.is_handshaking() {
                 return Ok(tls);
             }
-            if !tls.receive(deadline)? {
+            if !tls.receive()? {
                 return Err(ErrorKind::UnexpectedEof.into());
             }
         }
     }
 
     /// Hands the next record to the session; false at the end.
-    fn receive(&mut self, deadline: Instant) -> io::Result<bool> {
+    fn receive(&mut self) -> io::Result<bool> {
         let len = loop {
             match next_record(self.incoming.filled()) {
                 Some(len) => break len,
-                None if self.below.read(&mut self.incoming, deadline)? == 0 => return Ok(false),
+                None if self.incoming.append(|room| self.below.read(room))? == 0 => return Ok(false),
                 None => {}
             }
         };
@@ -217,25 +204,17 @@ impl Tls {
         while !record.is_empty() && self.session.read_tls(&mut record)? > 0 {}
         self.incoming.discard(len);
         let processed = self.session.process_new_packets();
-        // Such as the alert that tells the server why. What cannot be sent now goes with the next request.
-        let sent = if self.session.wants_write() { self.flush(deadline) } else { Ok(()) };
-        processed.map_err(|e| {
+        if self.session.wants_write() {
+            // Such as the alert that tells the server why. What cannot be sent now goes with the next request.
+            _ = self.flush();
+        }
+        processed.map(|_| true).map_err(|e| {
             // In TLS 1.3 the handshake ends here before it does there: a server that refuses it has read no request.
             let is_tls13 = self.session.protocol_version() == Some(ProtocolVersion::TLSv1_3);
-            let is_refused = is_tls13 && !self.has_received && is_about_handshake(&e);
+            let is_refused = is_tls13 && !self.has_received && tls::is_refusal(&e);
             io::Error::new(if is_refused { ErrorKind::ConnectionRefused } else { ErrorKind::InvalidData }, e)
-        })?;
-        match sent {
-            Err(e) if self.session.is_handshaking() => Err(e),
-            _ => Ok(true),
-        }
+        })
     }
-}
-
-/// Whether it is an alert that only a handshake can end with: `handshake_failure`, from `bad_certificate` to
-/// `access_denied`, `certificate_required` (RFC 8446, section 6.2).
-fn is_about_handshake(e: &rustls::Error) -> bool {
-    matches!(e, rustls::Error::AlertReceived(alert) if matches!(u8::from(*alert), 40 | 42..=46 | 48 | 49 | 116))
 }
 
 /// The length of the record at the beginning, once it is there whole. The session gets no part of one, so that what is
@@ -250,23 +229,10 @@ fn next_record(incoming: &[u8]) -> Option<usize> {
     (len <= incoming.len()).then_some(len)
 }
 
-/// What the session writes to.
-struct Below<'a>(&'a mut dyn Stream, Instant);
-
-impl Write for Below<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write_some(bytes, self.1)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush(self.1)
-    }
-}
-
-impl Stream for Tls {
-    fn read(&mut self, into: &mut Buffer, deadline: Instant) -> io::Result<usize> {
+impl Read for Tls {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
         loop {
-            match into.append(|room| self.session.reader().read(room)) {
+            match self.session.reader().read(room) {
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {}
                 result => {
                     self.has_received = true;
@@ -274,37 +240,41 @@ impl Stream for Tls {
                 }
             }
             // The end without the alert for it may be a cut; the length of a response tells.
-            if !self.receive(deadline)? {
+            if !self.receive()? {
                 return Ok(0);
             }
         }
     }
+}
 
-    fn write_some(&mut self, bytes: &[u8], deadline: Instant) -> io::Result<usize> {
-        self.flush(deadline)?;
+impl Write for Tls {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.flush()?;
         self.session.writer().write(bytes)
     }
 
-    fn flush(&mut self, deadline: Instant) -> io::Result<()> {
+    fn flush(&mut self) -> io::Result<()> {
         while self.session.wants_write() {
-            self.session.write_tls(&mut Below(&mut *self.below, deadline))?;
+            self.session.write_tls(&mut self.below)?;
         }
-        self.below.flush(deadline)
+        self.below.flush()
+    }
+}
+
+impl Stream for Tls {
+    fn set_deadline(&mut self, deadline: Instant) {
+        self.below.set_deadline(deadline);
     }
 
-    fn is_silent(&mut self) -> bool {
-        let is_drained = |session: &mut ClientConnection| {
-            let state = session.process_new_packets();
-            state.is_ok_and(|state| state.plaintext_bytes_to_read() == 0 && !state.peer_has_closed())
-        };
-        self.incoming.filled().is_empty() && is_drained(&mut self.session) && self.below.is_silent()
+    fn is_reusable(&mut self) -> bool {
+        let state = self.session.process_new_packets();
+        let is_drained =
+            state.is_ok_and(|state| state.plaintext_bytes_to_read() == 0 && !state.peer_has_closed());
+        is_drained && self.incoming.filled().is_empty() && self.below.is_reusable()
     }
 
     fn describe(&self) -> String {
-        let version = match self.session.protocol_version() {
-            Some(ProtocolVersion::TLSv1_3) => "TLS 1.3",
-            _ => "TLS 1.2",
-        };
-        format!("{}, {version}", self.below.describe())
+        let is_tls13 = self.session.protocol_version() == Some(ProtocolVersion::TLSv1_3);
+        format!("{}, TLS 1.{}", self.below.describe(), if is_tls13 { 3 } else { 2 })
     }
 }

@@ -10,7 +10,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::process::Command;
 
-use portal_backup::{ApiKey, Client, Error, GenerateResponse};
+use portal_backup::{ApiKey, Client, Error};
 
 use crate::util;
 use crate::util::{certificates, secrets};
@@ -19,7 +19,7 @@ const URL: &str = "TEST_CHILD_URL";
 const ROOTS: &str = "TEST_CHILD_ROOTS";
 const ROOT_FILE: &str = "TEST_CHILD_ROOT_FILE";
 const PROXY: &str = "TEST_CHILD_PROXY";
-const ANSWER: &str = "TEST_CHILD_SAYS ";
+const SAYS: &str = "TEST_CHILD_SAYS ";
 
 /// What the environment of whoever runs the tests may hold and a test must not depend on.
 pub const AMBIENT: [&str; 10] = [
@@ -65,14 +65,14 @@ impl Child {
         Self(command)
     }
 
-    pub fn roots(mut self, which: &str) -> Self {
-        self.0.env(ROOTS, which);
+    pub fn roots(mut self, name: &str) -> Self {
+        self.0.env(ROOTS, name);
         self
     }
 
     /// `env`, or the URL of a proxy.
-    pub fn proxy(mut self, which: &str) -> Self {
-        self.0.env(PROXY, which);
+    pub fn proxy(mut self, name: &str) -> Self {
+        self.0.env(PROXY, name);
         self
     }
 
@@ -90,7 +90,7 @@ impl Child {
         let output = self.0.env(ROOT_FILE, &root).output().unwrap();
         let stdout = String::from_utf8(output.stdout).unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr);
-        let said = stdout.lines().find_map(|line| line.split_once(ANSWER));
+        let said = stdout.lines().find_map(|line| line.split_once(SAYS));
         let Some((_, said)) = said else { panic!("the child said nothing: {stdout} {stderr}") };
         secrets::assert_none_in("what the child prints", &format!("{stdout} {stderr}"));
         said.into()
@@ -105,7 +105,7 @@ fn backs_up_once() {
         Ok(()) => "done".into(),
         Err(error) => format!("{:?}: {error}", error.outcome()),
     };
-    println!("\n{ANSWER}{said}");
+    println!("\n{SAYS}{said}");
 }
 
 fn backed_up(url: &str) -> Result<(), Error> {
@@ -124,5 +124,5 @@ fn backed_up(url: &str) -> Result<(), Error> {
         Ok(proxy) => builder.proxy(proxy),
     };
     let client = builder.build()?;
-    client.backup(&GenerateResponse::parse(secrets::generate_response()).unwrap()).map(drop)
+    util::backup(&client).map(drop)
 }

@@ -45,8 +45,8 @@ const TABLE: &[(&str, &str, &str)] = &[
 
 #[test]
 fn no_proxy_is_read_as_its_table_says() {
-    for (text, direct, through) in TABLE {
-        let rows = direct.split(' ').map(|it| (it, true)).chain(through.split(' ').map(|it| (it, false)));
+    for (text, direct, proxied) in TABLE {
+        let rows = direct.split(' ').map(|it| (it, true)).chain(proxied.split(' ').map(|it| (it, false)));
         for (host_and_port, expected) in rows.filter(|(it, _)| !it.is_empty()) {
             let (host, port) = host_and_port.rsplit_once(':').unwrap_or_default();
             let found = names(text, host, port.parse().unwrap_or_default());

@@ -114,10 +114,10 @@ pub struct Fault {
     pub lasts: bool,
     /// Whether it needs a request that cannot leave while nobody reads.
     pub is_large: bool,
-    place: Place,
+    target: Target,
 }
 
-enum Place {
+enum Target {
     Nowhere(String),
     Closed(Arc<ClosedPort>),
     Served(Option<Arc<ServerConfig>>, Arc<Script>),
@@ -132,13 +132,13 @@ pub struct Stage {
 
 impl Fault {
     pub fn stage(&self) -> Stage {
-        match &self.place {
-            Place::Nowhere(url) => Stage { url: url.clone(), server: None, _closed: None },
-            Place::Closed(port) => {
+        match &self.target {
+            Target::Nowhere(url) => Stage { url: url.clone(), server: None, _closed: None },
+            Target::Closed(port) => {
                 let url = format!("https://127.0.0.1:{}", port.number());
                 Stage { url, server: None, _closed: Some(port.clone()) }
             }
-            Place::Served(tls, script) => {
+            Target::Served(tls, script) => {
                 let server = Server::run(tls.clone(), script.clone());
                 Stage { url: server.url(), server: Some(server), _closed: None }
             }
@@ -183,8 +183,8 @@ struct Table {
 }
 
 impl Table {
-    fn add(&mut self, name: impl Into<String>, promise: Promise, place: Place) -> &mut Fault {
-        self.rows.push(Fault { name: name.into(), promise, lasts: false, is_large: false, place });
+    fn add(&mut self, name: impl Into<String>, promise: Promise, target: Target) -> &mut Fault {
+        self.rows.push(Fault { name: name.into(), promise, lasts: false, is_large: false, target });
         self.rows.last_mut().unwrap()
     }
 
@@ -194,7 +194,7 @@ impl Table {
         F: Fn(&mut Connection) -> io::Result<()> + Send + Sync + 'static,
     {
         let config = self.trusted.clone();
-        self.add(name, promise, Place::Served(Some(config), Arc::new(script)))
+        self.add(name, promise, Target::Served(Some(config), Arc::new(script)))
     }
 
     /// Over plain HTTP.
@@ -202,7 +202,7 @@ impl Table {
     where
         F: Fn(&mut Connection) -> io::Result<()> + Send + Sync + 'static,
     {
-        self.add(name, promise, Place::Served(None, Arc::new(script)))
+        self.add(name, promise, Target::Served(None, Arc::new(script)))
     }
 
     /// The same promise over both, each a row.
@@ -212,8 +212,8 @@ impl Table {
     {
         let script: Arc<Script> = Arc::new(script);
         let config = self.trusted.clone();
-        self.add(format!("{name}, over TLS"), promise.clone(), Place::Served(Some(config), script.clone()));
-        self.add(format!("{name}, over plain HTTP"), promise, Place::Served(None, script));
+        self.add(format!("{name}, over TLS"), promise.clone(), Target::Served(Some(config), script.clone()));
+        self.add(format!("{name}, over plain HTTP"), promise, Target::Served(None, script));
         let first = self.rows.len() - 2;
         Pair(&mut self.rows[first..])
     }
@@ -227,6 +227,20 @@ impl Table {
         })
     }
 
+    /// Responds to every whole request with these bytes, and goes on.
+    fn then(&mut self, name: &str, promise: Promise, start: impl Into<Vec<u8>>, then: Then) -> Pair<'_> {
+        let start = start.into();
+        self.both(name, promise, move |c| {
+            c.request()?;
+            c.send(&start)?;
+            match &then {
+                Then::Silence => c.silence(),
+                Then::Endless(bytes) => c.endless(bytes),
+                Then::Pieces(bytes, size, pause) => c.pieces(bytes.chunks(*size), *pause),
+            }
+        })
+    }
+
     /// The same with a response that says 200, of which everything behind the status line is kept.
     fn raw(&mut self, name: &str, behind_the_status: impl Into<String>) {
         let behind = behind_the_status.into();
@@ -235,10 +249,18 @@ impl Table {
 
     fn certificate(&mut self, name: &str, certificate: Certificate) {
         let config = certificates::server_config(certificate);
-        self.add(name, NOT_SENT, Place::Served(Some(config), Arc::new(good)));
+        self.add(name, NOT_SENT, Target::Served(Some(config), Arc::new(good)));
         let config = certificates::tls12_server_config(certificate);
-        self.add(format!("{name}, in TLS 1.2"), NOT_SENT, Place::Served(Some(config), Arc::new(good)));
+        self.add(format!("{name}, in TLS 1.2"), NOT_SENT, Target::Served(Some(config), Arc::new(good)));
     }
+}
+
+/// What follows the beginning of a response.
+enum Then {
+    Silence,
+    Endless(Vec<u8>),
+    /// So many bytes at a time, with a pause after each.
+    Pieces(Vec<u8>, usize, Duration),
 }
 
 struct Pair<'t>(&'t mut [Fault]);
@@ -318,8 +340,8 @@ pub fn all() -> Vec<Fault> {
 }
 
 fn before_the_request(t: &mut Table) {
-    t.add("name not found", NOT_CONNECTED, Place::Nowhere("https://no-such-name.invalid".into()));
-    t.add("connection refused", NOT_CONNECTED, Place::Closed(Arc::new(ClosedPort::new())));
+    t.add("name not found", NOT_CONNECTED, Target::Nowhere("https://no-such-name.invalid".into()));
+    t.add("connection refused", NOT_CONNECTED, Target::Closed(Arc::new(ClosedPort::new())));
     t.tls("closed after accept", NOT_SENT_AGAIN, |_| Ok(()));
     t.tls("closed on the first bytes", NOT_SENT_AGAIN, |c| {
         c.raw().wait_for_bytes()?;
@@ -431,11 +453,7 @@ fn instead_of_a_response(t: &mut Table) {
         c.will_reset();
         c.request().map(drop)
     });
-    t.both("silent after the request", UNKNOWN, |c| {
-        c.request()?;
-        c.silence()
-    })
-    .lasts();
+    t.then("silent after the request", UNKNOWN, "", Then::Silence).lasts();
     t.respond("not HTTP at all", UNKNOWN, "220 mail.example ESMTP\r\n");
     t.respond("HTTP without a head", UNKNOWN, secrets::backup_response(0));
     t.respond("binary noise", UNKNOWN, [0, 255, 13, 10, 128, 7, 13, 10, 13, 10].repeat(20));
@@ -454,17 +472,9 @@ fn instead_of_a_response(t: &mut Table) {
 
 fn heads(t: &mut Table) {
     t.respond("cut inside the status line", UNKNOWN, "HTTP/1.1 2");
-    t.respond("cut after the status line", raw(""), "HTTP/1.1 200 OK\r\n");
-    t.respond(
-        "cut inside the head",
-        raw("Content-Type: applica"),
-        "HTTP/1.1 200 OK\r\nContent-Type: applica",
-    );
-    t.respond(
-        "cut before the empty line",
-        raw("Content-Length: 2\r\n"),
-        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n",
-    );
+    t.raw("cut after the status line", "");
+    t.raw("cut inside the head", "Content-Type: applica");
+    t.raw("cut before the empty line", "Content-Length: 2\r\n");
     t.respond("a refusal that is cut in its head", REFUSED, "HTTP/1.1 400 Bad Request\r\nContent-Le");
     t.respond("a failure that is cut in its head", UNKNOWN, "HTTP/1.1 500 No\r\nContent-Le");
     t.respond("a refusal with a wrong head", REFUSED, "HTTP/1.1 400 Bad Request\r\nContent-Length\r\n\r\n{}");
@@ -473,12 +483,8 @@ fn heads(t: &mut Table) {
         c.request()?;
         c.send("HTTP/1.1 200 OK\r\nContent-Type: applica")
     });
-    t.both("silent inside the head", raw("Content-Type: applica"), |c| {
-        c.request()?;
-        c.send("HTTP/1.1 200 OK\r\nContent-Type: applica")?;
-        c.silence()
-    })
-    .lasts();
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: applica";
+    t.then("silent inside the head", raw(behind_status(head)), head, Then::Silence).lasts();
     for (name, bytes, promise) in [
         ("inside the head", "Content-Type: applica", raw("Content-Type: applica")),
         ("behind a wrong head", "Wrong\r\n\r\n{}", raw("Wrong\r\n\r\n{}")),
@@ -492,38 +498,19 @@ fn heads(t: &mut Table) {
         });
     }
     let padding = format!("X-Padding: {}\r\n", "x".repeat(400));
-    t.both("dripping in the head", raw(&*padding).from(1), move |c| {
-        c.request()?;
-        let head = format!("HTTP/1.1 200 OK\r\n{padding}");
-        c.drip(head.as_bytes(), DRIP)
-    })
-    .lasts();
-    let fields = "X-More: of the same\r\n";
-    t.both("an endless head of many headers", raw(fields.repeat(MAX / 20)).from(10_000), |c| {
-        c.request()?;
-        c.send("HTTP/1.1 200 OK\r\n")?;
-        c.endless(b"X-More: of the same\r\n")
-    });
-    let field = format!("X-Endless: {}", "x".repeat(MAX));
-    t.both("an endless header", raw(field).from(10_000), |c| {
-        c.request()?;
-        c.send("HTTP/1.1 200 OK\r\nX-Endless: ")?;
-        c.endless(&[b'x'; 4096])
-    });
-    t.both("an endless status line", UNKNOWN, |c| {
-        c.request()?;
-        c.send("HTTP/1.1 200 ")?;
-        c.endless(&[b'x'; 4096])
-    });
-    t.both("an endless row of interim responses", UNKNOWN, |c| {
-        c.request()?;
-        c.endless(&b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(50))
-    })
-    .lasts();
-    t.both("interim responses, then nothing", UNKNOWN, |c| {
-        c.request()?;
-        c.send("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\n")
-    });
+    let drip = Then::Pieces(format!("HTTP/1.1 200 OK\r\n{padding}").into(), 1, DRIP);
+    t.then("dripping in the head", raw(padding).from(1), "", drip).lasts();
+    let (ok, endless) = ("HTTP/1.1 200 OK\r\n", |piece: &str| Then::Endless(piece.into()));
+    let (field, many) = ("X-More: of the same\r\n", "x".repeat(4096));
+    let kept = raw(field.repeat(MAX / 20)).from(10_000);
+    t.then("an endless head of many headers", kept, ok, endless(field));
+    let kept = raw(format!("X-Endless: {}", "x".repeat(MAX))).from(10_000);
+    t.then("an endless header", kept, format!("{ok}X-Endless: "), endless(&many));
+    t.then("an endless status line", UNKNOWN, "HTTP/1.1 200 ", endless(&many));
+    let interim = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(50);
+    t.then("an endless row of interim responses", UNKNOWN, "", endless(&interim)).lasts();
+    let interim = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\n";
+    t.respond("interim responses, then nothing", UNKNOWN, interim);
     let body = secrets::backup_response(0);
     let len = body.len();
     for (name, field) in [
@@ -568,11 +555,7 @@ fn bodies(t: &mut Table) {
     let in_chunks = format!("{head}Transfer-Encoding: chunked\r\n\r\n");
     t.respond("cut inside a chunk", incomplete(half), format!("{in_chunks}{whole_len:x}\r\n{half}"));
     t.respond("cut between two chunks", incomplete(half), format!("{in_chunks}{}", chunked(half, 1000)));
-    t.respond(
-        "cut in the length of a chunk",
-        raw(format!("{}{}3", behind_status(&in_chunks), chunked(half, 1000))),
-        format!("{in_chunks}{}3", chunked(half, 1000)),
-    );
+    t.raw("cut in the length of a chunk", format!("{}{}3", behind_status(&in_chunks), chunked(half, 1000)));
     t.respond("cut before the last chunk", WHOLE, format!("{in_chunks}{}", chunked(&body, 1000)));
     t.respond("cut inside the last chunk", WHOLE, format!("{in_chunks}{}0\r", chunked(&body, 1000)));
     t.respond("cut behind the last chunk", SUCCESS, format!("{in_chunks}{}0\r\n", chunked(&body, 1000)));
@@ -593,19 +576,15 @@ fn bodies(t: &mut Table) {
     t.raw("a long extension of the last chunk", format!("{chunks}{whole_len:x}\r\n{body}\r\n{last}\r\n\r\n"));
     t.raw("no chunks, though its head says so", format!("{chunks}{body}"));
     t.raw("a last chunk that comes too early", format!("{chunks}{}0\r\n\r\n{half}", chunked(half, 1000)));
-    for coding in ["gzip", "br", "x-unknown"] {
-        let bytes = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 1, 2, 3];
-        let head = format!("{head}Content-Encoding: {coding}\r\nContent-Length: {}\r\n\r\n", bytes.len());
-        t.respond(&format!("compressed by {coding}"), incomplete(bytes), [head.as_bytes(), &bytes].concat());
-    }
-    for coding in ["gzip", "utf-8"] {
-        let head = format!("{head}Content-Encoding: {coding}\r\nContent-Length: {whole_len}\r\n\r\n");
-        t.respond(&format!("not compressed, though its head says {coding}"), SUCCESS, head + &body);
-        let nothing = format!("HTTP/1.1 204 No Content\r\nContent-Encoding: {coding}\r\n\r\n");
-        t.respond(&format!("nothing, compressed by {coding}"), unreadable(""), nothing);
-    }
-    let plain = format!("{head}Content-Encoding: identity\r\nContent-Length: {whole_len}\r\n\r\n{body}");
-    t.respond("not compressed, and said so", SUCCESS, plain);
+    let (gzip, bytes) =
+        ("Content-Encoding: gzip\r\nContent-Length:", [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 1, 2, 3]);
+    t.respond(
+        "compressed",
+        incomplete(bytes),
+        [format!("{head}{gzip} 13\r\n\r\n").as_bytes(), &bytes].concat(),
+    );
+    let not_compressed = format!("{head}{gzip} {whole_len}\r\n\r\n{body}");
+    t.respond("not compressed, though its head says so", SUCCESS, not_compressed);
     let bytes = with_length(whole_len) + half;
     t.both("reset in a body", incomplete(half).from(0), move |c| {
         c.will_reset();
@@ -613,73 +592,27 @@ fn bodies(t: &mut Table) {
         c.send(&bytes)
     });
     let bytes = with_length(whole_len) + half;
-    t.both("silent in a body", incomplete(half), move |c| {
-        c.request()?;
-        c.send(&bytes)?;
-        c.silence()
-    })
-    .lasts();
+    t.then("silent in a body", incomplete(half), bytes, Then::Silence).lasts();
     let bytes = format!("{in_chunks}{whole_len:x}\r\n{half}");
-    t.both("silent in a chunk", incomplete(half), move |c| {
-        c.request()?;
-        c.send(&bytes)?;
-        c.silence()
-    })
-    .lasts();
-    let (start, dripped) = (with_length(whole_len), body.clone());
-    t.both("dripping in a body", incomplete(&*body).from(10), move |c| {
-        c.request()?;
-        c.send(&start)?;
-        c.drip(dripped.as_bytes(), DRIP)
-    })
-    .lasts();
-    let (start, dripped) = (in_chunks.clone(), chunked(&body, 1));
-    t.both("dripping in chunks", incomplete(&*body).from(1), move |c| {
-        c.request()?;
-        c.send(&start)?;
-        c.pieces(dripped.as_bytes().chunks(6), DRIP)
-    })
-    .lasts();
+    t.then("silent in a chunk", incomplete(half), bytes, Then::Silence).lasts();
+    let drip = Then::Pieces(body.clone().into(), 1, DRIP);
+    t.then("dripping in a body", incomplete(&*body).from(10), with_length(whole_len), drip).lasts();
+    let drip = Then::Pieces(chunked(&body, 1).into(), 6, DRIP);
+    t.then("dripping in chunks", incomplete(&*body).from(1), &*in_chunks, drip).lasts();
 
-    let start = format!("{head}\r\n");
-    t.both("an endless body", incomplete(vec![b' '; 1 << 20]), move |c| {
-        c.request()?;
-        c.send(&start)?;
-        c.endless(&[b' '; 4096])
-    });
-    let start = in_chunks.clone();
-    t.both("endless chunks", incomplete(vec![b' '; 1 << 20]), move |c| {
-        c.request()?;
-        c.send(&start)?;
-        c.endless(format!("1000\r\n{}\r\n", " ".repeat(4096)).as_bytes())
-    });
-    let behind = format!("{}{}1;", behind_status(&in_chunks), chunked(half, 1000));
-    let start = format!("{in_chunks}{}1;", chunked(half, 1000));
-    t.both("an endless chunk head", raw(behind + &"x".repeat(MAX)).from(MAX / 2), move |c| {
-        c.request()?;
-        c.send(&start)?;
-        c.endless(&[b'x'; 4096])
-    });
-    let start = format!("{in_chunks}{}0\r\n", chunked(&body, 1000));
-    let behind = behind_status(&start).to_string() + &"X-More: of the same\r\n".repeat(MAX / 21);
-    t.both("endless trailers", raw(behind).from(MAX - 100), move |c| {
-        c.request()?;
-        c.send(&start)?;
-        c.endless(b"X-More: of the same\r\n")
-    });
+    let (spaces, longest) = (" ".repeat(4096), || incomplete(vec![b' '; 1 << 20]));
+    let endless = |piece: &str| Then::Endless(piece.into());
+    t.then("an endless body", longest(), format!("{head}\r\n"), endless(&spaces));
+    t.then("endless chunks", longest(), &*in_chunks, endless(&format!("1000\r\n{spaces}\r\n")));
+    t.then("terabytes announced and sent", longest(), with_length(1 << 44), endless(&spaces));
     let bytes = with_length(1 << 44) + half;
-    t.both("terabytes announced, then silence", incomplete(half), move |c| {
-        c.request()?;
-        c.send(&bytes)?;
-        c.silence()
-    })
-    .lasts();
-    let start = with_length(1 << 44);
-    t.both("terabytes announced and sent", incomplete(vec![b' '; 1 << 20]), move |c| {
-        c.request()?;
-        c.send(&start)?;
-        c.endless(&[b' '; 4096])
-    });
+    t.then("terabytes announced, then silence", incomplete(half), bytes, Then::Silence).lasts();
+    let start = format!("{in_chunks}{}1;", chunked(half, 1000));
+    let kept = raw(behind_status(&start).to_string() + &"x".repeat(MAX)).from(MAX / 2);
+    t.then("an endless chunk head", kept, start, endless(&"x".repeat(4096)));
+    let (start, trailer) = (format!("{in_chunks}{}0\r\n", chunked(&body, 1000)), "X-More: of the same\r\n");
+    let kept = raw(behind_status(&start).to_string() + &trailer.repeat(MAX / 21)).from(MAX - 100);
+    t.then("endless trailers", kept, start, endless(trailer));
     t.respond("a length longer than the body", incomplete(&*body), with_length(whole_len + 10) + &body);
     t.raw("a length shorter than the body", format!("Content-Length: 100\r\n\r\n{body}"));
     // An empty body confirms, and what comes behind it is no part of it.
@@ -688,15 +621,11 @@ fn bodies(t: &mut Table) {
         ("a length of nothing, with a body", "200 OK\r\nContent-Length: 0\r\n\r\n"),
         ("no content, with a body", "204 No Content\r\n\r\n"),
     ] {
-        let behind = format!("{}{body}", behind_status(head));
-        t.respond(name, confirms(raw(behind)), format!("HTTP/1.1 {head}{body}"));
-        let (head, behind) = (format!("HTTP/1.1 {head}"), body.clone());
-        let kept = format!("{}{body}", behind_status(&head));
-        t.both(&format!("{name} that comes later"), confirms(raw(kept)), move |c| {
-            c.request()?;
-            c.send(&head)?;
-            c.pieces(behind.as_bytes().chunks(5000), Duration::from_millis(200))
-        });
+        let (head, kept) =
+            (format!("HTTP/1.1 {head}"), confirms(raw(format!("{}{body}", behind_status(head)))));
+        t.respond(name, kept.clone(), format!("{head}{body}"));
+        let later = Then::Pieces(body.clone().into(), 5000, Duration::from_millis(200));
+        t.then(&format!("{name} that comes later"), kept, head, later);
     }
     let text = &body[..body.len() - 1];
     t.respond("the last brace missing", unreadable(text), response_of(200, text));
@@ -730,37 +659,25 @@ fn statuses(t: &mut Table) {
     t.respond("a failure that is cut", UNKNOWN, "HTTP/1.1 500 \r\nContent-Length: 100\r\n\r\n{\"id");
     t.respond("a refusal with a page", REFUSED, response_of(403, "<html>\n<h1>Forbidden</h1>\n</html>"));
     t.respond("a redirect to nowhere", REFUSED, "HTTP/1.1 307 \r\nLocation: \0\r\n\r\n".replace('\0', "%%%"));
-    t.both("an endless refusal", REFUSED, |c| {
-        c.request()?;
-        c.send("HTTP/1.1 400 Bad Request\r\n\r\n")?;
-        c.endless(&[b'x'; 4096])
-    });
-    t.both("an endless failure", UNKNOWN, |c| {
-        c.request()?;
-        c.send("HTTP/1.1 500 Internal Server Error\r\n\r\n")?;
-        c.endless(&[b'x'; 4096])
-    });
-    t.both("a refusal that stops in its body", REFUSED, |c| {
-        c.request()?;
-        c.send("HTTP/1.1 401 Unauthorized\r\nContent-Length: 100\r\n\r\n{\"id")?;
-        c.silence()
-    })
-    .lasts();
+    for (name, promise, status) in
+        [("an endless refusal", REFUSED, 400), ("an endless failure", UNKNOWN, 500)]
+    {
+        t.then(name, promise, format!("HTTP/1.1 {status} No\r\n\r\n"), Then::Endless(vec![b'x'; 4096]));
+    }
+    let start = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 100\r\n\r\n{\"id";
+    t.then("a refusal that stops in its body", REFUSED, start, Then::Silence).lasts();
     // The other end may repeat what it got, anywhere.
     for status in [307, 400, 401, 500] {
         t.both(&format!("status {status} that repeats the request"), by_status(status), move |c| {
             let request = String::from_utf8(c.request()?).unwrap();
             c.send(response_of(status, &request))
         });
-        t.both(
-            &format!("status {status} that repeats the request as its message"),
-            by_status(status),
-            move |c| {
-                let request = String::from_utf8(c.request()?).unwrap();
-                let tail = &request[request.len().saturating_sub(3000)..].replace(['\\', '"'], "");
-                c.send(response_of(status, &format!(r#"{{"id":"{KEY}","message":"{KEY} {tail}"}}"#)))
-            },
-        );
+        let name = format!("status {status} that repeats the request as its message");
+        t.both(&name, by_status(status), move |c| {
+            let request = String::from_utf8(c.request()?).unwrap();
+            let tail = &request[request.len().saturating_sub(3000)..].replace(['\\', '"'], "");
+            c.send(response_of(status, &format!(r#"{{"id":"{KEY}","message":"{KEY} {tail}"}}"#)))
+        });
         t.respond(
             &format!("status {status} that repeats the key in each header"),
             by_status(status),
@@ -781,20 +698,12 @@ fn successes(t: &mut Table) {
     let len = body.len();
     t.both("as the service responds", SUCCESS, good);
     let config = certificates::tls12_server_config(Certificate::Trusted);
-    t.add("as the service responds, in TLS 1.2", SUCCESS, Place::Served(Some(config), Arc::new(good)));
+    t.add("as the service responds, in TLS 1.2", SUCCESS, Target::Served(Some(config), Arc::new(good)));
     t.respond("closed with the response", SUCCESS, response_of(200, &body));
     t.tls("closed with the response, with notice", SUCCESS, |c| {
         good(c)?;
         c.close_notify()
     });
-    // TLS 1.3 tickets wait unread meanwhile: they are no response.
-    t.both("the request is read on after a pause", SUCCESS, |c| {
-        c.part_of_request(PART)?;
-        c.raw().pause(Duration::from_millis(2500))?;
-        c.request()?;
-        c.send(response_of(200, &secrets::backup_response(0)))
-    })
-    .large();
     t.respond("created", SUCCESS, response_of(201, &body));
     t.respond("without a length", SUCCESS, format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{body}"));
     t.tls("without a length, closed with notice", SUCCESS, |c| {

@@ -10,12 +10,15 @@ pub mod secrets;
 pub mod server;
 pub mod x509;
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use portal_backup::{ApiKey, Client, ClientBuilder, Error, TransportErrorKind};
+use portal_backup::{
+    ApiKey, BackupShares, Client, ClientBuilder, Error, GenerateResponse, StoredShares, TransportErrorKind,
+};
+use rustls::ServerConfig;
 
 use self::server::Server;
 
@@ -38,6 +41,29 @@ pub fn builder(url: &str) -> ClientBuilder {
         .client_api_url(url)
         .root_certs_pem(certificates::root_pem())
         .timeout(TIMEOUT)
+}
+
+/// A server's settings of TLS that these clients trust.
+pub fn tls() -> Option<Arc<ServerConfig>> {
+    Some(certificates::server_config(certificates::Certificate::Trusted))
+}
+
+/// What every backup of these tests is made of.
+pub fn generate() -> GenerateResponse<'static> {
+    GenerateResponse::parse(secrets::generate_response()).unwrap()
+}
+
+pub fn backup(client: &Client) -> Result<BackupShares, Error> {
+    client.backup(&generate())
+}
+
+/// What every confirmation of these tests is of.
+pub fn stored() -> StoredShares {
+    StoredShares::from_share_pair_ids(["backup-secp-0", "backup-ed-0"]).unwrap()
+}
+
+pub fn confirm(client: &Client) -> Result<(), Error> {
+    client.confirm(&stored())
 }
 
 /// What failed, of a call that ended without a response.

@@ -374,8 +374,8 @@ impl Socket {
     }
 
     /// Takes at most that much, then pauses; an error when the client is gone.
-    pub fn read_slowly(&mut self, most: usize, pause: Duration) -> io::Result<()> {
-        match self.read(&mut vec![0; most])? {
+    pub fn read_slowly(&mut self, max_len: usize, pause: Duration) -> io::Result<()> {
+        match self.read(&mut vec![0; max_len])? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             _ => self.pause(pause),
         }
@@ -405,13 +405,13 @@ impl Socket {
 
     /// Lets time pass, but not past the end of the server.
     pub fn pause(&mut self, pause: Duration) -> io::Result<()> {
-        let until = Instant::now() + pause;
+        let end = Instant::now() + pause;
         let mut state = self.shared.state();
         loop {
             if self.shared.is_over.load(Ordering::SeqCst) {
                 return Err(io::ErrorKind::ConnectionAborted.into());
             }
-            let left = until.saturating_duration_since(Instant::now());
+            let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Ok(());
             }
