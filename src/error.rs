@@ -43,65 +43,35 @@ pub enum Error {
 impl Error {
     /// Whether the service can have acted, by which a program decides what to do next.
     pub fn outcome(&self) -> Outcome {
-        match self {
-            Self::InvalidInput(e) => e.outcome(),
-            #[cfg(feature = "client")]
-            Self::Transport(e) => e.outcome(),
-            Self::Refused(_) => Outcome::Refused,
-            Self::Failed(_) => Outcome::Unknown,
-            Self::Unreadable(e) => e.outcome(),
-            #[cfg(feature = "client")]
-            Self::Store(e) => e.outcome(),
-        }
+        self.facts().1
     }
 
     /// The HTTP status, if there was a response.
     pub fn status(&self) -> Option<u16> {
-        match self {
-            Self::Refused(e) | Self::Failed(e) => Some(e.status()),
-            Self::Unreadable(e) => Some(e.status()),
-            _ => None,
-        }
+        self.facts().2
     }
 
     /// How long to wait before the next call, if the service said so.
     pub fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Refused(e) | Self::Failed(e) => e.retry_after(),
-            _ => None,
-        }
+        self.facts().3?.retry_after()
     }
 
-    /// Which call failed, if one was made.
-    fn call(&self) -> Option<Call> {
+    /// Which call failed, whether the service can have acted, the status, and what it said.
+    fn facts(&self) -> (Option<Call>, Outcome, Option<u16>, Option<&MpcErrorResponse>) {
         match self {
+            Self::InvalidInput(e) => (None, e.outcome(), None, None),
             #[cfg(feature = "client")]
-            Self::Transport(e) => Some(e.call),
-            Self::Refused(e) | Self::Failed(e) => Some(e.call),
-            Self::Unreadable(e) => Some(e.call),
-            _ => None,
+            Self::Transport(e) => (Some(e.call), e.outcome(), None, None),
+            Self::Refused(e) => (Some(e.call), Outcome::Refused, Some(e.status()), Some(e)),
+            Self::Failed(e) => (Some(e.call), Outcome::Unknown, Some(e.status()), Some(e)),
+            Self::Unreadable(e) => (Some(e.call), e.outcome(), Some(e.status()), None),
+            #[cfg(feature = "client")]
+            Self::Store(e) => (None, e.outcome(), None, None),
         }
     }
-}
 
-impl Serialize for Error {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut fields = serializer.serialize_map(None)?;
-        self.call().iter().try_for_each(|call| fields.serialize_entry("call", call.name()))?;
-        fields.serialize_entry("outcome", &self.outcome())?;
-        fields.serialize_entry("error", &format_args!("{self}"))?;
-        match self {
-            Self::Refused(e) | Self::Failed(e) => e.serialize_to(&mut fields)?,
-            Self::Unreadable(e) => fields.serialize_entry("status", &e.status())?,
-            _ => {}
-        }
-        fields.end()
-    }
-}
-
-#[cfg(feature = "client")]
-impl Error {
     /// Adds what a later attempt of the same call ended with: this error decides what is known, but both are told.
+    #[cfg(feature = "client")]
     pub(crate) fn with_later_failure(mut self, later: &Self) -> Self {
         let later = match later {
             Self::Refused(e) | Self::Failed(e) => e.to_string(),
@@ -109,11 +79,30 @@ impl Error {
             other => other.to_string(),
         };
         match &mut self {
-            Self::Transport(e) => e.what = alloc::format!("{}; then: {later}", e.what),
+            Self::Transport(TransportError { what, .. }) | Self::Unreadable(Unreadable { what, .. }) => {
+                what.extend(["; then: ", &later]);
+            }
             Self::Failed(e) => e.later_failure = Some(later.into()),
             _ => {}
         }
         self
+    }
+}
+
+impl Serialize for Error {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (call, outcome, status, response) = self.facts();
+        let (id, message) = response.map_or((None, None), |e| (e.id(), e.message()));
+        let retry_after = self.retry_after().map(|time| time.as_secs());
+        let mut fields = serializer.serialize_map(None)?;
+        call.iter().try_for_each(|call| fields.serialize_entry("call", call.name()))?;
+        fields.serialize_entry("outcome", &outcome)?;
+        fields.serialize_entry("error", &format_args!("{self}"))?;
+        status.iter().try_for_each(|status| fields.serialize_entry("status", status))?;
+        id.iter().try_for_each(|id| fields.serialize_entry("id", id))?;
+        message.iter().try_for_each(|message| fields.serialize_entry("message", message))?;
+        retry_after.iter().try_for_each(|seconds| fields.serialize_entry("retryAfter", seconds))?;
+        fields.end()
     }
 }
 
@@ -123,8 +112,7 @@ impl fmt::Display for Error {
             Self::InvalidInput(e) => write!(f, "{e}; nothing was sent"),
             #[cfg(feature = "client")]
             Self::Transport(e) => e.fmt(f),
-            Self::Refused(e) => e.write_refused(f),
-            Self::Failed(e) => e.write_failed(f),
+            Self::Refused(e) | Self::Failed(e) => e.write_line(self.outcome(), f),
             Self::Unreadable(e) => e.fmt(f),
             #[cfg(feature = "client")]
             Self::Store(e) => e.fmt(f),

@@ -3,7 +3,7 @@
 use alloc::borrow::Cow;
 use core::fmt;
 
-use crate::outcome::{Outcome, debug_is_display};
+use crate::outcome::{Outcome, error_is_display};
 #[cfg(feature = "client")]
 use crate::redact::printable;
 
@@ -20,13 +20,13 @@ impl InvalidInput {
         Self { what: what.into(), position: None }
     }
 
-    pub(crate) fn at(self, position: Option<(usize, usize)>) -> Self {
-        Self { position, ..self }
+    pub(crate) fn at(self, line: usize, column: usize) -> Self {
+        Self { position: Some((line, column)), ..self }
     }
 
-    /// Says first which text it is about.
-    pub(crate) fn of(self, text: &str) -> Self {
-        Self { what: alloc::format!("{text}: {}", self.what).into(), ..self }
+    /// Says first which text it is about, and last what to do.
+    pub(crate) fn of(self, text: &str, hint: &str) -> Self {
+        Self { what: alloc::format!("{text}: {}{hint}", self.what).into(), ..self }
     }
 
     /// Names a setting, a file or a host: something that is no secret.
@@ -57,6 +57,4 @@ impl fmt::Display for InvalidInput {
     }
 }
 
-debug_is_display!(InvalidInput);
-
-impl core::error::Error for InvalidInput {}
+error_is_display!(InvalidInput);

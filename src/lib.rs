@@ -62,15 +62,7 @@
 //!
 //! Without features the crate is `no_std` with `alloc`: [`wire`], for devices that bring their own transport.
 //!
-#![cfg_attr(
-    feature = "sandbox",
-    doc = "Guides: [storing](guide::storing), [encrypting](guide::encrypting), [restoring](guide::restoring), \
-           [an unknown outcome](guide::unknown), [many wallets](guide::many_wallets), \
-           [build scripts](guide::build_scripts), [testing with the sandbox](guide::testing), \
-           [logging](guide::logging), [proxies](guide::proxies), [small devices](guide::embedded), \
-           [your own transport](guide::transport), [the command line](guide::command_line), \
-           [where it runs](guide::platforms)."
-)]
+#![cfg_attr(feature = "sandbox", doc = "The [guides](guide) are about tasks that span several items.")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![no_std]
 #![forbid(unsafe_code)]
@@ -115,4 +107,4 @@ pub use wire::backup::{BackupShares, GenerateResponse};
 #[doc(inline)]
 pub use wire::confirm::StoredShares;
 #[doc(inline)]
-pub use wire::{MpcErrorResponse, MpcShare, NotBase64, ShareForm, Unreadable};
+pub use wire::{MpcErrorResponse, MpcShare, ShareForm, Unreadable};

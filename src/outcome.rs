@@ -55,3 +55,12 @@ macro_rules! debug_is_display {
     };
 }
 pub(crate) use debug_is_display;
+
+/// An error without a source, whose `Debug` is that line.
+macro_rules! error_is_display {
+    ($type:ty) => {
+        crate::outcome::debug_is_display!($type);
+        impl core::error::Error for $type {}
+    };
+}
+pub(crate) use error_is_display;

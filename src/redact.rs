@@ -16,24 +16,12 @@ pub(crate) struct Redactor<'a> {
 
 #[cfg(feature = "client")]
 impl<'a> Redactor<'a> {
-    /// Any 8 characters of a key in a row are an echo of it.
-    pub(crate) fn of_key(key: &'a str) -> Self {
-        let mut redactor = Self::default();
-        redactor.add(key, 8);
-        redactor
-    }
-
-    /// Any 12 characters of a share in a row are an echo of it: shorter ones meet ordinary words.
-    pub(crate) fn add_share(&mut self, share: &'a str) {
-        self.add(share, 12);
-    }
-
-    fn add(&mut self, secret: &'a str, len: usize) {
-        let len = significant(secret).take(len).count();
+    /// Any 8 characters of a key in a row are an echo of it, and 12 of a share: shorter ones meet ordinary words.
+    pub(crate) fn new(key: &'a str, shares: &[&'a str]) -> Self {
+        let secrets = [(key, 8)].into_iter().chain(shares.iter().map(|share| (*share, 12)));
+        let secrets = secrets.map(|(secret, len)| (secret, significant(secret).take(len).count()));
         // A "secret" of three characters is a placeholder, and hiding each of its occurrences hides the message.
-        if len >= 4 {
-            self.secrets.push((secret, len));
-        }
+        Self { secrets: secrets.filter(|(_, len)| *len >= 4).collect() }
     }
 }
 
@@ -86,47 +74,38 @@ impl Redactor<'_> {
     }
 }
 
-/// Marks each piece of `len` characters that `text` has in common with `secret`.
+/// Marks each piece of `len` characters, at most 16, that `text` has in common with `secret`.
 ///
-/// The secret may be megabytes long: it is walked over once, and a piece is taken out of the table when it is found, so
-/// that repeated ones cost no more.
+/// The secret may be megabytes long: each of its pieces is looked for by one hash, and if that is there by one binary
+/// search, whatever is in the text.
 fn hide_echoes(secret: &str, len: usize, text: &str, hidden: &mut [bool]) {
-    const HASHES: usize = 1 << 13;
+    const HASHES: usize = 1 << 16;
     // Of the last eight characters.
-    let hash =
-        |piece: u128| ((piece as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - HASHES.ilog2())) as usize;
-    // The last characters, as a number: `len` is at most 12. While there are fewer, the number begins with a zero, and
-    // is equal to no piece.
+    let hash = |piece: u128| ((piece as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as usize;
+    // The first characters of the secret are shorter pieces: numbers that begin with a zero, and are equal to none.
     let mask = u128::MAX >> (128 - 8 * len);
-    let next = |piece: &mut u128, byte: u8| {
-        *piece = ((*piece << 8) + u128::from(byte)) & mask;
-        *piece
-    };
+    let next = |piece: u128, byte: u8| (piece << 8 | u128::from(byte)) & mask;
 
-    let (mut places, mut piece) = (Vec::new(), 0);
-    // What it holds may be the secret itself: wiped, and never grown.
-    let mut pieces = Zeroizing::new(Vec::with_capacity(text.len()));
-    for (start, end, byte) in significant(text) {
-        places.push((start, end));
-        pieces.push(next(&mut piece, byte));
-    }
-    // A hash table: the pieces with a hash are a chain, from `links[hash]` on over `links[HASHES + i]` of each. A link is
-    // one more than the index of the next piece, or 0 at the end.
-    let mut links = alloc::vec![0; HASHES + pieces.len()];
-    for (i, &piece) in pieces.iter().enumerate().skip(len - 1) {
-        links[HASHES + i] = core::mem::replace(&mut links[hash(piece)], i + 1);
-    }
+    // What these hold may be the secret itself: wiped, and never grown.
+    let mut chars = Zeroizing::new(Vec::with_capacity(text.len()));
+    chars.extend(significant(text));
+    let piece_of = |chars: &[(usize, usize, u8)]| chars.iter().fold(0, |piece, c| next(piece, c.2));
+    let mut pieces = Zeroizing::new(Vec::with_capacity(chars.len()));
+    pieces.extend(chars.windows(len).map(piece_of));
+    pieces.sort_unstable();
+    pieces.dedup();
+    let (mut has_hash, mut is_echo) = (alloc::vec![false; HASHES], alloc::vec![false; pieces.len()]);
+    pieces.iter().for_each(|piece| has_hash[hash(*piece)] = true);
     let mut piece = 0;
     for (.., byte) in significant(secret) {
-        let piece = next(&mut piece, byte);
-        let mut at = hash(piece);
-        while let Some(i) = usize::checked_sub(links[at], 1) {
-            if pieces[i] == piece {
-                hidden[places[i + 1 - len].0..places[i].1].fill(true);
-                links[at] = links[HASHES + i];
-            } else {
-                at = HASHES + i;
-            }
+        piece = next(piece, byte);
+        if has_hash[hash(piece)] {
+            pieces.binary_search(&piece).into_iter().for_each(|at| is_echo[at] = true);
+        }
+    }
+    for window in chars.windows(len) {
+        if pieces.binary_search(&piece_of(window)).is_ok_and(|at| is_echo[at]) {
+            hidden[window[0].0..window[len - 1].1].fill(true);
         }
     }
 }
@@ -134,37 +113,26 @@ fn hide_echoes(secret: &str, len: usize, text: &str, hidden: &mut [bool]) {
 /// The characters by which an echo is known, each with its start and end in the text: visible ASCII, however often it was
 /// escaped for JSON. What was put into a JSON text and that into another one is found all the same.
 fn significant(text: &str) -> impl Iterator<Item = (usize, usize, u8)> {
-    let text = text.as_bytes();
-    let (mut at, mut escape) = (0, None);
+    let mut at = 0;
     core::iter::from_fn(move || {
+        let (mut start, mut is_escaped) = (at, false);
         loop {
-            let mut byte = *text.get(at)?;
-            let start = escape.unwrap_or(at);
+            let mut byte = *text.as_bytes().get(at)?;
             at += 1;
-            if escape.take().is_some() {
-                byte = match byte {
-                    b'u' => match text.get(at..at + 4).and_then(hex) {
-                        Some(unit) => {
-                            at += 4;
-                            unit.try_into().unwrap_or_default()
-                        }
-                        None => byte,
-                    },
-                    b'b' | b'f' | b'n' | b'r' | b't' => 0,
-                    _ => byte,
-                };
+            if is_escaped && byte == b'u' {
+                let code = text.get(at..at + 4).and_then(|digits| u16::from_str_radix(digits, 16).ok());
+                at += if code.is_some() { 4 } else { 0 };
+                byte = code.map_or(byte, |code| code.try_into().unwrap_or_default());
+            } else if is_escaped && b"bfnrt".contains(&byte) {
+                byte = 0;
             }
-            if byte == b'\\' {
-                escape = Some(start);
-            } else if byte.is_ascii_graphic() {
+            is_escaped = byte == b'\\';
+            if !is_escaped && byte.is_ascii_graphic() {
                 return Some((start, at, byte));
             }
+            start = if is_escaped { start } else { at };
         }
     })
-}
-
-fn hex(digits: &[u8]) -> Option<u16> {
-    digits.iter().try_fold(0, |number, &digit| Some(number * 16 + char::from(digit).to_digit(16)? as u16))
 }
 
 /// Text that the user wrote, such as a path: control characters escaped, cut to `limit` characters, nothing hidden.

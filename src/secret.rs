@@ -165,18 +165,15 @@ fn mistake_in(key: &str) -> Option<&'static str> {
         return None;
     }
     let line = key.trim();
-    let is_assignment = || {
-        let name = line.split_once('=').and_then(|(name, _)| name.trim_end().rsplit(' ').next());
-        let is_name = |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-        name.is_some_and(|name| !name.is_empty() && is_name(name))
-    };
+    let name = line.split_once('=').and_then(|(before, _)| before.split_whitespace().next_back());
+    let is_name = |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     Some(match line {
         "" => "is empty",
         _ if line.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("bearer ")) => {
             "begins with `Bearer `: take that away"
         }
         _ if line.starts_with(QUOTES) || line.ends_with(QUOTES) => "is in quotes: take them away",
-        _ if is_assignment() => {
+        _ if name.is_some_and(is_name) => {
             "is a line for a shell: pass what follows the equals sign alone, without quotes"
         }
         _ if key.len() > 4096 => "is longer than 4096 bytes",

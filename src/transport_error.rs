@@ -3,7 +3,7 @@
 use alloc::string::String;
 use core::fmt;
 
-use crate::outcome::{Call, Outcome, debug_is_display};
+use crate::outcome::{Call, Outcome, error_is_display};
 
 /// What failed when a call ended without a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,6 +60,4 @@ impl fmt::Display for TransportError {
     }
 }
 
-debug_is_display!(TransportError);
-
-impl core::error::Error for TransportError {}
+error_is_display!(TransportError);

@@ -5,8 +5,8 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use portal_backup::wire::{Body, Failure, Request};
 use portal_backup::{
-    ApiKey, BackupShares, Error, GenerateResponse, InvalidInput, MpcErrorResponse, MpcShare, NotBase64,
-    Outcome, SecretBytes, ShareForm, StoredShares, Unreadable,
+    ApiKey, BackupShares, Error, GenerateResponse, InvalidInput, MpcErrorResponse, MpcShare, Outcome,
+    SecretBytes, ShareForm, StoredShares, Unreadable,
 };
 #[cfg(feature = "client")]
 use portal_backup::{Client, ClientBuilder, FileSlot, StoreError, TransportError, TransportErrorKind};
@@ -40,7 +40,7 @@ macro_rules! assert_not_impl {
 macro_rules! plain_types {
     ($check:ident: $bound:path) => {
         $check!($bound: ApiKey, BackupShares, Failure, GenerateResponse<'static>, InvalidInput, MpcErrorResponse);
-        $check!($bound: MpcShare<'static>, NotBase64, Outcome, Request, SecretBytes, ShareForm, StoredShares, Unreadable);
+        $check!($bound: MpcShare<'static>, Outcome, Request, SecretBytes, ShareForm, StoredShares, Unreadable);
     };
 }
 
@@ -88,7 +88,7 @@ assert_not_impl!(Display: MpcShare<'static>);
 assert_not_impl!(Clone: ClientBuilder, FileSlot);
 
 // Copies share what they show.
-assert_impl!(Copy: MpcShare<'static>, NotBase64, Outcome, ShareForm);
+assert_impl!(Copy: MpcShare<'static>, Outcome, ShareForm);
 assert_impl!(Clone: StoredShares, MpcErrorResponse);
 #[cfg(feature = "client")]
 assert_impl!(Clone: Client);
@@ -101,7 +101,7 @@ assert_not_impl!(From<[&'static str; 2]>: StoredShares);
 assert_not_impl!(From<[String; 2]>: StoredShares);
 // Serialized, it may wait in a queue between storing and confirming.
 assert_impl!(serde::de::DeserializeOwned: StoredShares);
-assert_impl!(serde::Serialize: Error, MpcErrorResponse, Outcome, StoredShares);
+assert_impl!(serde::Serialize: Error, Outcome, StoredShares);
 assert_not_impl!(std::ops::Deref<Target = StoredShares>: BackupShares);
 assert_not_impl!(AsRef<StoredShares>: BackupShares);
 assert_not_impl!(std::borrow::Borrow<StoredShares>: BackupShares);
@@ -110,7 +110,7 @@ assert_not_impl!(std::borrow::Borrow<StoredShares>: BackupShares);
 #[cfg(feature = "client")]
 const _: fn(&Client, &StoredShares) -> Result<(), Error> = Client::confirm;
 
-assert_impl!(std::error::Error: Error, Failure, InvalidInput, NotBase64, Unreadable);
+assert_impl!(std::error::Error: Error, Failure, InvalidInput, Unreadable);
 #[cfg(feature = "client")]
 assert_impl!(std::error::Error: StoreError, TransportError);
 

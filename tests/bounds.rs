@@ -173,9 +173,11 @@ fn looking_for_echoes_costs_no_more_than_sending_the_request() {
         (0..len).map(|_| next()).collect::<String>()
     };
     let share = letters(1, 1 << 20);
-    let generate =
-        shares(0).replacen(r#""share":"""#, &format!(r#""share":"{share}""#), 1).replace(r#":"""#, r#":"x""#);
-    let cost_of = |error: String| {
+    let cost_of = |share: &str, error: &str| {
+        let generate = shares(0)
+            .replacen(r#""share":"""#, &format!(r#""share":"{share}""#), 1)
+            .replace(r#":"""#, r#":"x""#);
+        let error = format!(r#"{{"message":"{error}"}}"#);
         cost(|| {
             let error = error.clone();
             call(&generate, move |c| {
@@ -183,12 +185,26 @@ fn looking_for_echoes_costs_no_more_than_sending_the_request() {
             });
         })
     };
-    let silent = cost_of(String::new());
-    for error in [letters(2, 60_000), share[..60_000].replace("mnop", " "), "ab".repeat(30_000)] {
-        let error = cost_of(format!(r#"{{"message":"{error}"}}"#));
+    let silent = cost_of(&share, "");
+    for (share, error) in [
+        (&*share, letters(2, 60_000)),
+        (&*share, share[..60_000].replace("mnop", " ")),
+        (&*share, "ab".repeat(30_000)),
+        // Pieces with the hash of each piece of the share, of which they are none.
+        (&*"a".repeat(1 << 20), pieces_with_the_hash_of(b"aaaaaaaa", 200)),
+    ] {
+        let error = cost_of(share, &error);
         assert!(error.0 < silent.0 * 8, "{:?} without an error text became {:?}", silent.0, error.0);
         assert!(error.1 < silent.1 * 2 + (256 << 10), "{} bytes of memory became {}", silent.1, error.1);
     }
+}
+
+/// Pieces of 12 characters that the search for echoes gives the same hash, which is of the last eight.
+fn pieces_with_the_hash_of(last: &[u8; 8], count: usize) -> String {
+    let hash = |last: [u8; 8]| u64::from_be_bytes(last).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48;
+    let digits = |number: u64| std::array::from_fn(|i| b'a' + (number / 26_u64.pow(7 - i as u32) % 26) as u8);
+    let same = (1..).map(digits).filter(|digits| hash(*digits) == hash(*last)).take(count);
+    same.map(|digits| format!("zzzz{}", String::from_utf8_lossy(&digits))).collect()
 }
 
 #[test]

@@ -92,8 +92,7 @@ impl Client {
     ///   [`ClientBuilder::allow_trace_logging`](crate::ClientBuilder::allow_trace_logging).
     pub fn backup(&self, generate: &GenerateResponse<'_>) -> Result<BackupShares, Error> {
         let sent = generate.shares();
-        let mut redactor = self.redactor();
-        sent.iter().for_each(|share| redactor.add_share(share));
+        let redactor = self.redactor(&sent);
         let request = wire::backup::request(generate);
         self.repeat(Call::Backup, &self.shared.backup, &request, &redactor, wire::backup::respond)
     }
@@ -127,11 +126,17 @@ impl Client {
     /// ```
     pub fn confirm(&self, stored: &StoredShares) -> Result<(), Error> {
         let request = wire::confirm::request(stored.share_pair_ids());
-        self.repeat(Call::Confirm, &self.shared.confirm, &request, &self.redactor(), wire::confirm::respond)
+        self.repeat(
+            Call::Confirm,
+            &self.shared.confirm,
+            &request,
+            &self.redactor(&[]),
+            wire::confirm::respond,
+        )
     }
 
-    fn redactor(&self) -> Redactor<'_> {
-        Redactor::of_key(self.authorization.to_str().unwrap_or_default().trim_start_matches(BEARER))
+    fn redactor<'a>(&'a self, shares: &[&'a str]) -> Redactor<'a> {
+        Redactor::new(self.authorization.to_str().unwrap_or_default().trim_start_matches(BEARER), shares)
     }
 
     /// Makes attempts until one succeeds, the time is up, or another might do harm.

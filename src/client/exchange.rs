@@ -16,9 +16,8 @@ use super::stream::Buffer;
 use crate::error::Error;
 use crate::outcome::Call;
 use crate::redact::Redactor;
-use crate::secret::SecretBytes;
 use crate::transport_error::{TransportError, TransportErrorKind as Kind};
-use crate::wire::{self, Failure, Unreadable};
+use crate::wire::{self, Failure, RawResponse};
 
 /// One of the two calls, with everything that is known before it is sent.
 pub(super) struct Operation<'a> {
@@ -30,7 +29,7 @@ pub(super) struct Operation<'a> {
 }
 
 /// What the wire layer makes of status, `Retry-After` and body.
-pub(super) type Parse<T> = fn(u16, Option<&str>, SecretBytes, &Redactor<'_>) -> Result<T, Failure>;
+pub(super) type Parse<T> = fn(RawResponse<'_>) -> Result<T, Failure>;
 
 /// Sends one request, receives the response to it, and decides what became of the call.
 pub(super) fn attempt<T>(pool: &Pool, operation: &Operation<'_>, parse: Parse<T>) -> Result<T, Error> {
@@ -129,10 +128,9 @@ impl Response {
         });
         let body = self.body.into_bytes();
         let header = |name: HeaderName| self.headers.get(name).and_then(|value| value.to_str().ok());
-        let result = match may_be_whole {
-            true => parse(status, header(header::RETRY_AFTER), body, operation.redactor),
-            false => Err(Failure::Unreadable(Unreadable::new(call, status, "", body))),
-        };
+        let retry_after = header(header::RETRY_AFTER);
+        let response = RawResponse { status, retry_after, body, redactor: operation.redactor };
+        let result = if may_be_whole { parse(response) } else { Err(response.unreadable(call, "")) };
         result.map_err(|failure| match failure {
             Failure::Refused(mut e) => {
                 if let (300..=399, Some(location)) = (status, header(header::LOCATION)) {
@@ -149,7 +147,7 @@ impl Response {
             Failure::Failed(e) => Error::Failed(e),
             Failure::Unreadable(mut e) => {
                 if let Some(what) = incomplete {
-                    e.what = operation.redacted(&what, 200).into();
+                    e.what = operation.redacted(&what, 200);
                 }
                 if !is_too_long {
                     connection.read_rest();

@@ -1,17 +1,13 @@
 //! `POST /v1/backup`: a generate response in, two backup shares out.
 
-use alloc::string::ToString as _;
 use alloc::vec::Vec;
 use core::fmt;
-use core::ops::Range;
 
 use super::confirm::StoredShares;
-use super::error_body::ErrorBody;
-use super::failure::{Failure, Unreadable, is_success};
-use super::json::{Written, range_of};
+use super::failure::{Failure, RawResponse};
 use super::mpc_share::{MpcShare, ShareForm};
 use super::request::Request;
-use super::share_pair::{self, CURVES, SharePair};
+use super::share_pair::{self, SharePair};
 use crate::invalid_input::InvalidInput;
 use crate::outcome::Call;
 use crate::redact::Redactor;
@@ -28,7 +24,7 @@ pub const MAX_GENERATE_RESPONSE: usize = 4 << 20;
 /// The text that `generate` returned, checked, and sent verbatim; wiping it is its owner's.
 pub struct GenerateResponse<'t> {
     text: &'t str,
-    pair: SharePair<'t>,
+    pair: SharePair,
 }
 
 impl<'t> GenerateResponse<'t> {
@@ -55,26 +51,22 @@ impl<'t> GenerateResponse<'t> {
         if text.len() > MAX_GENERATE_RESPONSE {
             return Err(InvalidInput::new("generate response: it is longer than 4 MiB"));
         }
-        let pair = share_pair::find(text).map_err(|mistake| mistake.of("generate response"))?;
+        let hint = || share_pair::hint(text.as_bytes());
+        let pair = SharePair::find(text).map_err(|mistake| mistake.of("generate response", hint()))?;
         Ok(Self { text, pair })
     }
 
-    /// The two shares that are about to be sent, as they are written, so that an error can leave out their echo.
+    /// The two shares that are about to be sent, so that an error can leave out their echo.
     #[cfg(feature = "client")]
     pub(crate) fn shares(&self) -> [&str; 2] {
-        self.pair.map(|[share, _]| share.text)
+        self.pair.of(self.text).map(|share| share.share)
     }
 }
 
 impl fmt::Debug for GenerateResponse<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shares = self.pair.map(|[share, id]| MpcShare { share: share.text, id: id.text });
-        debug("GenerateResponse", shares, f)
+        write!(f, "GenerateResponse({} bytes)", self.text.len())
     }
-}
-
-fn debug(name: &str, [secp256k1, ed25519]: [MpcShare<'_>; 2], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    f.debug_struct(name).field(CURVES[0], &secp256k1).field(CURVES[1], &ed25519).finish()
 }
 
 /// The two backup shares of a wallet, verbatim as the service sent them.
@@ -90,12 +82,8 @@ fn debug(name: &str, [secp256k1, ed25519]: [MpcShare<'_>; 2], f: &mut fmt::Forma
 #[must_use = "these shares exist once: store them, then confirm"]
 pub struct BackupShares {
     json: SecretString,
-    /// Share and id of each curve.
-    strings: [[JsonString; 2]; 2],
+    pair: SharePair,
 }
-
-/// A string of the text: where it is written, and, if it holds an escape, what it stands for.
-struct JsonString(Range<usize>, Option<SecretString>);
 
 impl BackupShares {
     /// Loads shares that were stored before; a `String` or `Vec<u8>` is taken over without a copy.
@@ -105,30 +93,23 @@ impl BackupShares {
     /// - Not UTF-8, not one JSON object with both shares, or one id twice or longer than 256 bytes: [`InvalidInput`], which
     ///   says what is wrong and where; the stored text is damaged or is something else: load another copy.
     pub fn parse(text: impl Into<Vec<u8>>) -> Result<Self, InvalidInput> {
-        Self::from_json(SecretBytes::new(text.into())).map_err(|(_, mistake)| mistake.of("backup shares"))
+        Self::from_json(SecretBytes::new(text.into()))
+            .map_err(|(json, mistake)| mistake.of("backup shares", share_pair::hint(json.expose())))
     }
 
     /// Gives a text that is not two shares back.
     fn from_json(json: SecretBytes) -> Result<Self, (SecretBytes, InvalidInput)> {
-        let json = SecretString::from_utf8(json).map_err(|json| {
-            let mistake = share_pair::not_utf8(json.expose());
-            (json, mistake)
-        })?;
-        let string = |written: Written<'_>| {
-            let unescaped = if written.has_escape { written.unescape() } else { None };
-            JsonString(range_of(written.text, json.expose()), unescaped)
-        };
-        let strings = match share_pair::find(json.expose()) {
-            Ok(pair) => pair.map(|share| share.map(string)),
-            Err(mistake) => return Err((json.into_bytes(), mistake)),
-        };
-        let shares = Self { json, strings };
-        let [first, second] = shares.share_pair_ids();
-        if first == second {
+        let json =
+            SecretString::from_utf8(json).map_err(|json| (json, InvalidInput::new("it is not UTF-8")))?;
+        let found = SharePair::find(json.expose()).and_then(|pair| {
+            let [first, second] = pair.of(json.expose()).map(|share| share.id);
             let mistake = InvalidInput::new("ED25519.id is the same as SECP256K1.id");
-            return Err((shares.json.into_bytes(), mistake));
+            if first == second { Err(mistake) } else { Ok(pair) }
+        });
+        match found {
+            Ok(pair) => Ok(Self { json, pair }),
+            Err(mistake) => Err((json.into_bytes(), mistake)),
         }
-        Ok(shares)
     }
 
     /// The share on secp256k1.
@@ -173,7 +154,7 @@ impl BackupShares {
     /// ```
     pub fn check(&self) -> Result<ShareForm, InvalidInput> {
         let [secp256k1, ed25519] = self.views();
-        let forms = [secp256k1.check(CURVES[0])?, ed25519.check(CURVES[1])?];
+        let forms = [secp256k1.check("SECP256K1")?, ed25519.check("ED25519")?];
         Ok(if forms == [ShareForm::Known; 2] { ShareForm::Known } else { ShareForm::Unknown })
     }
 
@@ -202,29 +183,23 @@ impl BackupShares {
     }
 
     fn views(&self) -> [MpcShare<'_>; 2] {
-        self.strings.each_ref().map(|strings| {
-            let [share, id] = strings.each_ref().map(|JsonString(range, unescaped)| match unescaped {
-                Some(text) => text.expose(),
-                None => self.expose_json().get(range.clone()).unwrap_or_default(),
-            });
-            MpcShare { share, id }
-        })
+        self.pair.of(self.expose_json())
     }
 }
 
 impl fmt::Debug for BackupShares {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        debug("BackupShares", self.views(), f)
+        let [secp256k1, ed25519] = self.views();
+        f.debug_struct("BackupShares").field("SECP256K1", &secp256k1).field("ED25519", &ed25519).finish()
     }
 }
 
 /// The request that makes backup shares: `{"generateResponse":"…"}`, made while it is read.
 #[must_use]
 pub fn request<'t>(generate: &GenerateResponse<'t>) -> Request<'t> {
-    // Shares need no escapes as a rule, which `parse` has seen: only what is around them is looked at again.
+    // What was found to hold no escape needs none.
     let text = generate.text;
-    let [a, b] =
-        generate.pair.map(|[share, _]| if share.has_escape { 0..0 } else { range_of(share.text, text) });
+    let [a, b] = generate.pair.0.each_ref().map(|[share, _]| share.range.clone());
     let (a, b) = if a.start <= b.start { (a, b) } else { (b, a) };
     let [head, first, middle, second, tail] =
         [0..a.start, a.start..a.end, a.end..b.start, b.start..b.end, b.end..text.len()]
@@ -242,20 +217,11 @@ pub fn request<'t>(generate: &GenerateResponse<'t>) -> Request<'t> {
 /// - 2xx whose body is not the documented object, or has the same id twice or one of more than 256 bytes:
 ///   [`Failure::Unreadable`], which keeps the body; keep it too.
 pub fn response(status: u16, retry_after: Option<&str>, body: Vec<u8>) -> Result<BackupShares, Failure> {
-    respond(status, retry_after, SecretBytes::new(body), &Redactor::default())
+    respond(RawResponse { status, retry_after, body: SecretBytes::new(body), redactor: &Redactor::default() })
 }
 
-pub(crate) fn respond(
-    status: u16,
-    retry_after: Option<&str>,
-    body: SecretBytes,
-    redactor: &Redactor<'_>,
-) -> Result<BackupShares, Failure> {
-    if !is_success(status) {
-        return Err(Failure::of(Call::Backup, status, retry_after, &body, redactor));
-    }
-    BackupShares::from_json(body).map_err(|(json, mistake)| {
-        let what = mistake.to_string() + &ErrorBody::documented(json.expose(), redactor).to_string();
-        Failure::Unreadable(Unreadable::new(Call::Backup, status, what, json))
-    })
+pub(crate) fn respond(response: RawResponse<'_>) -> Result<BackupShares, Failure> {
+    let response = response.check_status(Call::Backup)?;
+    BackupShares::from_json(response.body)
+        .map_err(|(body, mistake)| RawResponse { body, ..response }.unreadable(Call::Backup, mistake))
 }

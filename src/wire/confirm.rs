@@ -1,15 +1,15 @@
 //! `PATCH /api/v3/clients/me/backup-share-pairs` of the Client API: the shares are stored.
 
 use alloc::collections::BTreeMap;
-use alloc::string::{String, ToString as _};
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use serde::de::{Deserialize, Deserializer, Error as _};
-use serde::ser::{Serialize, SerializeStruct as _, Serializer};
+use serde::ser::{Serialize, Serializer};
 
-use super::error_body::{ErrorBody, without_bom};
-use super::failure::{Failure, Unreadable, is_success};
-use super::json::{Path, Written, for_each_value};
+use super::error_body::without_bom;
+use super::failure::{Failure, RawResponse};
+use super::json::{self, Reader};
 use super::request::Request;
 use crate::invalid_input::InvalidInput;
 use crate::outcome::Call;
@@ -62,9 +62,7 @@ const FIELD: &str = "backupSharePairIds";
 
 impl Serialize for StoredShares {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut fields = serializer.serialize_struct("StoredShares", 1)?;
-        fields.serialize_field(FIELD, &self.ids)?;
-        fields.end()
+        serializer.collect_map([(FIELD, &self.ids)])
     }
 }
 
@@ -87,7 +85,7 @@ pub fn request(share_pair_ids: [&str; 2]) -> Request<'_> {
 /// Reads the response: HTTP status, the value of `Retry-After` if there is one, and the body.
 ///
 /// A 2xx confirms when its body is empty, as the service sends it, or JSON without an `error` or `errors` that says
-/// something.
+/// something: null, false, white space and empty objects and lists say nothing.
 ///
 /// # Errors
 ///
@@ -95,36 +93,32 @@ pub fn request(share_pair_ids: [&str; 2]) -> Request<'_> {
 /// - 5xx, 408, and what is no HTTP status: [`Failure::Failed`]; repeat the call, it is idempotent.
 /// - 2xx with anything else, such as a web page or an error: [`Failure::Unreadable`]; repeat the call.
 pub fn response(status: u16, retry_after: Option<&str>, body: Vec<u8>) -> Result<(), Failure> {
-    respond(status, retry_after, SecretBytes::new(body), &Redactor::default())
+    respond(RawResponse { status, retry_after, body: SecretBytes::new(body), redactor: &Redactor::default() })
 }
 
-pub(crate) fn respond(
-    status: u16,
-    retry_after: Option<&str>,
-    body: SecretBytes,
-    redactor: &Redactor<'_>,
-) -> Result<(), Failure> {
-    if !is_success(status) {
-        return Err(Failure::of(Call::Confirm, status, retry_after, &body, redactor));
+pub(crate) fn respond(response: RawResponse<'_>) -> Result<(), Failure> {
+    let response = response.check_status(Call::Confirm)?;
+    match why_not(response.body.expose()) {
+        Some(what) => Err(response.unreadable(Call::Confirm, what)),
+        None => Ok(()),
     }
-    let Some(what) = why_not(body.expose()) else { return Ok(()) };
-    let what = what.to_string() + &ErrorBody::documented(body.expose(), redactor).to_string();
-    Err(Failure::Unreadable(Unreadable::new(Call::Confirm, status, what, body)))
 }
 
 /// Why the body of a success does not confirm; `None` when it does.
 fn why_not(body: &[u8]) -> Option<&'static str> {
-    let Ok(text) = core::str::from_utf8(body).map(without_bom) else { return Some("it is not UTF-8") };
-    let mut has_error = false;
-    let read = for_each_value(text, &mut Path::default(), &mut |path, value| {
-        let is_error =
-            Written::new(path[0]).is_some_and(|name| name.index_in(&["error", "errors"]).is_some());
-        has_error |= is_error && !["null", "false", "\"\"", "{}", "[]", "{", "["].contains(&value);
-    });
-    match read {
-        Ok(()) if !has_error => None,
-        Ok(()) => Some("it is an error"),
-        Err(_) if text.trim().is_empty() => None,
-        Err(_) => Some("it is not JSON"),
+    let body = without_bom(body).trim_ascii();
+    let Ok(text) = core::str::from_utf8(body) else { return Some("it is not UTF-8") };
+    if json::check(text).is_err() {
+        return (!text.is_empty()).then_some("it is not JSON");
     }
+    let mut reader = Reader::new(text);
+    while let Some(value) = reader.next_value() {
+        let is_error = matches!(reader.path(), [Some("error" | "errors"), ..]);
+        let says_nothing =
+            matches!(value, "{" | "[" | "null" | "false") || value.trim_matches(['"', ' ']).is_empty();
+        if is_error && !says_nothing {
+            return Some("it is an error");
+        }
+    }
+    None
 }

@@ -1,21 +1,17 @@
 //! What comes back instead of a success that can be read.
 
-use alloc::borrow::Cow;
 use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-use serde::ser::{Serialize, SerializeMap, Serializer};
-
 use super::error_body::ErrorBody;
 use super::retry_after;
-use crate::outcome::{Call, Outcome, debug_is_display};
+use crate::outcome::{Call, Outcome, debug_is_display, error_is_display};
 use crate::redact::Redactor;
 use crate::secret::SecretBytes;
-
-/// Longest body that is looked at, in bytes: documented errors have less than a hundred.
-pub(crate) const MAX_ERROR_BODY: usize = 64 << 10;
 
 /// A response that is not a success; turns into the [`Error`](crate::Error) of the same name.
 #[non_exhaustive]
@@ -30,27 +26,6 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// What a status that is not a success means.
-    pub(super) fn of(
-        call: Call,
-        status: u16,
-        retry_after: Option<&str>,
-        body: &SecretBytes,
-        redactor: &Redactor<'_>,
-    ) -> Self {
-        #[cfg(feature = "client")]
-        let now = std::time::SystemTime::UNIX_EPOCH.elapsed().ok().map(|since| since.as_secs());
-        #[cfg(not(feature = "client"))]
-        let now = None;
-        let retry_after = retry_after.and_then(|value| retry_after::seconds(value, now));
-        let body = ErrorBody::parse(&body.expose()[..body.len().min(MAX_ERROR_BODY)], redactor);
-        let response = MpcErrorResponse { call, status, body, retry_after, later_failure: None };
-        match response.outcome() {
-            Outcome::Refused => Self::Refused(response),
-            _ => Self::Failed(response),
-        }
-    }
-
     /// Whether the service can have acted.
     pub const fn outcome(&self) -> Outcome {
         if matches!(self, Self::Refused(_)) { Outcome::Refused } else { Outcome::Unknown }
@@ -60,24 +35,52 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Refused(e) => e.write_refused(f),
-            Self::Failed(e) => e.write_failed(f),
+            Self::Refused(e) | Self::Failed(e) => e.write_line(self.outcome(), f),
             Self::Unreadable(e) => e.fmt(f),
         }
     }
 }
 
-debug_is_display!(Failure);
+error_is_display!(Failure);
 
-impl core::error::Error for Failure {}
+/// A response as it came.
+pub(crate) struct RawResponse<'a> {
+    pub(crate) status: u16,
+    pub(crate) retry_after: Option<&'a str>,
+    pub(crate) body: SecretBytes,
+    pub(crate) redactor: &'a Redactor<'a>,
+}
+
+impl RawResponse<'_> {
+    /// Gives a success back.
+    pub(super) fn check_status(self, call: Call) -> Result<Self, Failure> {
+        let Self { status, ref body, redactor, .. } = self;
+        if let 200..=299 = status {
+            return Ok(self);
+        }
+        #[cfg(feature = "client")]
+        let now = std::time::SystemTime::UNIX_EPOCH.elapsed().ok().map(|since| since.as_secs());
+        #[cfg(not(feature = "client"))]
+        let now = None;
+        let retry_after = self.retry_after.and_then(|value| retry_after::seconds(value, now));
+        let body = ErrorBody::parse(body.expose(), false, redactor);
+        let response = MpcErrorResponse { call, status, body, retry_after, later_failure: None };
+        let is_refused = response.outcome() == Outcome::Refused;
+        Err(if is_refused { Failure::Refused(response) } else { Failure::Failed(response) })
+    }
+
+    /// Of a success whose body is not the documented one; an error in it is told.
+    pub(crate) fn unreadable(self, call: Call, what: impl fmt::Display) -> Failure {
+        let Self { status, body, redactor, .. } = self;
+        let what = format!("{what}{}", ErrorBody::parse(body.expose(), true, redactor));
+        Failure::Unreadable(Unreadable { call, status, what, is_raw: false, body })
+    }
+}
 
 /// What the service says when it does not do what was asked.
 ///
 /// Ids are stable upper-case texts such as `BAD_REQUEST`; messages are for people. Both are cut to a bound, control
 /// characters are escaped, and whatever repeats the key or a share is replaced by `[redacted]`.
-///
-/// serde's `Serialize` writes `{"status":429,"id":"RATE_LIMITED","message":"Try again","retryAfter":7}`, which is stable;
-/// each but the status is left out where there is none.
 #[derive(Clone)]
 pub struct MpcErrorResponse {
     pub(crate) call: Call,
@@ -116,34 +119,15 @@ impl MpcErrorResponse {
         self.retry_after.map(|seconds| Duration::from_secs(seconds.into()))
     }
 
-    pub(crate) fn write_refused(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let advice = match self.status {
-            401 => "check the key before you call again",
-            425 | 429 => "try again later",
-            _ => "read its message before you call again",
+    /// The line of an error with this outcome, which is another one for a 408 to a request that was not sent whole.
+    pub(crate) fn write_line(&self, outcome: Outcome, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, advice) = match (outcome, self.status) {
+            (Outcome::Refused, 401) => ("refused", "check the key before you call again"),
+            (Outcome::Refused, 425 | 429) => ("refused", "try again later"),
+            (Outcome::Refused, _) => ("refused", "read its message before you call again"),
+            _ => ("failed", "it may have acted, and the call may be repeated"),
         };
-        write!(f, "{}: the service refused: {self}; {advice}", self.call.name())
-    }
-
-    pub(crate) fn write_failed(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let call = self.call.name();
-        write!(f, "{call}: the service failed: {self}; it may have acted, and the call may be repeated")
-    }
-
-    /// Writes its fields among those of an error.
-    pub(crate) fn serialize_to<M: SerializeMap>(&self, fields: &mut M) -> Result<(), M::Error> {
-        fields.serialize_entry("status", &self.status)?;
-        self.id().iter().try_for_each(|id| fields.serialize_entry("id", id))?;
-        self.message().iter().try_for_each(|message| fields.serialize_entry("message", message))?;
-        self.retry_after.iter().try_for_each(|seconds| fields.serialize_entry("retryAfter", seconds))
-    }
-}
-
-impl Serialize for MpcErrorResponse {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut fields = serializer.serialize_map(None)?;
-        self.serialize_to(&mut fields)?;
-        fields.end()
+        write!(f, "{}: the service {what}: {self}; {advice}", self.call.name())
     }
 }
 
@@ -163,21 +147,12 @@ impl fmt::Display for MpcErrorResponse {
 pub struct Unreadable {
     status: u16,
     pub(crate) call: Call,
-    pub(crate) what: Cow<'static, str>,
+    pub(crate) what: String,
     pub(crate) is_raw: bool,
     pub(crate) body: SecretBytes,
 }
 
 impl Unreadable {
-    pub(crate) fn new(
-        call: Call,
-        status: u16,
-        what: impl Into<Cow<'static, str>>,
-        body: SecretBytes,
-    ) -> Self {
-        Self { status, what: what.into(), call, is_raw: false, body }
-    }
-
     /// Always [`Outcome::Unknown`]: the service acted, but what it made is not in hand.
     pub const fn outcome(&self) -> Outcome {
         Outcome::Unknown
@@ -207,23 +182,17 @@ impl Unreadable {
     }
 }
 
-debug_is_display!(Unreadable);
+error_is_display!(Unreadable);
 
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (call, status, len, what) = (self.call.name(), self.status, self.body.len(), &self.what);
-        let advice = match (self.call, len) {
-            (Call::Confirm, _) => "the shares may be confirmed or not",
-            (Call::Backup, 0) => "shares may have been made",
-            (Call::Backup, _) => "shares may have been made: keep the body of this error",
+        let advice = match self.call {
+            Call::Backup if self.body.is_empty() => "shares may have been made",
+            Call::Backup => "shares may have been made: keep the body of this error",
+            Call::Confirm => "the shares may be confirmed or not",
         };
+        let (call, status, len, what) = (self.call.name(), self.status, self.body.len(), &self.what);
         write!(f, "{call}: the response (status {status}, {len} bytes) could not be read: {what}; ")?;
         write!(f, "{advice}, and the call may be repeated")
     }
-}
-
-impl core::error::Error for Unreadable {}
-
-pub(super) const fn is_success(status: u16) -> bool {
-    matches!(status, 200..=299)
 }

@@ -27,7 +27,6 @@
 pub mod backup;
 pub mod confirm;
 mod error_body;
-mod escape;
 mod failure;
 mod json;
 mod mpc_share;
@@ -36,7 +35,7 @@ mod retry_after;
 mod share_pair;
 
 #[cfg(feature = "client")]
-pub(crate) use failure::MAX_ERROR_BODY;
+pub(crate) use self::{error_body::MAX_ERROR_BODY, failure::RawResponse};
 pub use failure::{Failure, MpcErrorResponse, Unreadable};
-pub use mpc_share::{MpcShare, NotBase64, ShareForm};
+pub use mpc_share::{MpcShare, ShareForm};
 pub use request::{Body, CONTENT_TYPE, Request};

@@ -43,17 +43,16 @@ impl<'a> MpcShare<'a> {
     ///
     /// # Errors
     ///
-    /// - The share is not base64, as in older responses: [`NotBase64`]; use [`expose_share`](Self::expose_share) as it
+    /// - The share is not base64, as in older responses: [`InvalidInput`]; use [`expose_share`](Self::expose_share) as it
     ///   is.
-    pub fn decode(&self) -> Result<SecretBytes, NotBase64> {
+    pub fn decode(&self) -> Result<SecretBytes, InvalidInput> {
         const BASE64: GeneralPurpose = GeneralPurpose::new(
             &base64::alphabet::STANDARD,
             GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
         );
-        let room = base64::decoded_len_estimate(self.share.len());
-        let mut out = SecretBytes::zeroed(room);
-        let len = BASE64.decode_slice(self.share, out.expose_mut()).map_err(|_| NotBase64)?;
-        out.truncate(len);
+        let mut out = SecretBytes::zeroed(base64::decoded_len_estimate(self.share.len()));
+        let len = BASE64.decode_slice(self.share, out.expose_mut());
+        out.truncate(len.map_err(|_| InvalidInput::new("the share is not base64"))?);
         Ok(out)
     }
 
@@ -82,15 +81,3 @@ impl fmt::Debug for MpcShare<'_> {
             .finish()
     }
 }
-
-/// The share is not base64 in the standard alphabet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NotBase64;
-
-impl fmt::Display for NotBase64 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the share is not base64 in the standard alphabet")
-    }
-}
-
-impl core::error::Error for NotBase64 {}

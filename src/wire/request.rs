@@ -2,7 +2,6 @@
 
 use core::fmt;
 
-use super::escape::Part;
 use crate::secret::SecretBytes;
 
 /// The media type of both requests.
@@ -18,15 +17,11 @@ pub struct Request<'t> {
 impl<'t> Request<'t> {
     /// Of the texts, every second is escaped.
     pub(super) fn new(method: &'static str, path: &'static str, texts: [&'t str; 7]) -> Self {
-        let mut is_escaped = true;
-        let mut remaining = 0;
-        let parts = texts.map(|text| {
-            is_escaped = !is_escaped;
-            let part = Part::new(text, is_escaped);
-            remaining += part.len();
-            part
-        });
-        Self { method, path, body: Body { parts, remaining } }
+        let texts = texts.map(str::as_bytes);
+        let escaped_len = |text: &[u8]| text.iter().map(|b| escaped(b).len()).sum();
+        let lens =
+            texts.iter().enumerate().map(|(i, text)| if i % 2 == 0 { text.len() } else { escaped_len(text) });
+        Self { method, path, body: Body { remaining: lens.sum(), texts, begun: 0 } }
     }
 
     /// The HTTP method.
@@ -66,7 +61,10 @@ impl fmt::Debug for Request<'_> {
 /// Reads the body of a [`Request`], escaping straight from the caller's text into the buffer that it is given.
 #[derive(Clone)]
 pub struct Body<'t> {
-    parts: [Part<'t>; 7],
+    /// What is still to be read.
+    texts: [&'t [u8]; 7],
+    /// How many bytes of the first escape were read already.
+    begun: usize,
     remaining: usize,
 }
 
@@ -75,8 +73,23 @@ impl Body<'_> {
     /// is room for only at the end, 0 when all was read.
     pub fn read(&mut self, buffer: &mut [u8]) -> usize {
         let mut len = 0;
-        for part in &mut self.parts {
-            len += part.write(&mut buffer[len..]);
+        for (i, text) in self.texts.iter_mut().enumerate() {
+            if i % 2 == 0 {
+                let (now, later) = text.split_at(text.len().min(buffer.len() - len));
+                buffer[len..len + now.len()].copy_from_slice(now);
+                len += now.len();
+                *text = later;
+                continue;
+            }
+            while let (Some((b, later)), Some(place)) = (text.split_first(), buffer.get_mut(len)) {
+                let escaped = escaped(b);
+                *place = escaped[self.begun];
+                len += 1;
+                self.begun += 1;
+                if self.begun == escaped.len() {
+                    (*text, self.begun) = (later, 0);
+                }
+            }
         }
         self.remaining -= len;
         len
@@ -91,5 +104,21 @@ impl Body<'_> {
 impl fmt::Debug for Body<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Body({} bytes to be read)", self.remaining)
+    }
+}
+
+/// A byte of text as it stands in a JSON string (RFC 8259, section 7).
+fn escaped(b: &u8) -> &[u8] {
+    const ESCAPES: [&str; 32] = [
+        r"\u0000", r"\u0001", r"\u0002", r"\u0003", r"\u0004", r"\u0005", r"\u0006", r"\u0007", r"\b", r"\t",
+        r"\n", r"\u000b", r"\f", r"\r", r"\u000e", r"\u000f", r"\u0010", r"\u0011", r"\u0012", r"\u0013",
+        r"\u0014", r"\u0015", r"\u0016", r"\u0017", r"\u0018", r"\u0019", r"\u001a", r"\u001b", r"\u001c",
+        r"\u001d", r"\u001e", r"\u001f",
+    ];
+    match b {
+        b'"' => br#"\""#,
+        b'\\' => br"\\",
+        0..32 => ESCAPES[usize::from(*b)].as_bytes(),
+        _ => core::slice::from_ref(b),
     }
 }

@@ -2,128 +2,113 @@
 
 use alloc::format;
 
-use super::json::{Path, Written, for_each_value, line_and_column, range_of};
+use memchr::{memchr_iter, memrchr};
+
+use super::json::{self, Path, Reader, Text, range_of};
+use super::mpc_share::MpcShare;
 use crate::invalid_input::InvalidInput;
 
-/// The curves, by the names that the API gives them.
-pub(super) const CURVES: [&str; 2] = ["SECP256K1", "ED25519"];
-const FIELDS: [&str; 2] = ["share", "id"];
+/// What must be there.
+const MEMBERS: [&str; 7] =
+    ["it", "SECP256K1", "SECP256K1.share", "SECP256K1.id", "ED25519", "ED25519.share", "ED25519.id"];
+/// The objects that they are in.
+const PARENTS: [usize; 7] = [0, 0, 1, 1, 0, 4, 4];
 
-/// Longest id in bytes: ids are shown to people and logged, and what is documented is short.
+/// Longest id in bytes, as it is written: ids are shown to people and logged, and what is documented is short.
 const MAX_ID: usize = 256;
 
 /// Share and id of each curve.
-pub(super) type SharePair<'t> = [[Written<'t>; 2]; 2];
+pub(super) struct SharePair(pub(super) [[Text; 2]; 2]);
 
-/// Finds both shares; unknown members are fine, anything but white space around the object is not.
-pub(super) fn find(text: &str) -> Result<SharePair<'_>, InvalidInput> {
-    let mut path = Path::default();
-    let mut found = Found { text, objects: [None; 2], strings: [[None; 2]; 2], mistake: None, hint: "" };
-    let read = for_each_value(text, &mut path, &mut |path, value| found.add(path, value));
-    if let Some(mistake) = found.mistake {
-        return Err(mistake);
+impl SharePair {
+    /// Finds both shares; unknown members are fine, anything but white space around the object is not.
+    pub(super) fn find(text: &str) -> Result<Self, InvalidInput> {
+        let mistake = |member: usize, what, at: usize| {
+            let before = &text.as_bytes()[..at.min(text.len())];
+            let column = before.len() - memrchr(b'\n', before).map_or(0, |at| at + 1) + 1;
+            let line = memchr_iter(b'\n', before).count() + 1;
+            InvalidInput::new(format!("{} {what}", MEMBERS[member])).at(line, column)
+        };
+        if let Err(e) = json::check(text) {
+            let lines_before =
+                text.split_inclusive('\n').take(e.line().saturating_sub(1)).map(str::len).sum::<usize>();
+            let at = lines_before + e.column().saturating_sub(1);
+            let (what, end) = if e.is_eof() { ("ends too early", text.len()) } else { ("is not JSON", at) };
+            let mut reader = Reader::new(text.get(..end).unwrap_or_default());
+            while reader.next_value().is_some() {}
+            return Err(mistake(member(reader.path()).unwrap_or(0), what, at));
+        }
+        let (mut reader, mut found) = (Reader::new(text), [None; 7]);
+        while let Some(value) = reader.next_value() {
+            let Some(member) = member(reader.path()) else { continue };
+            match found[member] {
+                None => found[member] = Some(value),
+                // Its elements.
+                Some("[") => {}
+                Some(_) => return Err(mistake(member, "appears twice", range_of(value, text).start)),
+            }
+        }
+        let mut strings = [const { None }; 7];
+        for (member, value) in found.into_iter().enumerate() {
+            let is_object = PARENTS.contains(&member);
+            let string = value.and_then(|value| Text::new(value, text));
+            let what = match (value, string) {
+                (None, _) => "is missing",
+                (Some("{"), _) if is_object => continue,
+                _ if is_object => "is not a JSON object",
+                (Some("\"\""), _) => "is empty",
+                (Some(value), _) if member % 3 == 0 && value.len() > MAX_ID + 2 => "is longer than 256 bytes",
+                (Some(value), None) if value.starts_with('"') => "contains an unpaired surrogate",
+                (_, None) => "is not a string",
+                (_, string) => {
+                    strings[member] = string;
+                    continue;
+                }
+            };
+            let place = value.or(found[PARENTS[member]]).unwrap_or(text);
+            return Err(mistake(member, what, range_of(place, text).start));
+        }
+        let [_, _, first_share, first_id, _, second_share, second_id] =
+            strings.map(Option::unwrap_or_default);
+        Ok(Self([[first_share, first_id], [second_share, second_id]]))
     }
-    if let Err(e) = read {
-        let what = if e.is_eof() { "ends too early" } else { or_utf16(text.as_bytes(), "is not JSON") };
-        return Err(mistake(known(path), what).at(Some((e.line(), e.column().max(1)))));
+
+    /// What is found in the text, which must be the same.
+    pub(super) fn of<'a>(&'a self, text: &'a str) -> [MpcShare<'a>; 2] {
+        self.0.each_ref().map(|[share, id]| MpcShare { share: share.of(text), id: id.of(text) })
     }
-    found.pair()
 }
 
-/// What a text is that is not UTF-8.
-pub(super) fn not_utf8(bytes: &[u8]) -> InvalidInput {
-    mistake([None; 2], or_utf16(bytes, "is not UTF-8"))
-}
-
-fn or_utf16(bytes: &[u8], otherwise: &'static str) -> &'static str {
-    // With its mark, or with a zero in the first character.
-    let is_utf16 = matches!(bytes, [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, _, ..] | [_, 0, ..]);
-    if is_utf16 { "is UTF-16: save it as UTF-8" } else { otherwise }
-}
-
-/// Which members a path names.
-type Known = [Option<usize>; 2];
-
-fn known([curve, field]: Path<'_>) -> Known {
-    [index_of(curve, &CURVES), index_of(field, &FIELDS)]
-}
-
-fn index_of(name: &str, names: &[&str]) -> Option<usize> {
-    Written::new(name)?.index_in(names)
-}
-
-fn mistake(path: Known, what: &str) -> InvalidInput {
-    InvalidInput::new(match path {
-        [Some(curve), Some(field)] => format!("{}.{} {what}", CURVES[curve], FIELDS[field]),
-        [Some(curve), None] => format!("{} {what}", CURVES[curve]),
-        [None, _] => format!("it {what}"),
+fn member(path: Path<'_>) -> Option<usize> {
+    if path[0].is_none() {
+        return Some(0);
+    }
+    (1..MEMBERS.len()).find(|&member| {
+        let mut names = MEMBERS[member].split('.');
+        path == [names.next(), names.next(), None]
     })
 }
 
-struct Found<'t> {
-    text: &'t str,
-    /// The first bracket of each curve's object.
-    objects: [Option<&'t str>; 2],
-    strings: [[Option<Written<'t>>; 2]; 2],
-    /// The first one.
-    mistake: Option<InvalidInput>,
-    /// What the text is if it holds no curve.
-    hint: &'static str,
-}
-
-impl<'t> Found<'t> {
-    fn add(&mut self, path: Path<'t>, value: &'t str) {
-        let known = known(path);
-        let what = match known {
-            [None, _] => match path {
-                ["", _] if value != "{" => "is not a JSON object",
-                [name, _] if index_of(name, &["generateResponse"]).is_some() => {
-                    return self.hint =
-                        ": it is a saved request, pass the text of its `generateResponse` alone";
-                }
-                [_, name] if index_of(name, &CURVES).is_some() => {
-                    return self.hint = ": both are inside of another member, pass the value of that alone";
-                }
-                _ => return,
-            },
-            [Some(curve), None] => match self.objects[curve] {
-                _ if !path[1].is_empty() => return,
-                Some(_) => "appears twice",
-                None if value != "{" => "is not a JSON object",
-                None => return self.objects[curve] = Some(value),
-            },
-            [Some(curve), Some(field)] => match Written::new(value) {
-                _ if self.strings[curve][field].is_some() => "appears twice",
-                None => "is not a string",
-                Some(string) if string.text.is_empty() => "is empty",
-                Some(string) if string.text.len() > MAX_ID && FIELDS[field] == "id" => {
-                    "is longer than 256 bytes"
-                }
-                Some(string) if string.has_escape && !string.is_text() => "contains an unpaired surrogate",
-                Some(string) => return self.strings[curve][field] = Some(string),
-            },
-        };
-        self.mistake.get_or_insert_with(|| mistake(known, what).at(position(self.text, value)));
+/// What to do with an input that is no share pair, when it is one of the things that are often passed instead.
+pub(super) fn hint(input: &[u8]) -> &'static str {
+    // With its mark, or with a zero in the first character.
+    if let [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, _, ..] | [_, 0, ..] = input {
+        return ": it is UTF-16, save it as UTF-8";
     }
-
-    fn pair(self) -> Result<SharePair<'t>, InvalidInput> {
-        let mut pair = [[Written::default(); 2]; 2];
-        for (curve, object) in self.objects.into_iter().enumerate() {
-            let Some(object) = object else {
-                let hint = if self.objects == [None; 2] { self.hint } else { "" };
-                let missing = mistake([Some(curve), None], &format!("is missing{hint}"));
-                return Err(missing.at(position(self.text, self.text.trim_start())));
-            };
-            for (field, string) in self.strings[curve].into_iter().enumerate() {
-                pair[curve][field] = string.ok_or_else(|| {
-                    mistake([Some(curve), Some(field)], "is missing").at(position(self.text, object))
-                })?;
+    let mut hint = "";
+    let mut reader = Reader::new(core::str::from_utf8(input).unwrap_or_default());
+    while reader.next_value().is_some() {
+        match reader.path() {
+            // What is missing from it says more.
+            [Some("SECP256K1" | "ED25519"), ..] => return "",
+            [Some("generateResponse"), ..] => {
+                hint = ": it is a saved request, pass the text of its `generateResponse` alone";
             }
+            [_, Some("SECP256K1" | "ED25519"), _] => {
+                hint = ": both are inside of another member, pass the value of that alone";
+            }
+            _ => {}
         }
-        Ok(pair)
     }
-}
-
-fn position(text: &str, part: &str) -> Option<(usize, usize)> {
-    Some(line_and_column(text, range_of(part, text).start))
+    hint
 }
