@@ -114,7 +114,7 @@ fn verify_reads_standard_input() {
     let input = || Stdio::from(fs::File::open(GENERATE).unwrap());
     let ran = Ran::new(program().args(["verify", "-"]).stdin(input()).output().unwrap());
     ran.exits(0).says("whole");
-    Ran::new(program().args(["verify", "-"]).output().unwrap()).exits(2).says("no whole backup");
+    Ran::new(program().args(["verify", "-"]).output().unwrap()).exits(2).says("damaged or no backup");
 }
 
 // What is typed

@@ -166,9 +166,9 @@ fn call_confirm(
 fn verify(file: &OsStr) -> Result {
     let path = Some(Path::new(file)).filter(|_| file != "-");
     let verify = || {
-        let shares =
-            BackupShares::parse(read("stored backup", file)?.expose()).map_err(wrong("no whole backup"))?;
-        let form = shares.check().map_err(wrong("no whole backup"))?;
+        let shares = BackupShares::parse(read("stored backup", file)?.expose())
+            .map_err(wrong("damaged or no backup"))?;
+        let form = shares.check().map_err(wrong("damaged or no backup"))?;
         path.into_iter().for_each(warn_of_readers);
         let [first, second] = shares.share_pair_ids().map(str::escape_debug);
         let known = if form == ShareForm::Known { "" } else { ", but what they hold is not the known form" };
