@@ -45,8 +45,7 @@ fn main() {
 
         let serde_json = |body: Vec<u8>| drop(black_box(serde_json::from_slice::<MpcShares>(&body)));
         let response = |body| drop(black_box(backup::response(200, None, body)));
-        let generate =
-            |body: Vec<u8>| drop(black_box(GenerateResponse::parse(std::str::from_utf8(&body).unwrap())));
+        let generate = |body: Vec<u8>| drop(black_box(GenerateResponse::parse(std::str::from_utf8(&body).unwrap())));
         for (what, copies) in [("warm", 1), ("cold", COLD_BYTES / text.len())] {
             let reads: [Read<'_>; 3] = [&serde_json, &response, &generate];
             let [theirs, response, generate] = shortest(&text, copies, reads);

@@ -46,9 +46,7 @@ fn run(arguments: &[String]) -> Result<bool> {
     wallets.retain(|file| file.extension().is_some_and(|extension| extension == "json"));
     wallets.sort();
     if wallets.is_empty() || !Path::new(backups).is_dir() {
-        return Err(
-            "WALLETS must hold NAME.json and NAME.key of each wallet, BACKUPS must be a folder".into()
-        );
+        return Err("WALLETS must hold NAME.json and NAME.key of each wallet, BACKUPS must be a folder".into());
     }
 
     let job = Job { client: client()?, backups: backups.into(), pace: Pace::new(a_minute) };
@@ -156,8 +154,7 @@ impl Job {
 
     /// The client itself waits for `Retry-After`, if that fits into its timeout. What did not fit, all threads wait for.
     fn heed<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
-        result
-            .inspect_err(|error| _ = self.pace.push(error.retry_after().unwrap_or_default(), Duration::ZERO))
+        result.inspect_err(|error| _ = self.pace.push(error.retry_after().unwrap_or_default(), Duration::ZERO))
     }
 }
 

@@ -73,8 +73,7 @@ fn public_items(source: &str) -> String {
     let mut in_enum = false;
     let mut lines = source.lines();
     while let Some(line) = lines.next() {
-        let is_variant =
-            in_enum && line.strip_prefix("    ").is_some_and(|rest| rest.starts_with(char::is_uppercase));
+        let is_variant = in_enum && line.strip_prefix("    ").is_some_and(|rest| rest.starts_with(char::is_uppercase));
         if !is_variant && !line.trim_start().starts_with("pub ") {
             in_enum &= line != "}";
             continue;

@@ -5,8 +5,8 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use portal_backup::wire::{Body, Failure, Request};
 use portal_backup::{
-    ApiKey, BackupShares, Error, GenerateResponse, InvalidInput, MpcErrorResponse, MpcShare, Outcome,
-    SecretBytes, ShareForm, StoredShares, Unreadable,
+    ApiKey, BackupShares, Error, GenerateResponse, InvalidInput, MpcErrorResponse, MpcShare, Outcome, SecretBytes,
+    ShareForm, StoredShares, Unreadable,
 };
 #[cfg(feature = "client")]
 use portal_backup::{Client, ClientBuilder, FileSlot, StoreError, TransportError, TransportErrorKind};

@@ -95,14 +95,12 @@ const PAUSE: Duration = Duration::from_micros(20);
 #[test]
 fn a_response_costs_as_much_as_it_is_long() {
     type Encode = fn(&[u8]) -> String;
-    let announced: Encode =
-        |body| format!("Content-Length: {}\r\n\r\n{}", body.len(), str::from_utf8(body).unwrap());
+    let announced: Encode = |body| format!("Content-Length: {}\r\n\r\n{}", body.len(), str::from_utf8(body).unwrap());
     let chunked: Encode = |body| {
         let chunk = |byte: &u8| format!("1\r\n{}\r\n", char::from(*byte));
         format!("Transfer-Encoding: chunked\r\n\r\n{}0\r\n\r\n", body.iter().map(chunk).collect::<String>())
     };
-    let no_chunks: Encode =
-        |body| format!("Transfer-Encoding: chunked\r\n\r\n{}", str::from_utf8(body).unwrap());
+    let no_chunks: Encode = |body| format!("Transfer-Encoding: chunked\r\n\r\n{}", str::from_utf8(body).unwrap());
     let until_closed: Encode = |body| format!("\r\n{}", str::from_utf8(body).unwrap());
     for (what, encode, size) in [
         ("announced", announced, 4_000),
@@ -174,9 +172,8 @@ fn looking_for_echoes_costs_no_more_than_sending_the_request() {
     };
     let share = letters(1, 1 << 20);
     let cost_of = |share: &str, error: &str| {
-        let generate = shares(0)
-            .replacen(r#""share":"""#, &format!(r#""share":"{share}""#), 1)
-            .replace(r#":"""#, r#":"x""#);
+        let generate =
+            shares(0).replacen(r#""share":"""#, &format!(r#""share":"{share}""#), 1).replace(r#":"""#, r#":"x""#);
         let error = format!(r#"{{"message":"{error}"}}"#);
         cost(|| {
             let error = error.clone();
@@ -223,9 +220,7 @@ fn texts_are_read_in_time_that_grows_with_their_length() {
     for (what, make) in texts {
         let (small, large) = (make(100_000), make(400_000));
         let text = |size| if size == 1 { &small } else { &large };
-        assert_linear(&format!("generate response: {what}"), 1, |size| {
-            drop(GenerateResponse::parse(text(size)))
-        });
+        assert_linear(&format!("generate response: {what}"), 1, |size| drop(GenerateResponse::parse(text(size))));
         assert_linear(&format!("stored backup: {what}"), 1, |size| {
             drop(BackupShares::parse(text(size).as_str()));
         });

@@ -157,13 +157,7 @@ fn a_job_in_a_network_of_its_own() {
     }
     if let Some(stack) = env::var_os("NETWORK_MIN_STACK") {
         let output = Command::new(env::current_exe().unwrap())
-            .args([
-                "a_job_in_a_network_of_its_own",
-                "--exact",
-                "--ignored",
-                "--nocapture",
-                "--test-threads=1",
-            ])
+            .args(["a_job_in_a_network_of_its_own", "--exact", "--ignored", "--nocapture", "--test-threads=1"])
             .env("NETWORK_URL", url)
             .env("RUST_MIN_STACK", stack)
             .output()

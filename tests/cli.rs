@@ -42,8 +42,7 @@ fn embedded_sandbox_needs_neither_key_nor_network() {
     let file = output.to_str().unwrap();
     assert_eq!(
         ran.stdout,
-        format!("{{\"exit\":0,\"sharePairIds\":{ids:?},\"file\":{file:?},\"confirmed\":true}}\n")
-            .replace(", ", ",")
+        format!("{{\"exit\":0,\"sharePairIds\":{ids:?},\"file\":{file:?},\"confirmed\":true}}\n").replace(", ", ",")
     );
 }
 
@@ -54,15 +53,7 @@ fn confirmation_leaves_only_when_the_file_is_whole() {
     let url = scene.at_a_request(move || seen.send(fs::read(file).unwrap_or_default()).unwrap());
     let mut command = program();
     command.current_dir(scene.folder.path()).env("PORTAL_CLIENT_API_KEY", scene.sandbox.api_key());
-    command.args([
-        "-o",
-        "backup.json",
-        GENERATE,
-        "--base-url",
-        scene.sandbox.url(),
-        "--client-api-url",
-        &url,
-    ]);
+    command.args(["-o", "backup.json", GENERATE, "--base-url", scene.sandbox.url(), "--client-api-url", &url]);
     Ran::new(command.output().unwrap()).exits(0);
     let seen = sees.recv_timeout(Duration::from_secs(20)).unwrap();
     assert_eq!(seen, fs::read(scene.path("backup.json")).unwrap(), "as it was when the confirmation came");
@@ -117,10 +108,7 @@ fn bad_input_exits_2_with_one_line_and_no_connection() {
     ];
     for case in cases {
         let mut command = program();
-        command
-            .current_dir(scene.folder.path())
-            .env("PORTAL_CLIENT_API_KEY", scene.sandbox.api_key())
-            .args(*case);
+        command.current_dir(scene.folder.path()).env("PORTAL_CLIENT_API_KEY", scene.sandbox.api_key()).args(*case);
         if !case.iter().any(|word| matches!(*word, "verify" | "sandbox" | "confirm")) {
             command.args(["--base-url", scene.sandbox.url()]);
         }
@@ -141,9 +129,7 @@ fn key_that_cannot_be_a_header_exits_2_and_is_not_shown() {
         assert!(!ran.stderr.contains("MARKER"));
     }
     let mut command = scene.command(&["-o", "x.json", GENERATE, "--base-url", scene.sandbox.url()]);
-    Ran::new(command.env_remove("PORTAL_CLIENT_API_KEY").output().unwrap())
-        .exits(2)
-        .says("PORTAL_CLIENT_API_KEY");
+    Ran::new(command.env_remove("PORTAL_CLIENT_API_KEY").output().unwrap()).exits(2).says("PORTAL_CLIENT_API_KEY");
     assert_eq!(scene.sandbox.requests(), []);
 }
 
@@ -153,8 +139,7 @@ fn unreadable_success_is_kept_beside_the_output() {
     for (i, body) in [&b"not what is documented"[..], b"\xff\xfe"].into_iter().enumerate() {
         scene.sandbox.fail_next(Fault::Body(body.to_vec()));
         scene.back_up(&["-o", "x.json", GENERATE]).exits(5).says("kept in");
-        let kept =
-            if i == 0 { "x.json.unreadable".to_string() } else { format!("x.json.unreadable.{}", i + 1) };
+        let kept = if i == 0 { "x.json.unreadable".to_string() } else { format!("x.json.unreadable.{}", i + 1) };
         assert_eq!(fs::read(scene.path(&kept)).unwrap(), body);
         assert_eq!(mode(&scene.path(&kept)), 0o600);
     }
@@ -168,11 +153,7 @@ fn nothing_is_kept_in_an_empty_file_or_given_to_the_command() {
     for to in [["-o", "x.json"], ["--store-with", "cat > got"]] {
         scene.sandbox.fail_next(Fault::Body(Vec::new()));
         let ran = scene.back_up(&[&to[..], &["--json", GENERATE]].concat()).exits(5);
-        assert!(
-            ran.stderr.contains("Nothing of it arrived") && !ran.stderr.contains("kept in"),
-            "{}",
-            ran.stderr
-        );
+        assert!(ran.stderr.contains("Nothing of it arrived") && !ran.stderr.contains("kept in"), "{}", ran.stderr);
         assert!(ran.stdout.ends_with(",\"call\":\"backup\",\"status\":200}\n"), "{}", ran.stdout);
         assert_eq!(scene.names(), [""; 0]);
     }

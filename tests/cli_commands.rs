@@ -35,17 +35,11 @@ fn an_encryption_that_fails_stores_nothing() {
     ];
     for (command, why) in failing {
         let ran = scene.back_up(&["-o", "x.enc", "--encrypt-with", command, GENERATE]).exits(6);
-        assert!(
-            ran.stderr.contains("nothing was confirmed") && ran.stderr.contains(why),
-            "{command}: {}",
-            ran.stderr
-        );
+        assert!(ran.stderr.contains("nothing was confirmed") && ran.stderr.contains(why), "{command}: {}", ran.stderr);
     }
     assert_eq!(scene.names(), [""; 0]);
     assert_eq!(scene.sandbox.confirmed(), [""; 0]);
-    scene
-        .back_up(&["-o", "x.enc", "--encrypt-with", "head -c 16777216 /dev/zero; cat >&2", GENERATE])
-        .exits(0);
+    scene.back_up(&["-o", "x.enc", "--encrypt-with", "head -c 16777216 /dev/zero; cat >&2", GENERATE]).exits(0);
 }
 
 #[test]
@@ -105,12 +99,9 @@ fn with_a_command_an_unreadable_success_is_not_written_in_plain_text() {
 #[test]
 fn a_byte_on_the_output_of_a_command_that_stores_means_that_nothing_is_stored() {
     let scene = Scene::new();
-    for command in [
-        "tee x1",
-        "cat > x2; echo",
-        "cat > x3; head -c 300000 /dev/zero",
-        "(sleep 0.1; echo) & cat > x4; wait",
-    ] {
+    for command in
+        ["tee x1", "cat > x2; echo", "cat > x3; head -c 300000 /dev/zero", "(sleep 0.1; echo) & cat > x4; wait"]
+    {
         let ran = scene.back_up(&["--store-with", command, GENERATE]).exits(6).says(">/dev/null");
         let ran = ran.says("--encrypt-with").says("nothing was confirmed");
         assert_eq!(ran.stdout, "");
@@ -128,11 +119,7 @@ fn a_command_is_judged_when_it_exits_whatever_its_children_hold_open() {
     let scene = Scene::new();
     let start = Instant::now();
     for (to, command) in [("-o", "sleep 60 2>&- & cat"), ("", "sleep 60 2>&- & cat > y")] {
-        let with = if to.is_empty() {
-            &["--store-with", command][..]
-        } else {
-            &["-o", "x", "--encrypt-with", command]
-        };
+        let with = if to.is_empty() { &["--store-with", command][..] } else { &["-o", "x", "--encrypt-with", command] };
         scene.back_up(&[with, &[GENERATE]].concat()).exits(0);
     }
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
@@ -142,8 +129,7 @@ fn a_command_is_judged_when_it_exits_whatever_its_children_hold_open() {
 #[test]
 fn commands_work_whatever_is_inherited() {
     let scene = Scene::new();
-    let inner =
-        scene.command(&["-o", "x", "--encrypt-with", "cat; test -z \"$PORTAL_CLIENT_API_KEY\"", GENERATE]);
+    let inner = scene.command(&["-o", "x", "--encrypt-with", "cat; test -z \"$PORTAL_CLIENT_API_KEY\"", GENERATE]);
     for (i, trap) in
         ["trap '' CHLD", "trap '' INT HUP TERM PIPE CHLD XFSZ", "exec <&-", "umask 0177"].iter().enumerate()
     {
@@ -196,11 +182,7 @@ fn resume_takes_nothing_but_a_whole_backup() {
     for (i, text) in damaged.iter().enumerate() {
         fs::write(scene.path("y.json"), text).unwrap();
         let ran = scene.back_up(&["--resume", "-o", "y.json", GENERATE]).exits(2);
-        assert!(
-            ran.stderr.contains("y.json") && !ran.stderr.contains("portal-backup confirm"),
-            "{i}: {}",
-            ran.stderr
-        );
+        assert!(ran.stderr.contains("y.json") && !ran.stderr.contains("portal-backup confirm"), "{i}: {}", ran.stderr);
         assert_eq!(fs::read_to_string(scene.path("y.json")).unwrap(), *text);
         if i > 2 {
             let text = "does not hold two whole shares";
@@ -220,12 +202,7 @@ fn nothing_under_the_sandbox_speaks_of_a_real_wallet() {
         command.current_dir(scene.folder.path()).args(["--sandbox"]).args(arguments).arg(GENERATE);
         let ran = Ran::new(command.output().unwrap()).exits(code);
         for text in ["portal-backup confirm", "can be recovered", "\"next\""] {
-            assert!(
-                !ran.stderr.contains(text) && !ran.stdout.contains(text),
-                "{} {}",
-                ran.stderr,
-                ran.stdout
-            );
+            assert!(!ran.stderr.contains(text) && !ran.stdout.contains(text), "{} {}", ran.stderr, ran.stdout);
         }
     };
     run(&["-o", "x.json"], 0);
@@ -269,9 +246,7 @@ fn the_sandbox_says_what_it_does_and_ends_as_process_1() {
                 true => fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap(),
                 false => parent,
             };
-            assert!(
-                Command::new("kill").args([&format!("-{signal}"), target.trim()]).status().unwrap().success()
-            );
+            assert!(Command::new("kill").args([&format!("-{signal}"), target.trim()]).status().unwrap().success());
             let start = Instant::now();
             while child.try_wait().unwrap().is_none() {
                 if start.elapsed() > Duration::from_secs(10) {
@@ -295,8 +270,7 @@ fn the_command_for_later_names_nothing_that_is_gone_by_then() {
     };
     let kept = scene.run_in("bash", &line("größe.json", "'größe key'")).exits(0);
     let printed = kept.stderr.lines().last().unwrap();
-    let command =
-        format!("  portal-backup confirm --api-key-file 'größe key' --client-api-url {url} 'größe.json'");
+    let command = format!("  portal-backup confirm --api-key-file 'größe key' --client-api-url {url} 'größe.json'");
     assert_eq!(printed, command);
     scene.run_in("sh", &format!("unset PORTAL_CLIENT_API_KEY; {printed}")).exits(0);
     for (i, key) in ["<(cat gr*key)", "/dev/stdin < gr*key", "/proc/self/fd/5 5< gr*key"].iter().enumerate() {
@@ -321,12 +295,7 @@ fn a_key_file_is_named_in_what_is_wrong_with_it_but_a_key_is_not() {
     for (mode, warns) in [(0o600, false), (0o640, true), (0o604, true), (0o400, false)] {
         fs::set_permissions(scene.path("key"), fs::Permissions::from_mode(mode)).unwrap();
         let ran = run("key", &format!("x{mode}")).exits(0);
-        assert_eq!(
-            ran.stderr.contains("warning     others can read key: chmod 600"),
-            warns,
-            "{}",
-            ran.stderr
-        );
+        assert_eq!(ran.stderr.contains("warning     others can read key: chmod 600"), warns, "{}", ran.stderr);
     }
 }
 
@@ -350,12 +319,8 @@ fn standard_input_that_does_not_block_is_read_to_its_end() {
     let (reader, mut writer) = std::os::unix::net::UnixStream::pair().unwrap();
     reader.set_nonblocking(true).unwrap();
     let mut command = scene.command(&["-o", "x.json", "-", "--base-url", scene.sandbox.url()]);
-    let child = command
-        .stdin(std::os::fd::OwnedFd::from(reader))
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn()
-        .unwrap();
+    let child =
+        command.stdin(std::os::fd::OwnedFd::from(reader)).stderr(Stdio::piped()).process_group(0).spawn().unwrap();
     drop(command);
     for part in fs::read(GENERATE).unwrap().chunks(4000) {
         std::io::Write::write_all(&mut writer, part).unwrap();
@@ -370,13 +335,10 @@ fn standard_input_that_does_not_block_is_read_to_its_end() {
 #[test]
 fn with_little_memory_a_run_ends_before_it_sends_or_not_at_all() {
     let scene = Scene::new();
-    for (i, kilobytes) in
-        (4 << 10..14 << 10).step_by(128).chain((14 << 10..160 << 10).step_by(4 << 10)).enumerate()
-    {
+    for (i, kilobytes) in (4 << 10..14 << 10).step_by(128).chain((14 << 10..160 << 10).step_by(4 << 10)).enumerate() {
         let before = scene.sandbox.requests().len();
         let to = format!("x{i}");
-        let arguments =
-            ["-q", "-o", &to, GENERATE, "--base-url", scene.sandbox.url(), "--encrypt-with", "cat"];
+        let arguments = ["-q", "-o", &to, GENERATE, "--base-url", scene.sandbox.url(), "--encrypt-with", "cat"];
         let inner = scene.command(if i % 2 == 0 { &arguments } else { &arguments[..6] });
         let mut command = Command::new("prlimit");
         command.arg(format!("--as={}", kilobytes << 10)).arg(inner.get_program()).args(inner.get_args());

@@ -79,9 +79,7 @@ fn two_equal_ids_are_refused_before_anything_is_sent() {
     confirm(&["confirm", "one", "one"]).exits(2).says("the same");
     confirm(&["confirm", "same.json"]).exits(2).says("the same");
     confirm(&["confirm", "", "one"]).exits(2).says("empty");
-    Ran::new(program().arg("verify").arg(scene.path("same.json")).output().unwrap())
-        .exits(2)
-        .says("the same");
+    Ran::new(program().arg("verify").arg(scene.path("same.json")).output().unwrap()).exits(2).says("the same");
     assert_eq!(scene.sandbox.requests(), []);
 }
 
@@ -195,8 +193,7 @@ fn a_command_that_cannot_be_run_is_found_before_anything_is_sent() {
     for command in ["if", "(cat", "cat > \"x", "cat ||"] {
         scene.back_up(&["--store-with", command, GENERATE]).exits(2).says("nothing was sent");
     }
-    let mut command =
-        scene.command(&["--base-url", scene.sandbox.url(), "--store-with", "cat > x", GENERATE]);
+    let mut command = scene.command(&["--base-url", scene.sandbox.url(), "--store-with", "cat > x", GENERATE]);
     let ran = Ran::new(command.env("PATH", scene.path("no such folder")).output().unwrap());
     ran.exits(2).says("--store-with needs sh");
     assert_eq!(scene.sandbox.requests(), []);

@@ -79,16 +79,7 @@ fn run(fault: Fault, confirms_there: bool) -> Seen {
     let took = start.elapsed();
     let connections = stage.server.as_ref().map(Server::connections);
     let confirmations = other.requests().iter().filter(|request| request.starts_with(b"PATCH ")).count();
-    Seen {
-        name: fault.name,
-        promise: fault.promise,
-        output,
-        timeout,
-        took,
-        connections,
-        confirmations,
-        folder,
-    }
+    Seen { name: fault.name, promise: fault.promise, output, timeout, took, connections, confirmations, folder }
 }
 
 fn backups() -> &'static [Seen] {

@@ -53,8 +53,7 @@ fn what_a_run_was_for_is_not_lost_in_silence() {
     // What is confirmed is done, whoever listens.
     let mut command = scene.command(&["-o", "y.json", GENERATE, "--json", "--base-url", scene.sandbox.url()]);
     assert_eq!(command.stdout(closed()).stderr(closed()).status().unwrap().code(), Some(0));
-    let mut command =
-        scene.command(&["-o", "done.json", GENERATE, "--json", "--base-url", scene.sandbox.url()]);
+    let mut command = scene.command(&["-o", "done.json", GENERATE, "--json", "--base-url", scene.sandbox.url()]);
     Ran::new(command.stdout(full_disk()).output().unwrap()).exits(0).says("--json prints cannot be written");
 }
 
@@ -69,20 +68,14 @@ fn each_way_to_end_has_its_line_of_json() {
         // In this order, and no other.
         let mut text = ran.stdout.as_str();
         for member in members.split(' ') {
-            let at =
-                text.find(&format!("\"{member}\":")).unwrap_or_else(|| panic!("{member}: {}", ran.stdout));
+            let at = text.find(&format!("\"{member}\":")).unwrap_or_else(|| panic!("{member}: {}", ran.stdout));
             text = &text[at..];
         }
         assert_eq!(json.as_object().unwrap().len(), members.split(' ').count(), "{}", ran.stdout);
         assert_eq!((json["exit"].as_i64(), ran.stdout.lines().count()), (Some(code.into()), 1));
         if code != 0 {
             let error = json["error"].as_str().unwrap();
-            assert!(
-                ran.stderr.contains(&format!("portal-backup: {error}\n")),
-                "{} {}",
-                ran.stderr,
-                ran.stdout
-            );
+            assert!(ran.stderr.contains(&format!("portal-backup: {error}\n")), "{} {}", ran.stderr, ran.stdout);
         }
         if let Some(next) = json["next"].as_str() {
             assert_eq!(ran.stderr.lines().last().unwrap(), format!("  {next}"));
@@ -126,8 +119,7 @@ fn each_way_to_end_has_its_line_of_json() {
     let unreached = to(&["-o", "x.json", GENERATE, "--base-url", nowhere]).exits(3);
     parse(&unreached, 3, "exit outcome error call");
     let url = scene.sandbox.url();
-    let unconfirmed =
-        to(&["-o", "x.json", GENERATE, "--base-url", url, "--client-api-url", nowhere]).exits(7);
+    let unconfirmed = to(&["-o", "x.json", GENERATE, "--base-url", url, "--client-api-url", nowhere]).exits(7);
     let json = parse(&unconfirmed, 7, "exit outcome error call sharePairIds file confirmed next");
     assert_eq!(json["sharePairIds"], serde_json::json!(scene.stored("x.json").share_pair_ids()));
     assert_eq!((&json["call"], &json["outcome"]), (&"confirm".into(), &"notSent".into()));
@@ -146,11 +138,7 @@ fn each_way_to_end_has_its_line_of_json() {
 fn shares_that_cannot_be_stored_are_kept_elsewhere_for_their_owner_alone() {
     type Spoil = fn(&Path);
     let spoils: &[(&str, Spoil, &str)] = &[
-        (
-            "the name is taken",
-            |folder| fs::write(folder.join("x.json"), "theirs").unwrap(),
-            "out/x.json.unconfirmed",
-        ),
+        ("the name is taken", |folder| fs::write(folder.join("x.json"), "theirs").unwrap(), "out/x.json.unconfirmed"),
         (
             "so is the next",
             |folder| {
@@ -184,11 +172,7 @@ fn shares_that_cannot_be_stored_are_kept_elsewhere_for_their_owner_alone() {
         assert_eq!(mode(&scene.path(kept)), 0o600, "{what}");
         let theirs = fs::read(scene.path("out/x.json"));
         assert!(theirs.is_err() || theirs.is_ok_and(|text| text == b"theirs"), "{what}");
-        assert!(
-            ran.stdout.contains(&format!(",\"confirmed\":false,\"kept\":\"{kept}\",\"next\":")),
-            "{}",
-            ran.stdout
-        );
+        assert!(ran.stdout.contains(&format!(",\"confirmed\":false,\"kept\":\"{kept}\",\"next\":")), "{}", ran.stdout);
         assert_eq!(scene.sandbox.confirmed(), [""; 0], "{what}");
         if scene.path("moved").exists() {
             let mut left = fs::read_dir(scene.path("moved")).unwrap().map(|entry| entry.unwrap().metadata());
@@ -235,8 +219,7 @@ fn a_folder_from_which_nothing_can_be_removed_is_refused_at_once() {
     let scene = Scene::new();
     let folder = scene.path("kept for ever");
     fs::create_dir(&folder).unwrap();
-    let set =
-        |flag: &str| Command::new("chattr").arg(flag).arg(&folder).output().is_ok_and(|o| o.status.success());
+    let set = |flag: &str| Command::new("chattr").arg(flag).arg(&folder).output().is_ok_and(|o| o.status.success());
     if !set("+a") {
         eprintln!("skipped: there are no append-only folders here");
         return;

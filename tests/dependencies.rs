@@ -131,8 +131,7 @@ fn no_async_runtime_is_in_the_tree_of_any_feature_or_target() {
     for package in lock_file() {
         let name = package["name"].as_str();
         let family = name.split('-').next().unwrap();
-        let is_runtime = ["tokio", "async", "futures", "smol", "embassy", "glommio", "monoio"]
-            .contains(&family)
+        let is_runtime = ["tokio", "async", "futures", "smol", "embassy", "glommio", "monoio"].contains(&family)
             || ["mio", "polling", "hyper", "h2", "reqwest", "actix"].contains(&family);
         assert!(!is_runtime, "{name}");
     }
@@ -148,8 +147,5 @@ fn every_crate_comes_from_the_one_registry_with_a_checksum() {
         assert!(package.contains_key("checksum"), "{}", package["name"]);
         sources.insert(package["source"].clone());
     }
-    assert!(
-        sources.len() == 1 && sources.iter().all(|source| source.starts_with("registry+")),
-        "{sources:?}"
-    );
+    assert!(sources.len() == 1 && sources.iter().all(|source| source.starts_with("registry+")), "{sources:?}");
 }

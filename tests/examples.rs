@@ -232,8 +232,7 @@ fn many_wallets_killed_after_any_request_are_backed_up_once_unless_the_response_
 
         let (made, stored) = (many.made(), many.stored());
         assert_eq!(many.run().0, 0);
-        let expected: Vec<_> =
-            made.iter().zip(&stored).map(|(made, stored)| made + usize::from(!stored)).collect();
+        let expected: Vec<_> = made.iter().zip(&stored).map(|(made, stored)| made + usize::from(!stored)).collect();
         assert_eq!(many.made(), expected, "killed after {requests} requests, with {stored:?} stored");
         assert!(expected.iter().all(|&made| made <= 2), "{expected:?}");
         lost += expected.iter().filter(|&&made| made == 2).count();
@@ -262,9 +261,8 @@ fn many_wallets_leave_what_fails_to_the_next_run() {
         assert_eq!(many.run().0, 0);
         assert_eq!(many.made(), [1 + usize::from(is_made_again), 1, 1]);
         let files = fs::read_dir(many.folder.path().join("backups")).unwrap();
-        let kept = files.filter(|file| {
-            file.as_ref().unwrap().file_name().into_string().unwrap().starts_with("user.0.unreadable-")
-        });
+        let kept = files
+            .filter(|file| file.as_ref().unwrap().file_name().into_string().unwrap().starts_with("user.0.unreadable-"));
         assert_eq!(kept.count(), usize::from(is_unreadable));
         many.all_is_done();
     }
@@ -336,9 +334,7 @@ fn many_wallets_show_a_line_for_each_and_refuse_wrong_arguments() -> io::Result<
     let expected = ["user.0: backed up and confirmed", "user.1: backed up and confirmed"];
     assert_eq!(lines, [expected[0], expected[1], "Done: 2 of 2."]);
 
-    for arguments in
-        [&["wallets"][..], &["nowhere", "backups"], &["backups", "backups"], &["wallets", "nowhere"]]
-    {
+    for arguments in [&["wallets"][..], &["nowhere", "backups"], &["backups", "backups"], &["wallets", "nowhere"]] {
         let mut command = example("many_wallets", &many.sandbox);
         let output = command.current_dir(many.folder.path()).args(arguments).output()?;
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", said(&output));

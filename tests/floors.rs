@@ -40,10 +40,7 @@ fn the_client_alone_names_ureq_and_rustls() {
             let code = line.split("//").next().unwrap_or_default();
             ["ureq::", "rustls::", "rustls_pki_types::"].iter().any(|name| code.contains(name))
         });
-        assert!(
-            !names_them || name == "client" || name.starts_with("client/"),
-            "{name} names ureq or rustls"
-        );
+        assert!(!names_them || name == "client" || name.starts_with("client/"), "{name} names ureq or rustls");
     }
 }
 
@@ -68,9 +65,8 @@ fn floors(imports: &BTreeMap<String, BTreeSet<String>>) -> Result<Vec<Vec<String
     let mut left: BTreeSet<&String> = imports.keys().chain(imports.values().flatten()).collect();
     let mut floors = Vec::new();
     while !left.is_empty() {
-        let has_none_above = |name: &&&String| {
-            imports.get(**name).is_none_or(|below| below.iter().all(|to| !left.contains(to)))
-        };
+        let has_none_above =
+            |name: &&&String| imports.get(**name).is_none_or(|below| below.iter().all(|to| !left.contains(to)));
         let floor: Vec<_> = left.iter().filter(has_none_above).map(|name| (*name).clone()).collect();
         if floor.is_empty() {
             return Err(left.into_iter().cloned().collect());
@@ -94,8 +90,7 @@ fn imports() -> BTreeMap<String, BTreeSet<String>> {
         for path in paths(name, source) {
             // `crate::wire::backup::X` names the file of the longest part that is one.
             let parts: Vec<_> = path.split("::").collect();
-            let file =
-                (1..=parts.len()).rev().map(|n| parts[..n].join("/")).find(|f| sources.contains_key(f));
+            let file = (1..=parts.len()).rev().map(|n| parts[..n].join("/")).find(|f| sources.contains_key(f));
             if let Some(file) = file.filter(|file| file != name) {
                 below.insert(file);
             }
@@ -115,8 +110,7 @@ fn paths(name: &str, source: &str) -> Vec<String> {
         .join(" ");
     let folder = if sources_folder(name) { name.to_string() } else { parent(name) };
     let mut found = Vec::new();
-    for (prefix, base) in [("crate::", String::new()), ("super::", parent(name)), ("self::", folder.clone())]
-    {
+    for (prefix, base) in [("crate::", String::new()), ("super::", parent(name)), ("self::", folder.clone())] {
         for (at, _) in source.match_indices(prefix) {
             let is_word = source[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':');
             if !is_word {
@@ -127,9 +121,7 @@ fn paths(name: &str, source: &str) -> Vec<String> {
     // `pub use config::X` of a folder's own file.
     for (at, _) in source.match_indices("use ") {
         let first = &source[at + 4..];
-        if sources_folder(name)
-            && !["crate::", "super::", "self::"].iter().any(|prefix| first.starts_with(prefix))
-        {
+        if sources_folder(name) && !["crate::", "super::", "self::"].iter().any(|prefix| first.starts_with(prefix)) {
             found.extend(expand(first).into_iter().map(|path| join(&folder, &path)));
         }
     }

@@ -70,8 +70,7 @@ fn an_authority_that_is_not_trusted_is_named_with_both_remedies_and_not_tried_ag
         let before = server.connections();
         let error = backup(&builder.build().unwrap()).unwrap_err();
         assert_eq!(error.outcome(), Outcome::NotSent, "{error}");
-        let words =
-            ["localhost: ", "an authority that is not trusted", "`root_certs_pem`", "`platform_verifier`"];
+        let words = ["localhost: ", "an authority that is not trusted", "`root_certs_pem`", "`platform_verifier`"];
         assert_says(&error.to_string(), &words);
         assert_eq!(server.connections() - before, 1, "a wrong certificate is not tried again");
     }
@@ -212,10 +211,7 @@ fn every_root_is_found_however_its_file_was_written() {
     let both = stranger.clone() + good;
     let every_byte: Vec<u8> = (0..=255).collect();
     for (what, pem) in [
-        (
-            "other text and sections",
-            format!("# one\n{good}\nsubject=x\n{stranger}{}", key("p256-sec1")).into(),
-        ),
+        ("other text and sections", format!("# one\n{good}\nsubject=x\n{stranger}{}", key("p256-sec1")).into()),
         ("a byte order mark", format!("\u{feff}{both}").into()),
         (
             "bytes that are no text",
@@ -226,8 +222,7 @@ fn every_root_is_found_however_its_file_was_written() {
     ] {
         for server in &servers {
             let client = builder(&server.url()).root_certs_pem(&pem).build();
-            backup(&client.unwrap_or_else(|e| panic!("{what}: {e}")))
-                .unwrap_or_else(|e| panic!("{what}: {e}"));
+            backup(&client.unwrap_or_else(|e| panic!("{what}: {e}"))).unwrap_or_else(|e| panic!("{what}: {e}"));
         }
     }
 }
@@ -297,10 +292,7 @@ fn the_platform_verifier_trusts_what_the_system_trusts_and_nothing_else() {
 #[test]
 #[cfg(not(feature = "platform-verifier"))]
 fn without_its_feature_the_platform_verifier_is_a_mistake_that_names_the_feature() {
-    assert_says(
-        &mistake(builder("https://localhost").platform_verifier(true)),
-        &["feature `platform-verifier`"],
-    );
+    assert_says(&mistake(builder("https://localhost").platform_verifier(true)), &["feature `platform-verifier`"]);
 }
 
 // ---- the clock
@@ -351,8 +343,7 @@ fn demanding_server(versions: &[&'static SupportedProtocolVersion]) -> Server {
     let provider = Arc::new(ring::default_provider());
     let mut roots = RootCertStore::empty();
     roots.add(clients_authority().certificate.clone()).unwrap();
-    let verifier =
-        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build().unwrap();
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build().unwrap();
     let own = Request::hosts(&["localhost"]).signed_by(clients_authority());
     let config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)
@@ -475,8 +466,7 @@ fn a_client_certificate_is_found_however_its_file_was_written() {
 #[test]
 fn settings_out_of_range_are_a_mistake_that_names_the_setting_and_the_range() {
     let new = || builder("https://localhost");
-    let (day, ms, ns) =
-        (Duration::from_secs(24 * 60 * 60), Duration::from_millis(1), Duration::from_nanos(1));
+    let (day, ms, ns) = (Duration::from_secs(24 * 60 * 60), Duration::from_millis(1), Duration::from_nanos(1));
     let both = new().root_certs_pem(certificates::root_pem()).platform_verifier(true);
     assert_says(&mistake(both), &["root_certs_pem and platform_verifier exclude each other"]);
     for time in [Duration::ZERO, ms - ns, day + ns, Duration::MAX] {
@@ -500,9 +490,7 @@ fn settings_out_of_range_are_a_mistake_that_names_the_setting_and_the_range() {
 #[test]
 fn a_user_agent_is_one_line_of_visible_ascii() {
     let long = "a".repeat(256);
-    for name in
-        ["", " ", "\n", "a\r\nX: 1", "a\nb", "a\rb", "a\0b", "a\tb", "ä", "a\x7f", &format!("{long}a")]
-    {
+    for name in ["", " ", "\n", "a\r\nX: 1", "a\nb", "a\rb", "a\0b", "a\tb", "ä", "a\x7f", &format!("{long}a")] {
         assert_says(&mistake(builder("https://localhost").user_agent(name)), &["user_agent"]);
     }
     let server = private_server();

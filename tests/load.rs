@@ -59,9 +59,7 @@ impl Fate {
         match self {
             Self::Served | Self::ServedAndClosed | Self::PutOff => None,
             Self::Refused | Self::Unauthorized => Some(Outcome::Refused),
-            Self::Failed | Self::Closed | Self::CutInHead | Self::CutInBody | Self::Noise => {
-                Some(Outcome::Unknown)
-            }
+            Self::Failed | Self::Closed | Self::CutInHead | Self::CutInBody | Self::Noise => Some(Outcome::Unknown),
         }
     }
 }
@@ -106,9 +104,7 @@ fn service(requests: Arc<Mutex<HashMap<usize, usize>>>) -> Server {
             assert_eq!(header(head, "authorization"), Some(&*format!("Bearer {key}")), "call {call}");
             let response = response_of(200, &secrets::backup_response(call));
             match Fate::of(call) {
-                Fate::Unauthorized => {
-                    c.send(response_of(401, r#"{"id":"AUTH_FAILED","message":"revoked"}"#))?
-                }
+                Fate::Unauthorized => c.send(response_of(401, r#"{"id":"AUTH_FAILED","message":"revoked"}"#))?,
                 Fate::Refused => c.send(response_of(400, r#"{"id":"BAD_REQUEST","message":"no"}"#))?,
                 Fate::PutOff if count == 1 => {
                     c.send(response_of(429, "{}").replacen("\r\n", "\r\nRetry-After: 1\r\n", 1))?;
@@ -160,10 +156,7 @@ fn ten_thousand_backups_of_two_thousand_wallets_are_never_mixed_up_and_leave_not
         assert_eq!(requests.lock().unwrap()[&call], promised, "call {call} ({fate:?}) was sent as often");
         assert_eq!(outcome, fate.promise(), "call {call} ({fate:?}): {:?}", result.as_ref().err());
         if let Ok(shares) = result {
-            assert!(
-                shares.expose_json() == secrets::backup_response(call),
-                "call {call} got those of another"
-            );
+            assert!(shares.expose_json() == secrets::backup_response(call), "call {call} got those of another");
         }
         *outcomes.lock().unwrap().entry((fate, outcome)).or_default() += 1;
     };

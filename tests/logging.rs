@@ -65,8 +65,7 @@ fn a_log_at_trace_of_all_but_ureq_proto_holds_neither_key_nor_shares() {
 fn a_connection_that_is_opened_is_logged_with_its_address_proxy_tls_version_and_time() {
     let tls = |config| Server::start(Some(config), confirmed);
     let (new, old) = (certificates::server_config, certificates::tls12_server_config);
-    let servers =
-        [tls(new(Certificate::Trusted)), tls(old(Certificate::Trusted)), Server::start(None, confirmed)];
+    let servers = [tls(new(Certificate::Trusted)), tls(old(Certificate::Trusted)), Server::start(None, confirmed)];
     let port = servers[0].port();
     let proxy = Server::start(None, move |c| {
         c.request()?;
@@ -112,16 +111,10 @@ fn what_is_sent_and_what_came_of_it_is_logged_and_why_the_next_attempt_waits() {
     client.confirm(&util::stored()).unwrap();
     let lines = logging.lines();
     let at = |level: &str| lines.iter().filter(|line| line.starts_with(level)).collect::<Vec<_>>();
-    let waits =
-        ["1 s: the service said 429", "0.2 s: the service said 503", "0.4 s: the response could not be read"];
-    assert_eq!(
-        at("INFO"),
-        waits.map(|wait| format!("INFO portal_backup waiting {wait}")).iter().collect::<Vec<_>>()
-    );
-    let sent = format!(
-        "DEBUG portal_backup sending PATCH {}/api/v3/clients/me/backup-share-pairs, 92 bytes",
-        server.url()
-    );
+    let waits = ["1 s: the service said 429", "0.2 s: the service said 503", "0.4 s: the response could not be read"];
+    assert_eq!(at("INFO"), waits.map(|wait| format!("INFO portal_backup waiting {wait}")).iter().collect::<Vec<_>>());
+    let sent =
+        format!("DEBUG portal_backup sending PATCH {}/api/v3/clients/me/backup-share-pairs, 92 bytes", server.url());
     assert_eq!(lines.iter().filter(|line| **line == sent).count(), 4, "{lines:?}");
     for status in [429, 503, 200, 204] {
         let begins = format!("DEBUG portal_backup status {status} after ");

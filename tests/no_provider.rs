@@ -30,8 +30,7 @@ fn without_a_provider_build_says_what_to_do_and_with_the_programs_own_a_call_wor
         assert!(matches!(error, Error::InvalidInput(_)), "{error:?}");
         assert_eq!(error.outcome(), Outcome::NotSent);
         let line = error.to_string();
-        for word in ["no crypto provider", "`ring`", "`CryptoProvider::install_default`", "nothing was sent"]
-        {
+        for word in ["no crypto provider", "`ring`", "`CryptoProvider::install_default`", "nothing was sent"] {
             assert!(line.contains(word), "{line:?} does not say {word:?}");
         }
     }

@@ -84,8 +84,7 @@ proptest! {
 }
 
 fn decoded(share: &str) -> Option<Vec<u8>> {
-    let text =
-        serde_json::json!({"SECP256K1": {"share": share, "id": "b"}, "ED25519": {"share": "c", "id": "d"}});
+    let text = serde_json::json!({"SECP256K1": {"share": share, "id": "b"}, "ED25519": {"share": "c", "id": "d"}});
     let shares = BackupShares::parse(text.to_string()).unwrap();
     shares.secp256k1().decode().ok().map(|bytes| bytes.expose().to_vec())
 }
@@ -105,14 +104,12 @@ fn document() -> Texts {
     );
     let some = prop_oneof![2 => share(), 2 => id(), 1 => any_member()];
     let pair =
-        prop_oneof![40 => right, 2 => vec(some, 0..4).prop_map(|members| object(&members)), 1 => value()]
-            .boxed();
-    let both =
-        (member("SECP256K1", pair.clone(), 1), member("ED25519", pair.clone(), 1), vec(any_member(), 0..3))
-            .prop_flat_map(|(first, second, mut members)| {
-                members.extend([first, second]);
-                Just(members).prop_shuffle()
-            });
+        prop_oneof![40 => right, 2 => vec(some, 0..4).prop_map(|members| object(&members)), 1 => value()].boxed();
+    let both = (member("SECP256K1", pair.clone(), 1), member("ED25519", pair.clone(), 1), vec(any_member(), 0..3))
+        .prop_flat_map(|(first, second, mut members)| {
+            members.extend([first, second]);
+            Just(members).prop_shuffle()
+        });
     let some = prop_oneof![member("SECP256K1", pair.clone(), 0), member("ED25519", pair, 0), any_member()];
     let members = prop_oneof![10 => both, 1 => vec(some, 0..5)];
     let text = prop_oneof![40 => members.prop_map(|members| object(&members)), 1 => value()];
@@ -162,8 +159,7 @@ fn value() -> Texts {
 
 /// A JSON string, some of its characters escaped in one of the ways there are.
 fn string() -> Texts {
-    const ESCAPES: &[&str] =
-        &[r#"\""#, r"\\", r"\/", r"\b", r"\f", r"\n", r"\r", r"\t", r"\u0000", r"\uD834\uDD1E"];
+    const ESCAPES: &[&str] = &[r#"\""#, r"\\", r"\/", r"\b", r"\f", r"\n", r"\r", r"\t", r"\u0000", r"\uD834\uDD1E"];
     let spelled = |c: char| c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect();
     let plain = |c: char| match c {
         '"' | '\\' | '\0'..' ' => String::new(),
@@ -212,8 +208,7 @@ fn text() -> impl Strategy<Value = String> {
     ];
     // Long ones as well: those are escaped in blocks.
     let plain = prop_oneof![Just(String::new()), "[a-z\"]{0,200}"];
-    (plain.clone(), vec(c, 0..40), plain)
-        .prop_map(|(before, text, after)| before + &String::from_iter(text) + &after)
+    (plain.clone(), vec(c, 0..40), plain).prop_map(|(before, text, after)| before + &String::from_iter(text) + &after)
 }
 
 fn near_error() -> impl Strategy<Value = Vec<u8>> {

@@ -142,11 +142,7 @@ fn a_proxy_looks_the_name_up_itself_and_the_certificate_behind_it_is_checked() {
 
     let error = backup(&proxied(&url_of(&proxy), "https://localhost")).unwrap_err();
     assert_eq!((error.outcome(), server.requests().len()), (Outcome::NotSent, 1), "{error}");
-    assert!(
-        error
-            .to_string()
-            .starts_with("backup: localhost: its certificate is for other names: other.example;")
-    );
+    assert!(error.to_string().starts_with("backup: localhost: its certificate is for other names: other.example;"));
     backup(&proxied(&url_of(&proxy), "https://[::1]:8443")).unwrap_err();
     assert!(proxy.requests()[2].starts_with(b"CONNECT [::1]:8443 HTTP/1.1\r\nHost: [::1]:8443\r\n"));
 }
@@ -398,8 +394,7 @@ fn assert_is_a_mistake(url: &str, built: Result<Client, Error>) {
 fn the_environment_is_read_only_when_asked_to_and_what_was_set_goes_before_it() {
     let server = service();
     let (proxy, other) = (proxy_to(&server), proxy_to(&server));
-    let child =
-        Child::new(&server.url()).env("HTTPS_PROXY", url_of(&proxy)).env("ALL_PROXY", "garbage garbage");
+    let child = Child::new(&server.url()).env("HTTPS_PROXY", url_of(&proxy)).env("ALL_PROXY", "garbage garbage");
     assert_eq!(child.says(), "done");
     assert_eq!((proxy.connections(), server.connections()), (0, 1));
 
@@ -524,11 +519,7 @@ fn the_command_line_goes_through_the_proxy_of_its_environment() {
             .output()
             .unwrap();
         let printed = String::from_utf8([ran.stdout, ran.stderr].concat()).unwrap();
-        assert_eq!(
-            (ran.status.code(), folder.path().join(output).exists()),
-            (Some(code), code == 0),
-            "{printed}"
-        );
+        assert_eq!((ran.status.code(), folder.path().join(output).exists()), (Some(code), code == 0), "{printed}");
         assert!(printed.contains(words), "{printed}");
         assert_hides_the_password(&printed);
         assert_eq!(proxy.connections(), tunnels);

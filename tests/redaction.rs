@@ -33,9 +33,7 @@ const SHARE_PIECE: usize = 12;
 impl Secrets {
     /// Shares as they are today: base64.
     fn base64() -> Self {
-        Self::of(|seed| {
-            noise(seed, b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", 7700)
-        })
+        Self::of(|seed| noise(seed, b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", 7700))
     }
 
     /// Shares as they were: JSON in a JSON string.
@@ -260,11 +258,7 @@ fn no_refusal_repeats_a_secret() {
                     ("a message", 400, format!(r#"{{"id":"BAD_REQUEST","message":{quoted}}}"#)),
                     ("text", 500, echo.clone()),
                     ("an id", 401, format!(r#"{{"id":{quoted}}}"#)),
-                    (
-                        "the error guide's form",
-                        409,
-                        format!(r#"{{"error":{{"code":{quoted},"message":{quoted}}}}}"#),
-                    ),
+                    ("the error guide's form", 409, format!(r#"{{"error":{{"code":{quoted},"message":{quoted}}}}}"#)),
                     ("an error text", 500, format!(r#"{{"error":{quoted}}}"#)),
                     ("another member", 503, format!(r#"{{"detail":{quoted},"reason":{quoted}}}"#)),
                     ("a name", 403, format!(r#"{{{quoted}:1}}"#)),
@@ -297,11 +291,8 @@ fn an_echo_is_replaced_and_nothing_else() {
             let (short, echo, other) = (&secret[20..19 + piece], &secret[..piece], &secret[30..30 + piece]);
             // Twice, and with what differs in one character.
             let text = format!("It is no. <{short}> {echo}, {other} x{echo} {}!{}", &short[1..], &short[..2]);
-            let shown = format!(
-                "It is no. <{short}> [redacted], [redacted] x[redacted] {}!{}",
-                &short[1..],
-                &short[..2]
-            );
+            let shown =
+                format!("It is no. <{short}> [redacted], [redacted] x[redacted] {}!{}", &short[1..], &short[..2]);
             *server.response.lock().unwrap() = response(400, serde_json::json!({ "message": text }));
             let Err(Error::Refused(e)) = client.backup(&generate) else { panic!("not refused") };
             // From where JSON begins in a text, nothing is shown.
@@ -421,8 +412,7 @@ fn an_unreadable_success_is_kept_and_not_shown() {
         // Cut short, and too long.
         let announced = format!("HTTP/1.1 200 S\r\nContent-Length: {}\r\n\r\n{text}", text.len() + 1);
         secrets.check_response(&server, &client, "a cut success", announced.as_bytes());
-        let chunked =
-            format!("HTTP/1.1 200 S\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{text}\r\nzz", text.len());
+        let chunked = format!("HTTP/1.1 200 S\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{text}\r\nzz", text.len());
         secrets.check_response(&server, &client, "a cut success", chunked.as_bytes());
         let small = secrets.builder(&server).max_response_bytes(100).build().unwrap();
         secrets.check_response(&server, &small, "a long success", &response(200, text));

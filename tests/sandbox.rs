@@ -63,11 +63,7 @@ fn a_program_gets_through_from_generating_to_confirming() {
     GenerateResponse::parse(&wallet).unwrap();
     assert_eq!(ask(&sandbox, ("PATCH", SIGNING), &signing(&ids(&wallet))), (204, String::new()));
     let [first, second] = ids(&wallet);
-    assert_eq!(
-        ask(&sandbox, ("PATCH", SIGNING), &signing(&[second, first])).0,
-        204,
-        "in any order, and again"
-    );
+    assert_eq!(ask(&sandbox, ("PATCH", SIGNING), &signing(&[second, first])).0, 204, "in any order, and again");
 
     let (status, shares) = ask(&sandbox, ("POST", BACKUP), &json!({ "generateResponse": wallet }));
     assert_eq!(status, 200);

@@ -151,8 +151,7 @@ fn until_the_answer_is_there_nothing_is_left_and_the_run_says_what_the_service_c
     for until in [Until::Request, Until::HalfAnAnswer] {
         for (signal, number) in SIGNALS {
             let (folder, service) = (folder(), Service::start(until));
-            let child =
-                program(folder.path(), &service, &["-o", "x.json", "--json", GENERATE]).spawn().unwrap();
+            let child = program(folder.path(), &service, &["-o", "x.json", "--json", GENERATE]).spawn().unwrap();
             service.wait_until_reached();
             let reserved = names(folder.path());
             assert!(reserved.len() == 1 && reserved[0].starts_with(".portal-backup-"), "{reserved:?}");
@@ -188,20 +187,8 @@ fn before_there_is_a_call_nothing_was_sent() {
 fn from_the_response_on_the_shares_are_stored_first_and_nothing_is_said() {
     // The run learns of the signal while the command sleeps.
     let stores: [(&[&str], &str); 3] = [
-        (
-            &[
-                "--store-with",
-                "cat > kept.json; echo > started; until test -e go; do sleep 0.05; done; sleep 0.3",
-            ],
-            "",
-        ),
-        (
-            &[
-                "--store-with",
-                "echo > started; until test -e go; do sleep 0.05; done; sleep 0.3; cat > kept.json",
-            ],
-            "-",
-        ),
+        (&["--store-with", "cat > kept.json; echo > started; until test -e go; do sleep 0.05; done; sleep 0.3"], ""),
+        (&["--store-with", "echo > started; until test -e go; do sleep 0.05; done; sleep 0.3; cat > kept.json"], "-"),
         (
             &[
                 "-o",
@@ -274,14 +261,12 @@ fn during_the_confirmation_the_run_ends_with_the_command_that_confirms() {
         let child = program(folder.path(), &service, &["-o", "x.json", "--json", GENERATE]).spawn().unwrap();
         service.wait_until_reached();
         let output = end(child, signal);
-        let stderr =
-            assert_ended(&output, 7, &["not known whether the service was told", "  portal-backup confirm"]);
+        let stderr = assert_ended(&output, 7, &["not known whether the service was told", "  portal-backup confirm"]);
         assert!(stderr.trim_end().ends_with(" x.json"), "{stderr}");
         assert_eq!(names(folder.path()), ["x.json"]);
         let ids = whole(&folder.path().join("x.json")).share_pair_ids().map(String::from);
         let json = String::from_utf8(output.stdout).unwrap();
-        let facts =
-            format!("\"call\":\"confirm\",\"sharePairIds\":{ids:?},\"file\":\"x.json\",\"confirmed\":false");
+        let facts = format!("\"call\":\"confirm\",\"sharePairIds\":{ids:?},\"file\":\"x.json\",\"confirmed\":false");
         assert!(json.contains(&facts.replace(", ", ",")), "{json}");
         service.go_on();
     }
@@ -293,11 +278,7 @@ fn a_confirmation_by_itself_ends_with_the_signal_and_may_be_run_again() {
         let (folder, service) = (folder(), Service::start(Until::Confirmation));
         let child = program(folder.path(), &service, &["confirm", "one", "two"]).spawn().unwrap();
         service.wait_until_reached();
-        assert_ended(
-            &end(child, signal),
-            128 + number,
-            &["not known whether the service was told", "run it again"],
-        );
+        assert_ended(&end(child, signal), 128 + number, &["not known whether the service was told", "run it again"]);
         service.go_on();
     }
 }

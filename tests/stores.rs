@@ -158,8 +158,6 @@ fn gpg_stores_for_a_recipient() {
 fn openssl_stores_for_a_certificate() {
     let Some(example) = Example::of("openssl") else { return };
     let scene = Scene::new();
-    scene.run_well(
-        "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=ops -days 9 -keyout ops.key -out ops.pem",
-    );
+    scene.run_well("openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=ops -days 9 -keyout ops.key -out ops.pem");
     scene.try_out(&example, "ops.pem", "ops.pem");
 }

@@ -41,8 +41,7 @@ fn closing_after_the_request() -> Arc<Script> {
 fn each_call_is_the_documented_request() {
     let backup_body = serde_json::json!({ "generateResponse": secrets::generate_response() });
     let ids = ["backup-secp-0", "backup-ed-0"];
-    let confirm_body =
-        serde_json::json!({ "status": "STORED_CLIENT_BACKUP_SHARE", "backupSharePairIds": ids });
+    let confirm_body = serde_json::json!({ "status": "STORED_CLIENT_BACKUP_SHARE", "backupSharePairIds": ids });
     for tls in [None, tls()] {
         let server = Server::run(tls, responding(response_of(200, &secrets::backup_response(0))));
         let client = util::client(&server);
@@ -71,15 +70,8 @@ fn assert_one_of_each_header(head: &str, server: &Server) {
     let mut names: Vec<_> =
         head.lines().skip(1).map(|line| line.split(':').next().unwrap().to_ascii_lowercase()).collect();
     names.sort();
-    let expected = [
-        "accept",
-        "accept-encoding",
-        "authorization",
-        "content-length",
-        "content-type",
-        "host",
-        "user-agent",
-    ];
+    let expected =
+        ["accept", "accept-encoding", "authorization", "content-length", "content-type", "host", "user-agent"];
     assert_eq!(names, expected, "{head}");
     assert_eq!(header(head, "authorization"), Some(&*format!("Bearer {KEY}")));
     assert_eq!(header(head, "content-type"), Some("application/json"));
@@ -139,10 +131,7 @@ fn no_redirect_is_followed_and_its_host_is_named() {
             for error in [backup(&client).unwrap_err(), confirm(&client).unwrap_err()] {
                 let line = error.to_string();
                 assert_eq!(error.outcome(), Outcome::Refused, "{line}");
-                assert!(
-                    line.contains(&format!("status {status}")) && line.contains(named),
-                    "{target}: {line}"
-                );
+                assert!(line.contains(&format!("status {status}")) && line.contains(named), "{target}: {line}");
                 assert!(!line.contains("password"), "{line}");
             }
             assert_eq!(server.requests().len(), 2, "{status} to {target}");
@@ -197,8 +186,7 @@ fn user_names_and_passwords_in_urls_are_refused_and_not_shown() {
 #[track_caller]
 fn assert_refused(url: &str) {
     let builder = || Client::builder(ApiKey::new(KEY).unwrap());
-    for (setting, builder) in
-        [("base_url", builder().base_url(url)), ("client_api_url", builder().client_api_url(url))]
+    for (setting, builder) in [("base_url", builder().base_url(url)), ("client_api_url", builder().client_api_url(url))]
     {
         let error = builder.build().err().unwrap_or_else(|| panic!("{setting} {url:?} was taken"));
         assert!(matches!(error, Error::InvalidInput(_)), "{url}: {error:?}");
@@ -219,8 +207,7 @@ fn assert_refused(url: &str) {
 fn a_request_that_did_not_leave_is_sent_as_often_as_was_allowed() {
     for attempts in [1, 2, 4] {
         let server = Server::run(tls(), closing());
-        let client =
-            util::builder(&server.url()).attempts(attempts).timeout(Duration::from_secs(20)).build().unwrap();
+        let client = util::builder(&server.url()).attempts(attempts).timeout(Duration::from_secs(20)).build().unwrap();
         let error = backup(&client).unwrap_err();
         assert_eq!(error.outcome(), Outcome::NotSent, "{error}");
         assert_eq!(server.connections(), attempts as usize);
@@ -230,9 +217,8 @@ fn a_request_that_did_not_leave_is_sent_as_often_as_was_allowed() {
 #[test]
 fn a_refused_connection_is_tried_again_and_an_unknown_name_is_not() {
     let port = faults::ClosedPort::new();
-    let patient = |url: &str, attempts| {
-        util::builder(url).attempts(attempts).timeout(Duration::from_secs(60)).build().unwrap()
-    };
+    let patient =
+        |url: &str, attempts| util::builder(url).attempts(attempts).timeout(Duration::from_secs(60)).build().unwrap();
     let start = Instant::now();
     let error = backup(&patient(&format!("https://127.0.0.1:{}", port.number()), 4)).unwrap_err();
     assert_eq!(error.outcome(), Outcome::NotSent, "{error}");
@@ -324,8 +310,7 @@ fn a_429_whose_pause_does_not_fit_or_means_nothing_is_told_at_once() {
 #[test]
 fn a_confirmation_passes_after_a_5xx_or_a_broken_connection() {
     let confirmed = || responding("HTTP/1.1 204 No Content\r\n\r\n");
-    let unavailable =
-        response_of(503, "{}").replacen("\r\n", "\r\nConnection: close\r\nRetry-After: 0\r\n", 1);
+    let unavailable = response_of(503, "{}").replacen("\r\n", "\r\nConnection: close\r\nRetry-After: 0\r\n", 1);
     let closed: Arc<Script> = Arc::new(move |c: &mut Connection| {
         c.request()?;
         c.send(&unavailable)
@@ -459,9 +444,8 @@ fn a_server_that_pauses_within_the_request_gets_all_of_it() {
                 };
                 let server = Server::listen(listener, tls, Arc::new(script));
                 let client = util::builder(&server.url()).timeout(Duration::from_secs(40)).build().unwrap();
-                let shares = client
-                    .backup(&GenerateResponse::parse(secrets::large_generate_response()).unwrap())
-                    .unwrap();
+                let shares =
+                    client.backup(&GenerateResponse::parse(secrets::large_generate_response()).unwrap()).unwrap();
                 assert_eq!(shares.expose_json(), secrets::backup_response(0));
                 assert_eq!(server.connections(), 1);
             });
@@ -705,8 +689,7 @@ fn a_status_is_not_held_up_by_a_body_that_never_ends() {
             c.silence()
         })
     };
-    let client =
-        |server: &Server| util::builder(&server.url()).timeout(Duration::from_secs(60)).build().unwrap();
+    let client = |server: &Server| util::builder(&server.url()).timeout(Duration::from_secs(60)).build().unwrap();
     let in_time = |what: &str, act: &dyn Fn()| {
         let start = Instant::now();
         act();

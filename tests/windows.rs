@@ -97,8 +97,7 @@ fn of_many_threads_exactly_one_gets_the_name() {
     let folder = folder();
     let path = folder.path().join("backup.json");
     let slots: Vec<_> = (0..8).map(|_| FileSlot::reserve(&path).unwrap()).collect();
-    let threads: Vec<_> =
-        slots.into_iter().map(|s| thread::spawn(move || s.store(&shares()).is_ok())).collect();
+    let threads: Vec<_> = slots.into_iter().map(|s| thread::spawn(move || s.store(&shares()).is_ok())).collect();
     assert_eq!(threads.into_iter().map(|t| t.join().unwrap()).filter(|ok| *ok).count(), 1);
     assert_eq!(fs::read_to_string(&path).unwrap(), TEXT);
     assert_eq!(names(folder.path()), ["backup.json"]);
@@ -130,9 +129,7 @@ fn what_windows_takes_for_something_else_is_refused_at_once() {
         assert_eq!(code, Some(2), "{name}: {text}");
         assert!(left(folder.path()).is_empty(), "{name}: {:?}", names(folder.path()));
     }
-    for path in
-        [r"\\.\NUL", r"\\.\pipe\backup", r"C:\", "C:", r"C:\missing folder\backup.json", r"new\", r"new/."]
-    {
+    for path in [r"\\.\NUL", r"\\.\pipe\backup", r"C:\", "C:", r"C:\missing folder\backup.json", r"new\", r"new/."] {
         assert_eq!(FileSlot::reserve(path).expect_err(path).outcome(), Outcome::NotSent);
     }
 }
@@ -140,11 +137,10 @@ fn what_windows_takes_for_something_else_is_refused_at_once() {
 #[test]
 fn every_other_name_is_kept_as_it_is() {
     let folder = folder();
-    let mut all =
-        vec!["COM10", "NULL.json", "x.NUL", " a", "~$backup.json", "100%.json", "ä€😀.json", ".json"]
-            .into_iter()
-            .map(OsString::from)
-            .collect::<Vec<_>>();
+    let mut all = vec!["COM10", "NULL.json", "x.NUL", " a", "~$backup.json", "100%.json", "ä€😀.json", ".json"]
+        .into_iter()
+        .map(OsString::from)
+        .collect::<Vec<_>>();
     all.sort();
     for name in &all {
         assert_stored(&folder.path().join(name));
@@ -156,9 +152,7 @@ fn every_other_name_is_kept_as_it_is() {
 fn paths_may_be_longer_than_260_characters() {
     let folder = folder();
     let deep: PathBuf =
-        [folder.path(), "n".repeat(120).as_ref(), "m".repeat(120).as_ref(), "o".repeat(120).as_ref()]
-            .iter()
-            .collect();
+        [folder.path(), "n".repeat(120).as_ref(), "m".repeat(120).as_ref(), "o".repeat(120).as_ref()].iter().collect();
     fs::create_dir_all(&deep).unwrap();
     assert!(deep.as_os_str().len() > 360);
     assert_stored(&deep.join("plain.json"));
@@ -255,8 +249,7 @@ fn a_command_gets_the_shares_and_its_quotes_arrive() {
 #[test]
 fn a_command_that_reads_nothing_has_stored_nothing() {
     let folder = folder();
-    for command in ["exit 0", "rem", "echo done", "cd .", "start /b cmd /c exit 0", "cmd /c exit 0 & exit 0"]
-    {
+    for command in ["exit 0", "rem", "echo done", "cd .", "start /b cmd /c exit 0", "cmd /c exit 0 & exit 0"] {
         let (code, text) = store_with(folder.path(), command);
         assert_eq!(code, Some(6), "{command}: {text}");
         assert!(text.contains("did not read all of its input"), "{command}: {text}");
@@ -284,12 +277,7 @@ fn what_cannot_be_a_command_is_refused_before_anything_is_sent() {
         assert!(text.contains("nothing was sent"), "{command:?}: {text}");
     }
     let mut no_shell = program(folder.path());
-    no_shell.env("ComSpec", r"C:\missing\cmd.exe").args([
-        "--sandbox",
-        "--store-with",
-        "exit",
-        "generate.json",
-    ]);
+    no_shell.env("ComSpec", r"C:\missing\cmd.exe").args(["--sandbox", "--store-with", "exit", "generate.json"]);
     let (code, text) = ended(&no_shell.output().unwrap());
     assert_eq!(code, Some(2), "{text}");
     assert!(left(folder.path()).is_empty());
@@ -321,23 +309,14 @@ fn the_command_for_later_works_in_cmd_whatever_the_key_file_is_called() {
         let key = folder.path().join(name);
         fs::write(&key, service.api_key()).unwrap();
         let output = program(folder.path())
-            .args([
-                "--base-url",
-                service.url(),
-                "--client-api-url",
-                service.url(),
-                "--no-confirm",
-                "-o",
-                "backup.json",
-            ])
+            .args(["--base-url", service.url(), "--client-api-url", service.url(), "--no-confirm", "-o", "backup.json"])
             .arg("--api-key-file")
             .args([key.as_os_str(), "generate.json".as_ref()])
             .output()
             .unwrap();
         let (code, text) = ended(&output);
         assert_eq!(code, Some(0), "{text}");
-        let line =
-            text.lines().map(str::trim).find(|line| line.starts_with("portal-backup confirm")).unwrap();
+        let line = text.lines().map(str::trim).find(|line| line.starts_with("portal-backup confirm")).unwrap();
         let mut shell = Command::new("cmd.exe");
         shell.raw_arg(format!(r#"/D /S /C "{line}""#)).current_dir(folder.path());
         shell.env("PATH", Path::new(env!("CARGO_BIN_EXE_portal-backup")).parent().unwrap());

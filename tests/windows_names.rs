@@ -18,8 +18,7 @@ fn assert_forbidden(names: &[&str], why: &str) {
 
 #[test]
 fn devices_have_many_names() {
-    let names =
-        ["NUL", "nul", "Con", "PRN", "AUX", "CONIN$", "conout$", "COM1", "com9", "LPT1", "lpt9", "COM0"];
+    let names = ["NUL", "nul", "Con", "PRN", "AUX", "CONIN$", "conout$", "COM1", "com9", "LPT1", "lpt9", "COM0"];
     assert_forbidden(&names, "device");
     assert_forbidden(&["COM¹", "com²", "COM³", "LPT¹", "lpt²", "LPT³"], "device");
     assert_forbidden(&["NUL.json", "nul.tar.gz", "NUL .json", "COM1  .txt", "con..x", "Aux.", "LPT1 "], "");
@@ -45,8 +44,7 @@ fn what_is_taken_away_from_the_end_is_no_part_of_a_name() {
 
 #[test]
 fn all_else_is_a_name() {
-    let plain =
-        ["backup.json", ".json", "a b", " a", "ä€😀", "a\u{7f}b", "~$x", "x;y,z=[{(!@#%^&+'`", "CLOCK$"];
+    let plain = ["backup.json", ".json", "a b", " a", "ä€😀", "a\u{7f}b", "~$x", "x;y,z=[{(!@#%^&+'`", "CLOCK$"];
     let like_devices =
         ["NULL", "NU", "xNUL", "x.NUL", "COM", "COM10", "COMA", "COM⁴", "CONIN", "LPT", "LPT 1", "A.COM1"];
     for name in plain.into_iter().chain(like_devices) {

@@ -26,8 +26,7 @@ const KEY: &str = "key-MARK-7f21a";
 /// In clear, as a share is when it is decoded. It begins at another third of a base64 group each time.
 const PLAIN: &[u8] = b"share-MARK-9c0d4,";
 /// Both, and what base64 makes of `are-MARK-` in each of the three places.
-const MARKS: [&[u8]; 5] =
-    [b"key-MARK-7f21a", b"share-MARK-9c0d4", b"YXJlLU1BUkst", b"hcmUtTUFSSy", b"FyZS1NQVJLL"];
+const MARKS: [&[u8]; 5] = [b"key-MARK-7f21a", b"share-MARK-9c0d4", b"YXJlLU1BUkst", b"hcmUtTUFSSy", b"FyZS1NQVJLL"];
 
 struct Watching;
 
@@ -104,9 +103,7 @@ fn base64(text: &[u8]) -> String {
 }
 
 fn two_shares(share: &str) -> &'static str {
-    leak(format!(
-        r#"{{"SECP256K1":{{"share":"{share}","id":"id-1"}},"ED25519":{{"share":"{share}","id":"id-2"}}}}"#
-    ))
+    leak(format!(r#"{{"SECP256K1":{{"share":"{share}","id":"id-1"}},"ED25519":{{"share":"{share}","id":"id-2"}}}}"#))
 }
 
 /// Texts of two shares: base64 as today, JSON as before, and with escapes in names and values.
@@ -115,8 +112,7 @@ fn texts() -> &'static [&'static str] {
     TEXTS.get_or_init(|| {
         let clear = String::from_utf8(PLAIN.repeat(340)).unwrap();
         let escaped = format!(r#"{{\"made\":\"{clear}\",\n\"\u0075p\":\"{clear}\"}}"#);
-        let names =
-            two_shares(&escaped).replace("share\":", "sh\\u0061re\":").replace("ED25519", "\\u0045D25519");
+        let names = two_shares(&escaped).replace("share\":", "sh\\u0061re\":").replace("ED25519", "\\u0045D25519");
         [two_shares(&base64(clear.as_bytes())), two_shares(&escaped), leak(names)]
     })
 }
@@ -313,9 +309,7 @@ fn what_serde_json_reads_leaves_no_copy() {
         let (what, _) = text.split_at(text.len().min(40));
         assert_wiped(what, || drop(black_box(GenerateResponse::parse(text).map(|generate| show(&generate)))));
         for status in [200, 400] {
-            assert_wiped(what, || {
-                drop(black_box(backup::response(status, None, text.into()).map_err(|e| show(&e))))
-            });
+            assert_wiped(what, || drop(black_box(backup::response(status, None, text.into()).map_err(|e| show(&e)))));
             assert_wiped(what, || {
                 _ = black_box(confirm::response(status, None, text.into()).map_err(|e| show(&e)));
             });
@@ -388,9 +382,7 @@ mod with_client {
                 show(&slot.store(&shares).unwrap());
             });
             let path = folder.path().join(format!("{number} bytes"));
-            assert_wiped("stored", || {
-                FileSlot::reserve(&path).unwrap().store_bytes(text.as_bytes()).unwrap()
-            });
+            assert_wiped("stored", || FileSlot::reserve(&path).unwrap().store_bytes(text.as_bytes()).unwrap());
             let path = folder.path().join(format!("{number} taken"));
             assert_wiped("not stored", || {
                 let slot = FileSlot::reserve(&path).unwrap();
@@ -406,8 +398,7 @@ mod with_client {
         let mut process = this_test("a_process_with_a_key_in_its_environment");
         process.env("WIPING_KEY", key()).env("WIPING_NO_KEY", format!("{KEY} {KEY}"));
         #[cfg(unix)]
-        process
-            .env("WIPING_NO_TEXT", std::os::unix::ffi::OsStrExt::from_bytes(b"key-MARK-7f21a\xff") as &OsStr);
+        process.env("WIPING_NO_TEXT", std::os::unix::ffi::OsStrExt::from_bytes(b"key-MARK-7f21a\xff") as &OsStr);
         assert!(process.status().unwrap().success());
     }
 
@@ -448,9 +439,7 @@ mod with_client {
                             Err(e) => show_error(&e),
                         };
                         assert_eq!(came_to, *expected, "{scenario}");
-                        if let Err(e) =
-                            client.confirm(&StoredShares::from_share_pair_ids(["id-1", "id-2"]).unwrap())
-                        {
+                        if let Err(e) = client.confirm(&StoredShares::from_share_pair_ids(["id-1", "id-2"]).unwrap()) {
                             show_error(&e);
                         }
                     }
@@ -484,8 +473,7 @@ mod with_client {
         for url in [format!("http://{shut}"), server.url("reads nothing"), server.url("reads a little")] {
             let url = leak(url);
             assert_wiped(url, || {
-                let client =
-                    server.builder("").base_url(url).timeout(Duration::from_millis(300)).build().unwrap();
+                let client = server.builder("").base_url(url).timeout(Duration::from_millis(300)).build().unwrap();
                 show(&client.backup(&generate).unwrap_err());
             });
         }
@@ -511,10 +499,8 @@ mod with_client {
     #[test]
     fn settings_are_wiped() {
         let _turn = turn();
-        let pem = leak(format!(
-            "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
-            base64(&PLAIN.repeat(40))
-        ));
+        let pem =
+            leak(format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", base64(&PLAIN.repeat(40))));
         let key = key();
         assert_wiped("a builder that is dropped", || {
             drop(Client::builder(ApiKey::new(key).unwrap()).client_cert_pem(pem).proxy(key));
@@ -527,12 +513,7 @@ mod with_client {
     /// The response, whether the connection is then left open, and what it comes to.
     const SCENARIOS: &[(&str, &str, bool, &str)] = &[
         ("announced", "200 S\r\nContent-Length: <len>\r\n\r\n<shares>", true, "ok"),
-        (
-            "not kept alive",
-            "200 S\r\nContent-Length: <len>\r\nConnection: close\r\n\r\n<shares>",
-            false,
-            "ok",
-        ),
+        ("not kept alive", "200 S\r\nContent-Length: <len>\r\nConnection: close\r\n\r\n<shares>", false, "ok"),
         ("in chunks", "200 S\r\nTransfer-Encoding: chunked\r\n\r\n<chunks>0\r\n\r\n", true, "ok"),
         ("until the end", "200 S\r\n\r\n<shares>", false, "ok"),
         (
@@ -544,12 +525,7 @@ mod with_client {
         ("cut", "200 S\r\nContent-Length: 9<len>\r\n\r\n<shares>", false, "Unreadable"),
         ("silent in the body", "200 S\r\nContent-Length: 9<len>\r\n\r\n<shares>", true, "Unreadable"),
         ("cut in a chunk", "200 S\r\nTransfer-Encoding: chunked\r\n\r\nfffff\r\n<shares>", false, "ok"),
-        (
-            "not a chunk",
-            "200 S\r\nTransfer-Encoding: chunked\r\n\r\n<chunks><shares>\r\n\r\n",
-            false,
-            "Unreadable",
-        ),
+        ("not a chunk", "200 S\r\nTransfer-Encoding: chunked\r\n\r\n<chunks><shares>\r\n\r\n", false, "Unreadable"),
         ("too long", "200 S\r\nContent-Length: 9999999\r\n\r\n<many>", true, "Unreadable"),
         ("no shares", "200 S\r\n\r\n{<shares>", false, "Unreadable"),
         ("no status", "<shares>\r\n\r\n", false, "Transport"),
@@ -625,9 +601,10 @@ mod with_client {
 
     fn respond(c: &mut Connection) -> std::io::Result<()> {
         let shares = texts()[0];
-        let chunks: String = shares.as_bytes().chunks(1000).fold(String::new(), |chunks, chunk| {
-            chunks + &format!("{:x}\r\n{}\r\n", chunk.len(), str_of(chunk))
-        });
+        let chunks: String = shares
+            .as_bytes()
+            .chunks(1000)
+            .fold(String::new(), |chunks, chunk| chunks + &format!("{:x}\r\n{}\r\n", chunk.len(), str_of(chunk)));
         loop {
             c.part_of_request(30)?;
             if c.received().starts_with(b"POST /reads-nothing") {

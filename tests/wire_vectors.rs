@@ -36,10 +36,7 @@ type Four<'a> = [&'a str; 4];
 /// Texts that hold two shares, whatever else they hold.
 const WHOLE: &[(&str, Four<'_>)] = &[
     (documented::GENERATE_RESPONSE, ["share", "shareId", "share", "shareId"]),
-    (
-        documented::BACKUP_200,
-        ["eyJjbGl...", "clu32l6c8008wuvz52jokyo3r", "eyJjbGl...", "clu32l9310087evz5u5v9k1ao"],
-    ),
+    (documented::BACKUP_200, ["eyJjbGl...", "clu32l6c8008wuvz52jokyo3r", "eyJjbGl...", "clu32l9310087evz5u5v9k1ao"]),
     // Any order, of curves and of members.
     (r#"{"ED25519":{"id":"d","share":"c"},"SECP256K1":{"id":"b","share":"a"}}"#, ["a", "b", "c", "d"]),
     // White space wherever it may stand.
@@ -109,12 +106,7 @@ const NOT_WHOLE: &[(&str, &str, usize, usize)] = &[
     (r#"{"SECP256K1":"{}"}"#, "SECP256K1 is not a JSON object", 1, 14),
     (r#"{"SECP256K1":["a","b"],"ED25519":["c","d"]}"#, "SECP256K1 is not a JSON object", 1, 14),
     // A member is missing, empty or of another type.
-    (
-        "{\"SECP256K1\":{\"share\":\"a\",\"id\":\"b\"},\n \"ED25519\":\n  {}}",
-        "ED25519.share is missing",
-        3,
-        3,
-    ),
+    ("{\"SECP256K1\":{\"share\":\"a\",\"id\":\"b\"},\n \"ED25519\":\n  {}}", "ED25519.share is missing", 3, 3),
     (r#"{"SECP256K1":{"id":"b"}}"#, "SECP256K1.share is missing", 1, 14),
     (r#"{"SECP256K1":{"share":"a"}}"#, "SECP256K1.id is missing", 1, 14),
     (r#"{"SECP256K1":{"share":"","id":"b"}}"#, "SECP256K1.share is empty", 1, 23),
@@ -204,14 +196,11 @@ fn four(shares: &BackupShares) -> Four<'_> {
 }
 
 fn around(value: &str) -> String {
-    format!(
-        r#"{{"x":{value},"SECP256K1":{{"share":"a","y":[{value}],"id":"b"}},"ED25519":{{"share":"c","id":"d"}}}}"#
-    )
+    format!(r#"{{"x":{value},"SECP256K1":{{"share":"a","y":[{value}],"id":"b"}},"ED25519":{{"share":"c","id":"d"}}}}"#)
 }
 
 fn with_share(share: &str) -> BackupShares {
-    let text =
-        format!(r#"{{"SECP256K1":{{"share":"{share}","id":"b"}},"ED25519":{{"share":"c","id":"d"}}}}"#);
+    let text = format!(r#"{{"SECP256K1":{{"share":"{share}","id":"b"}},"ED25519":{{"share":"c","id":"d"}}}}"#);
     BackupShares::parse(text).unwrap()
 }
 
@@ -227,8 +216,7 @@ fn whole_texts_are_accepted_by_all_three_parsers() {
         let shares = BackupShares::parse(text).unwrap_or_else(|e| panic!("{text}: {e}"));
         assert_eq!(four(&shares), expected, "{text}");
         for status in [200, 201, 202, 204, 226, 299] {
-            let shares =
-                backup::response(status, None, text.into()).unwrap_or_else(|e| panic!("{text}: {e}"));
+            let shares = backup::response(status, None, text.into()).unwrap_or_else(|e| panic!("{text}: {e}"));
             assert_eq!(four(&shares), expected, "{text}");
             assert_eq!(shares.share_pair_ids(), [expected[1], expected[3]], "{text}");
             assert_eq!(shares.expose_json(), text, "verbatim, white space included");
@@ -286,10 +274,7 @@ fn a_success_that_is_an_error_says_what_the_service_said() {
     let missing = "SECP256K1 is missing (line 1, column 1)";
     for (body, said) in [
         (documented::BACKUP_400, format!("{missing}, BAD_REQUEST, Can't parse the request body")),
-        (
-            documented::ERROR_GUIDE,
-            format!("{missing}, OPERATION_IN_PROGRESS, Another operation is in progress"),
-        ),
+        (documented::ERROR_GUIDE, format!("{missing}, OPERATION_IN_PROGRESS, Another operation is in progress")),
         (r#"{"error":"no\u001b wallet"}"#, format!("{missing}, no\\u{{1b}} wallet")),
         ("<html><title>Log in</title>", "it is not JSON (line 1, column 1), Log in".into()),
         // What is not known to be an error may be a share.
@@ -373,8 +358,7 @@ fn a_truncated_success_is_unreadable_at_every_byte() {
 
 #[test]
 fn a_success_that_is_not_utf8_is_unreadable_and_kept() {
-    let broken: &[&[u8]] =
-        &[b"\xff", b"\xc3", b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xe2\x82", b"\x80"];
+    let broken: &[&[u8]] = &[b"\xff", b"\xc3", b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xe2\x82", b"\x80"];
     for bytes in broken {
         for (before, after) in [
             (r#"{"SECP256K1":{"share":"a"#, r#"","id":"b"},"ED25519":{"share":"c","id":"d"}}"#),
@@ -583,9 +567,7 @@ fn a_success_confirms_unless_its_body_says_otherwise() {
             confirm::response(status, Some("soon"), (*body).into()).unwrap_or_else(|e| panic!("{body}: {e}"));
         }
         for (body, what) in NOT_CONFIRMED {
-            let Err(Failure::Unreadable(e)) = confirm::response(status, None, body.to_vec()) else {
-                panic!("{what}")
-            };
+            let Err(Failure::Unreadable(e)) = confirm::response(status, None, body.to_vec()) else { panic!("{what}") };
             assert_eq!(e.outcome(), Outcome::Unknown);
             let len = body.len();
             assert_eq!(
@@ -614,29 +596,11 @@ fn an_error_says_which_call_failed_and_what_to_do() {
             "refused",
             "the service refused: status 401, no; check the key before you call again".into(),
         ),
-        (
-            409,
-            Some(7),
-            said,
-            "refused",
-            format!("the service refused: status 409, A, b, retry after 7 s; {READ}"),
-        ),
+        (409, Some(7), said, "refused", format!("the service refused: status 409, A, b, retry after 7 s; {READ}")),
         (425, None, b"no", "refused", "the service refused: status 425, no; try again later".into()),
-        (
-            429,
-            Some(7),
-            b"",
-            "refused",
-            "the service refused: status 429, retry after 7 s; try again later".into(),
-        ),
+        (429, Some(7), b"", "refused", "the service refused: status 429, retry after 7 s; try again later".into()),
         (408, None, b"", "unknown", format!("the service failed: status 408; {REPEAT}")),
-        (
-            503,
-            Some(7),
-            said,
-            "unknown",
-            format!("the service failed: status 503, A, b, retry after 7 s; {REPEAT}"),
-        ),
+        (503, Some(7), said, "unknown", format!("the service failed: status 503, A, b, retry after 7 s; {REPEAT}")),
     ] {
         let after = retry_after.map(|seconds: u64| seconds.to_string());
         let backup = backup::response(status, after.as_deref(), body.to_vec()).map(drop);
@@ -646,10 +610,7 @@ fn an_error_says_which_call_failed_and_what_to_do() {
             assert_eq!(failure.to_string(), format!("{call}: {text}"));
             assert_eq!(format!("{failure:?}"), failure.to_string());
             let e = Error::from(failure);
-            assert_eq!(
-                (e.to_string(), format!("{e:?}")),
-                (format!("{call}: {text}"), format!("{call}: {text}"))
-            );
+            assert_eq!((e.to_string(), format!("{e:?}")), (format!("{call}: {text}"), format!("{call}: {text}")));
             assert_eq!((e.status(), e.retry_after()), (Some(status), retry_after.map(Duration::from_secs)));
             let json = serde_json::to_value(&e).unwrap();
             assert_eq!((&json["call"], &json["outcome"]), (&call.into(), &outcome.into()));
@@ -669,11 +630,7 @@ fn an_error_says_which_call_failed_and_what_to_do() {
 const REFUSALS: &[(&[u8], Option<&str>, Option<&str>)] = &[
     (documented::BACKUP_400.as_bytes(), Some("BAD_REQUEST"), Some("Can't parse the request body")),
     (documented::BACKUP_401.as_bytes(), None, Some("Authorization header is missing")),
-    (
-        documented::ERROR_GUIDE.as_bytes(),
-        Some("OPERATION_IN_PROGRESS"),
-        Some("Another operation is in progress"),
-    ),
+    (documented::ERROR_GUIDE.as_bytes(), Some("OPERATION_IN_PROGRESS"), Some("Another operation is in progress")),
     (documented::CONFIRM_400.as_bytes(), None, None),
     // The documented object: members missing, others there, in any order.
     (br#"{"id":"DKG_FAILED"}"#, Some("DKG_FAILED"), None),
@@ -699,11 +656,7 @@ const REFUSALS: &[(&[u8], Option<&str>, Option<&str>)] = &[
         Some("Client API key expired"),
     ),
     (br#"{"error":"Unauthorized","message":"Client API key expired"}"#, None, Some("Client API key expired")),
-    (
-        br#"{"error":"Bad Request","message":["a must be set","b is no id"]}"#,
-        None,
-        Some("a must be set; b is no id"),
-    ),
+    (br#"{"error":"Bad Request","message":["a must be set","b is no id"]}"#, None, Some("a must be set; b is no id")),
     (br#"{"error":"Bad Request","message":[1,"a",null]}"#, None, Some("a")),
     (br#"{"error":"Bad Request","message":[]}"#, None, Some("Bad Request")),
     (br#"{"error":"invalid_token","error_description":"It expired"}"#, None, Some("It expired")),
@@ -796,9 +749,10 @@ fn every_character_that_is_escaped_is_one_that_does_not_print() {
             || ('\u{e0000}'..='\u{e007f}').contains(&c)
     };
     // Behind a brace, there may be JSON.
-    for c in ('\0'..=char::MAX).filter(|c| *c != '{').filter(|c| {
-        *c < '\u{3000}' || *c > '\u{fe00}' && *c < '\u{10100}' || *c > '\u{dffff}' && *c < '\u{e0100}'
-    }) {
+    for c in ('\0'..=char::MAX)
+        .filter(|c| *c != '{')
+        .filter(|c| *c < '\u{3000}' || *c > '\u{fe00}' && *c < '\u{10100}' || *c > '\u{dffff}' && *c < '\u{e0100}')
+    {
         let e = refused(400, None, format!("a{c}b").as_bytes());
         let expected = match c {
             ' ' | '\t' | '\r' | '\n' => "a b".into(),
@@ -897,8 +851,7 @@ fn what_looks_like_a_share_is_not_shown() {
 fn retry_after_counts_in_seconds() {
     let seconds = ["0", "1", "120", "007", " 5\t", "4294967295", "4294967296", "99999999999999999999999999"];
     let counts = [0, 1, 120, 7, 5, u32::MAX, u32::MAX, u32::MAX].map(Some);
-    let wrong =
-        ["", " ", "-1", "+1", "1.5", "1s", "1 2", "0x10", "１", "soon", "Wed, 21 Okt 2015 07:28:00 GMT"];
+    let wrong = ["", " ", "-1", "+1", "1.5", "1s", "1 2", "0x10", "１", "soon", "Wed, 21 Okt 2015 07:28:00 GMT"];
     for (value, seconds) in seconds.into_iter().zip(counts).chain(wrong.map(|value| (value, None))) {
         for status in [302, 429, 503] {
             let backup = backup::response(status, Some(value), b"slow".to_vec()).unwrap_err();
@@ -1044,7 +997,8 @@ fn shares_decode_with_and_without_padding() {
 
 #[test]
 fn what_is_not_base64_does_not_decode() {
-    let broken = "Z|Zg===|Zm8==|Zm9v=|Zm9v====|=|====|Zg==Zg==|Zm=v|Zm9v Zg| Zm9v|Zm9v\\n|-_-_|Zh|Zh==|Zm9|Zm9=|eyJjbGl...|{}|é";
+    let broken =
+        "Z|Zg===|Zm8==|Zm9v=|Zm9v====|=|====|Zg==Zg==|Zm=v|Zm9v Zg| Zm9v|Zm9v\\n|-_-_|Zh|Zh==|Zm9|Zm9=|eyJjbGl...|{}|é";
     for share in broken.split('|') {
         let e = with_share(share).secp256k1().decode().unwrap_err();
         assert_eq!(e.to_string(), "the share is not base64", "{share}");
@@ -1079,9 +1033,8 @@ fn shares_that_are_cut_or_have_foreign_characters_are_damaged() {
     damaged.extend((3..base64.len()).map(|len| base64[..len].to_string()));
     let check = |shares: [&str; 2]| {
         let [first, second] = shares;
-        let text = format!(
-            r#"{{"SECP256K1":{{"share":"{first}","id":"b"}},"ED25519":{{"share":"{second}","id":"d"}}}}"#
-        );
+        let text =
+            format!(r#"{{"SECP256K1":{{"share":"{first}","id":"b"}},"ED25519":{{"share":"{second}","id":"d"}}}}"#);
         BackupShares::parse(text).unwrap().check()
     };
     for share in &known {

@@ -42,13 +42,8 @@ impl Plain {
             .root_certs(RootCerts::from(roots))
             .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .build();
-        let config =
-            Agent::config_builder().tls_config(tls).timeout_global(Some(Duration::from_secs(120))).build();
-        Self {
-            agent: config.into(),
-            url: format!("{base_url}/v1/backup"),
-            authorization: format!("Bearer {key}"),
-        }
+        let config = Agent::config_builder().tls_config(tls).timeout_global(Some(Duration::from_secs(120))).build();
+        Self { agent: config.into(), url: format!("{base_url}/v1/backup"), authorization: format!("Bearer {key}") }
     }
 
     pub(crate) fn backup(&self, generate_response: &str) -> Result<BackupResponse, Box<dyn Error>> {

@@ -44,8 +44,7 @@ impl Case {
     fn share(self, len: usize) -> String {
         match self.share {
             Share::Base64 => {
-                const ALPHABET: &[u8; 64] =
-                    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+                const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
                 // A linear congruential generator: the text only has to have no pattern.
                 let mut state = 1_u64;
                 let mut next = || {

@@ -24,8 +24,7 @@ fn main() {
 }
 
 fn back_up() -> Result<(), Box<dyn Error>> {
-    let folder =
-        env::var_os("WALLET_DIR").ok_or("WALLET_DIR must name the folder of the wallet to back up")?;
+    let folder = env::var_os("WALLET_DIR").ok_or("WALLET_DIR must name the folder of the wallet to back up")?;
     let folder = Path::new(&folder);
     let (backup, confirmed) = (folder.join("backup.json"), folder.join("backup.confirmed"));
     // While there is no such file, cargo runs this in every build.
@@ -53,11 +52,8 @@ fn make(client: &Client, folder: &Path, slot: FileSlot) -> Result<StoredShares, 
         Ok(shares) => Ok(slot.store(&shares)?),
         Err(portal_backup::Error::Unreadable(response)) => {
             let name = format!("backup.unreadable-{}", SystemTime::UNIX_EPOCH.elapsed()?.as_millis());
-            let kept = FileSlot::reserve(folder.join(name))
-                .and_then(|slot| slot.store_bytes(response.expose_body()));
-            Err(kept
-                .map_or_else(|e| format!("{response}; it cannot be kept: {e}"), |()| response.to_string())
-                .into())
+            let kept = FileSlot::reserve(folder.join(name)).and_then(|slot| slot.store_bytes(response.expose_body()));
+            Err(kept.map_or_else(|e| format!("{response}; it cannot be kept: {e}"), |()| response.to_string()).into())
         }
         Err(error) => Err(error.into()),
     }

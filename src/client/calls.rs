@@ -126,13 +126,7 @@ impl Client {
     /// ```
     pub fn confirm(&self, stored: &StoredShares) -> Result<(), Error> {
         let request = wire::confirm::request(stored.share_pair_ids());
-        self.repeat(
-            Call::Confirm,
-            &self.shared.confirm,
-            &request,
-            &self.redactor(&[]),
-            wire::confirm::respond,
-        )
+        self.repeat(Call::Confirm, &self.shared.confirm, &request, &self.redactor(&[]), wire::confirm::respond)
     }
 
     fn redactor<'a>(&'a self, shares: &[&'a str]) -> Redactor<'a> {

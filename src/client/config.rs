@@ -215,8 +215,7 @@ impl ClientBuilder {
         let lasts = |time: Duration| (Duration::from_millis(1)..=day).contains(&time);
         let (settings, name) = (&self.settings, &self.user_agent);
         let max = settings.max_response_bytes;
-        let is_name =
-            !name.trim().is_empty() && name.len() <= 256 && name.bytes().all(|b| matches!(b, b' '..=b'~'));
+        let is_name = !name.trim().is_empty() && name.len() <= 256 && name.bytes().all(|b| matches!(b, b' '..=b'~'));
         let has_two_roots = self.root_certs_pem.is_some() && self.platform_verifier;
         let ensure = |is_right, mistake: &'static str| match is_right {
             true => Ok(()),
@@ -243,8 +242,7 @@ impl ClientBuilder {
             timeout: self.connect_timeout,
             user_agent: self.user_agent,
         };
-        let shared =
-            Shared { pool: Pool::new(options, self.keep_alive), backup, confirm, settings: self.settings };
+        let shared = Shared { pool: Pool::new(options, self.keep_alive), backup, confirm, settings: self.settings };
         Ok(Client::assemble(shared, &self.key))
     }
 }
@@ -281,8 +279,8 @@ fn endpoint(setting: &'static str, url: &str, path: &str) -> Result<Uri, Invalid
     let url = url.trim_end_matches('/');
     let uri: Uri = format!("{url}{path}").parse().map_err(|_| mistake("is not a URL"))?;
     let (host, _) = host_and_port(&uri).ok_or_else(|| mistake("has a wrong host name or port"))?;
-    let is_loopback = host.eq_ignore_ascii_case("localhost")
-        || host.parse::<core::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    let is_loopback =
+        host.eq_ignore_ascii_case("localhost") || host.parse::<core::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
     match uri.scheme_str() {
         Some("https") => Ok(uri),
         Some("http") if is_loopback => Ok(uri),

@@ -145,8 +145,7 @@ impl Connection {
         loop {
             self.stream.set_deadline(self.limits.deadline);
             let rest = &self.output.expose()[sent..len];
-            let result =
-                if rest.is_empty() { self.stream.flush().map(|()| 0) } else { self.stream.write(rest) };
+            let result = if rest.is_empty() { self.stream.flush().map(|()| 0) } else { self.stream.write(rest) };
             match result {
                 Ok(0) if sent == len => return Ok(()),
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),

@@ -56,8 +56,7 @@ pub(super) fn connect(addrs: &[SocketAddr], deadline: Instant) -> io::Result<Tcp
         match waiting.next() {
             Some(addr) => {
                 let attempt = |deadline| {
-                    let (sender, timeout) =
-                        (sender.clone(), time_left(deadline).max(Duration::from_millis(1)));
+                    let (sender, timeout) = (sender.clone(), time_left(deadline).max(Duration::from_millis(1)));
                     // When nobody waits any more, the connection is closed with the message.
                     move || drop(sender.send(TcpStream::connect_timeout(&addr, timeout)))
                 };

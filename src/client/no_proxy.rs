@@ -10,9 +10,7 @@ pub(super) fn names(no_proxy: &str, host: &str, port: u16) -> bool {
     let no_proxy = no_proxy.to_ascii_lowercase();
     no_proxy.split(|c: char| c == ',' || c.is_whitespace()).any(|entry| match entry.rsplit_once(':') {
         // An IPv6 address is full of colons.
-        Some((hosts, its_port)) if range(entry).is_none() => {
-            its_port.parse() == Ok(port) && names_host(hosts, &host)
-        }
+        Some((hosts, its_port)) if range(entry).is_none() => its_port.parse() == Ok(port) && names_host(hosts, &host),
         _ => names_host(entry, &host),
     })
 }
@@ -22,8 +20,7 @@ fn names_host(entry: &str, host: &str) -> bool {
         _ if entry == "*" => true,
         (Ok(address), Some((first, bits))) => {
             // A range of IPv6 addresses holds none of IPv4, though these all begin with the same 96 bits.
-            (bits >= 96 || address.to_canonical().is_ipv6())
-                && (as_ipv6(address) ^ first).leading_zeros() >= bits
+            (bits >= 96 || address.to_canonical().is_ipv6()) && (as_ipv6(address) ^ first).leading_zeros() >= bits
         }
         (Err(_), None) => {
             let name = entry.trim_start_matches("*.").trim_matches('.');

@@ -273,8 +273,7 @@ impl Stream for Tls {
 
     fn is_reusable(&mut self) -> bool {
         let state = self.session.process_new_packets();
-        let is_drained =
-            state.is_ok_and(|state| state.plaintext_bytes_to_read() == 0 && !state.peer_has_closed());
+        let is_drained = state.is_ok_and(|state| state.plaintext_bytes_to_read() == 0 && !state.peer_has_closed());
         is_drained && self.incoming.filled().is_empty() && self.below.is_reusable()
     }
 

@@ -8,9 +8,7 @@ use alloc::vec::Vec;
 
 use memchr::memmem;
 use rustls::crypto::CryptoProvider;
-use rustls::{
-    ALL_VERSIONS, AlertDescription, CertificateError, ClientConfig, Error, InvalidMessage, RootCertStore,
-};
+use rustls::{ALL_VERSIONS, AlertDescription, CertificateError, ClientConfig, Error, InvalidMessage, RootCertStore};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -43,14 +41,11 @@ pub(super) fn config(
             rustls_platform_verifier::BuilderVerifierExt::with_platform_verifier(builder)
                 .map_err(unusable("the platform's roots cannot be used"))?
         }
-        None => {
-            builder.with_root_certificates(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() })
-        }
+        None => builder.with_root_certificates(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }),
     };
     let Some(pem) = client_cert_pem else { return Ok(Arc::new(builder.with_no_client_auth())) };
     let chain = certificates(pem.expose(), "client certificate")?;
-    let no_key =
-        "the PEM of the client certificate holds no private key, or an encrypted one: decrypt that first";
+    let no_key = "the PEM of the client certificate holds no private key, or an encrypted one: decrypt that first";
     let key = PrivateKeyDer::from_pem_slice(pem.expose()).map_err(|_| InvalidInput::new(no_key))?;
     let config = builder.with_client_auth_cert(chain, key);
     config.map(Arc::new).map_err(unusable("the client certificate cannot be used"))
@@ -92,8 +87,7 @@ pub(super) fn explain(e: &Error) -> (String, &'static str) {
     const CLIENT_CERT: &str = "check what is passed to `client_cert_pem`";
     const ADDRESS: &str = "check the address; the connection may be intercepted";
     const CLOCK: &str = "check the clock of this machine, then the server's certificate";
-    const SERVER: &str =
-        "check the address: the server needs another certificate, or the connection is intercepted";
+    const SERVER: &str = "check the address: the server needs another certificate, or the connection is intercepted";
     const ISSUER: &str = "check the address, since the connection may be intercepted; to trust this authority, pass \
                           its certificate to `root_certs_pem` (--ca-cert), or use `platform_verifier` (--system-certs)";
     let (what, advice) = match e {
@@ -108,17 +102,14 @@ pub(super) fn explain(e: &Error) -> (String, &'static str) {
         }
         Error::InconsistentKeys(_) => ("the private key is not that of the certificate", CLIENT_CERT),
         Error::General(text) => (&**text, ADDRESS),
-        Invalid(
-            Bad::Expired | Bad::ExpiredContext { .. } | Bad::NotValidYet | Bad::NotValidYetContext { .. },
-        ) => ("its certificate has expired, or is not valid yet", CLOCK),
-        Invalid(Bad::UnknownIssuer) => {
-            ("its certificate is signed by an authority that is not trusted", ISSUER)
+        Invalid(Bad::Expired | Bad::ExpiredContext { .. } | Bad::NotValidYet | Bad::NotValidYetContext { .. }) => {
+            ("its certificate has expired, or is not valid yet", CLOCK)
         }
+        Invalid(Bad::UnknownIssuer) => ("its certificate is signed by an authority that is not trusted", ISSUER),
         // Such as an authority that was made anew under its old name.
-        Invalid(Bad::BadSignature) => (
-            "its certificate is not signed by the trusted authority of that name, or with a short key",
-            ISSUER,
-        ),
+        Invalid(Bad::BadSignature) => {
+            ("its certificate is not signed by the trusted authority of that name, or with a short key", ISSUER)
+        }
         Invalid(Bad::NotValidForNameContext { presented, .. }) => {
             // Each is written as `DnsName("a.example")`.
             let names = presented.iter().map(|name| name.split('"').nth(1).unwrap_or(name));

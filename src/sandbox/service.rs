@@ -112,9 +112,7 @@ impl Service {
                     Err(_) => Response::with_status(400),
                 };
             }
-            ("PATCH", SIGNING_SHARES) => {
-                two_ids(&body, "STORED_CLIENT", "signingSharePairIds", &client.signing)
-            }
+            ("PATCH", SIGNING_SHARES) => two_ids(&body, "STORED_CLIENT", "signingSharePairIds", &client.signing),
             ("PATCH", wire::confirm::PATH) => {
                 let ids = two_ids(&body, "STORED_CLIENT_BACKUP_SHARE", "backupSharePairIds", &client.backup);
                 let new = ids.iter().flatten().filter(|id| !self.confirmed.contains(id)).cloned();

@@ -250,9 +250,10 @@ fn split(path: &Path) -> Option<(&Path, &OsStr)> {
 /// What the names of the hidden files for a target begin with: a hash stands for its name, since file systems bound a
 /// name at 255 bytes, or at 143. It is FNV-1a, so that every version finds them.
 fn hidden_prefix(target: &OsStr) -> String {
-    let hash = target.as_encoded_bytes().iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, &byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let hash = target
+        .as_encoded_bytes()
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash: u64, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     format!(".portal-backup-{hash:016x}-")
 }
 

@@ -99,8 +99,7 @@ impl BackupShares {
 
     /// Gives a text that is not two shares back.
     fn from_json(json: SecretBytes) -> Result<Self, (SecretBytes, InvalidInput)> {
-        let json =
-            SecretString::from_utf8(json).map_err(|json| (json, InvalidInput::new("it is not UTF-8")))?;
+        let json = SecretString::from_utf8(json).map_err(|json| (json, InvalidInput::new("it is not UTF-8")))?;
         let found = SharePair::find(json.expose()).and_then(|pair| {
             let [first, second] = pair.of(json.expose()).map(|share| share.id);
             let mistake = InvalidInput::new("ED25519.id is the same as SECP256K1.id");

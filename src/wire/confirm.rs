@@ -114,8 +114,7 @@ fn why_not(body: &[u8]) -> Option<&'static str> {
     let mut reader = Reader::new(text);
     while let Some(value) = reader.next_value() {
         let is_error = matches!(reader.path(), [Some("error" | "errors"), ..]);
-        let says_nothing =
-            matches!(value, "{" | "[" | "null" | "false") || value.trim_matches(['"', ' ']).is_empty();
+        let says_nothing = matches!(value, "{" | "[" | "null" | "false") || value.trim_matches(['"', ' ']).is_empty();
         if is_error && !says_nothing {
             return Some("it is an error");
         }

@@ -121,8 +121,7 @@ fn printed(text: &str, limit: usize, redactor: &Redactor<'_>) -> Option<Box<str>
 
 /// The title of a web page.
 fn title(page: &str) -> Option<&str> {
-    let find =
-        |text: &str, tag: &[u8]| text.as_bytes().windows(tag.len()).position(|w| w.eq_ignore_ascii_case(tag));
+    let find = |text: &str, tag: &[u8]| text.as_bytes().windows(tag.len()).position(|w| w.eq_ignore_ascii_case(tag));
     let start = find(page, b"<title").filter(|_| page.starts_with('<'))?;
     let (_, title) = page[start..].split_once('>')?;
     Some(&title[..find(title, b"</title").unwrap_or(title.len())])

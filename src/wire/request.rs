@@ -19,8 +19,7 @@ impl<'t> Request<'t> {
     pub(super) fn new(method: &'static str, path: &'static str, texts: [&'t str; 7]) -> Self {
         let texts = texts.map(str::as_bytes);
         let escaped_len = |text: &[u8]| text.iter().map(|b| escaped(b).len()).sum();
-        let lens =
-            texts.iter().enumerate().map(|(i, text)| if i % 2 == 0 { text.len() } else { escaped_len(text) });
+        let lens = texts.iter().enumerate().map(|(i, text)| if i % 2 == 0 { text.len() } else { escaped_len(text) });
         Self { method, path, body: Body { remaining: lens.sum(), texts, begun: 0 } }
     }
 
@@ -110,10 +109,10 @@ impl fmt::Debug for Body<'_> {
 /// A byte of text as it stands in a JSON string (RFC 8259, section 7).
 fn escaped(b: &u8) -> &[u8] {
     const ESCAPES: [&str; 32] = [
-        r"\u0000", r"\u0001", r"\u0002", r"\u0003", r"\u0004", r"\u0005", r"\u0006", r"\u0007", r"\b", r"\t",
-        r"\n", r"\u000b", r"\f", r"\r", r"\u000e", r"\u000f", r"\u0010", r"\u0011", r"\u0012", r"\u0013",
-        r"\u0014", r"\u0015", r"\u0016", r"\u0017", r"\u0018", r"\u0019", r"\u001a", r"\u001b", r"\u001c",
-        r"\u001d", r"\u001e", r"\u001f",
+        r"\u0000", r"\u0001", r"\u0002", r"\u0003", r"\u0004", r"\u0005", r"\u0006", r"\u0007", r"\b", r"\t", r"\n",
+        r"\u000b", r"\f", r"\r", r"\u000e", r"\u000f", r"\u0010", r"\u0011", r"\u0012", r"\u0013", r"\u0014",
+        r"\u0015", r"\u0016", r"\u0017", r"\u0018", r"\u0019", r"\u001a", r"\u001b", r"\u001c", r"\u001d", r"\u001e",
+        r"\u001f",
     ];
     match b {
         b'"' => br#"\""#,

@@ -30,8 +30,7 @@ impl SharePair {
             InvalidInput::new(format!("{} {what}", MEMBERS[member])).at(line, column)
         };
         if let Err(e) = json::check(text) {
-            let lines_before =
-                text.split_inclusive('\n').take(e.line().saturating_sub(1)).map(str::len).sum::<usize>();
+            let lines_before = text.split_inclusive('\n').take(e.line().saturating_sub(1)).map(str::len).sum::<usize>();
             let at = lines_before + e.column().saturating_sub(1);
             let (what, end) = if e.is_eof() { ("ends too early", text.len()) } else { ("is not JSON", at) };
             let mut reader = Reader::new(text.get(..end).unwrap_or_default());
@@ -68,8 +67,7 @@ impl SharePair {
             let place = value.or(found[PARENTS[member]]).unwrap_or(text);
             return Err(mistake(member, what, range_of(place, text).start));
         }
-        let [_, _, first_share, first_id, _, second_share, second_id] =
-            strings.map(Option::unwrap_or_default);
+        let [_, _, first_share, first_id, _, second_share, second_id] = strings.map(Option::unwrap_or_default);
         Ok(Self([[first_share, first_id], [second_share, second_id]]))
     }
 

@@ -107,8 +107,7 @@ pub fn check_generate_response(text: &str, sizes: &[usize]) {
     }
 
     let generate = GenerateResponse::parse(text);
-    let same_ids =
-        || BackupShares::parse(text).unwrap_err().to_string().contains("ED25519.id is the same as");
+    let same_ids = || BackupShares::parse(text).unwrap_err().to_string().contains("ED25519.id is the same as");
     assert!(generate.is_ok() == BackupShares::parse(text).is_ok() || generate.is_ok() && same_ids());
     if let Ok(generate) = generate {
         let request = backup::request(&generate);
@@ -124,9 +123,7 @@ fn check_body(request: &Request<'_>, expected: &[u8], sizes: &[usize]) {
     assert_eq!(request.to_bytes().expose(), expected);
     let mut body = request.body();
     let mut left = expected;
-    for size in
-        sizes.iter().copied().filter(|size| *size > 0).chain([1, 2, 3, 5, 7, 64, 127, 128, 129]).cycle()
-    {
+    for size in sizes.iter().copied().filter(|size| *size > 0).chain([1, 2, 3, 5, 7, 64, 127, 128, 129]).cycle() {
         let mut buffer = vec![0xee; size];
         let len = body.read(&mut buffer);
         assert_eq!(len, size.min(left.len()), "it stops at the end alone");
@@ -171,10 +168,7 @@ pub fn check_refusal(status: u16, retry_after: Option<&str>, body: &[u8]) {
     for failure in [backup, confirm].into_iter().filter_map(Result::err) {
         match &failure {
             Failure::Refused(e) | Failure::Failed(e) => {
-                assert_eq!(
-                    matches!(failure, Failure::Refused(_)),
-                    (300..500).contains(&status) && status != 408
-                );
+                assert_eq!(matches!(failure, Failure::Refused(_)), (300..500).contains(&status) && status != 408);
                 assert_eq!(e.status(), status);
                 check_shown(e);
             }

@@ -76,8 +76,7 @@ impl Scene {
 
     pub fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(self.folder.path()).unwrap();
-        let mut names: Vec<_> =
-            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
     }
@@ -85,8 +84,7 @@ impl Scene {
 
 pub fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_portal-backup"));
-    for name in ["PORTAL_CLIENT_API_KEY", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY"]
-    {
+    for name in ["PORTAL_CLIENT_API_KEY", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY"] {
         command.env_remove(name);
     }
     command.stdin(Stdio::null());

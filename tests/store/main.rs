@@ -24,8 +24,7 @@ use std::{fs, thread};
 
 use portal_backup::{BackupShares, FileSlot, Outcome, StoreError, StoredShares};
 use spoilt::{
-    Mounted, NO_HARD_LINKS, NOT_RESERVED, NOT_STORED, Process, STORED, Spoilt, as_another_user,
-    this_test_binary,
+    Mounted, NO_HARD_LINKS, NOT_RESERVED, NOT_STORED, Process, STORED, Spoilt, as_another_user, this_test_binary,
 };
 use tempfile::TempDir;
 
@@ -75,9 +74,8 @@ fn is_hidden(name: &OsString) -> bool {
 
 /// What the hidden files of a target begin with, which every version has to make in the same way.
 fn hidden_prefix(target: &str) -> String {
-    let hash = target
-        .bytes()
-        .fold(0xcbf29ce484222325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100000001b3));
+    let hash =
+        target.bytes().fold(0xcbf29ce484222325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100000001b3));
     format!(".portal-backup-{hash:016x}-")
 }
 
@@ -137,10 +135,7 @@ fn assert_not_stored(result: Result<StoredShares, StoreError>) -> String {
     assert_eq!(e.outcome(), Outcome::Unknown, "{e}");
     assert!(e.source().is_some(), "the operating system's reason");
     let text = e.to_string();
-    assert!(
-        text.ends_with("the shares are not stored there; store them elsewhere, or run the backup again"),
-        "{text}"
-    );
+    assert!(text.ends_with("the shares are not stored there; store them elsewhere, or run the backup again"), "{text}");
     text
 }
 
@@ -495,8 +490,7 @@ fn what_is_not_whole_is_not_taken_up() {
     let (_folder, path) = place();
     let same = r#"{"SECP256K1":{"share":"SECRET","id":"a"},"ED25519":{"share":"SECRET","id":"a"}}"#;
     let broken = TEXT.replacen("eyJ", "eyJ????", 1);
-    for text in ["", "{", &TEXT[..TEXT.len() - 1], &format!("{TEXT}x"), same, "SECRET", &broken, "\u{feff}{}"]
-    {
+    for text in ["", "{", &TEXT[..TEXT.len() - 1], &format!("{TEXT}x"), same, "SECRET", &broken, "\u{feff}{}"] {
         fs::write(&path, text).unwrap();
         let e = FileSlot::load(&path).unwrap_err();
         assert_eq!(e.outcome(), Outcome::NotSent);
@@ -508,9 +502,7 @@ fn what_is_not_whole_is_not_taken_up() {
     fs::write(&path, b"\xff").unwrap();
     assert!(FileSlot::load(&path).unwrap_err().to_string().contains("UTF-8"));
     // The longest that is read, and one byte more.
-    for (len, why) in
-        [(4 << 20, "two whole shares"), ((4 << 20) + 1, "longer than"), (1 << 40, "longer than")]
-    {
+    for (len, why) in [(4 << 20, "two whole shares"), ((4 << 20) + 1, "longer than"), (1 << 40, "longer than")] {
         fs::File::create(&path).unwrap().set_len(len).unwrap();
         let e = FileSlot::load(&path).unwrap_err();
         assert!(e.to_string().contains(why), "{e}");
@@ -584,10 +576,9 @@ fn a_hidden_file_removed_or_replaced_meanwhile_is_an_error_and_what_replaced_it_
 
 #[test]
 fn a_target_replaced_after_it_was_published_is_an_error_and_what_replaced_it_stays() {
-    for (spoil, call) in [
-        (&[][..], ("linkat", &["/backup.json"][..])),
-        (&[NO_HARD_LINKS], ("openat", &["/backup.json", "O_EXCL"])),
-    ] {
+    for (spoil, call) in
+        [(&[][..], ("linkat", &["/backup.json"][..])), (&[NO_HARD_LINKS], ("openat", &["/backup.json", "O_EXCL"]))]
+    {
         // Another run's file, of the same length; and what would have to be waited for.
         for (what, take) in [TAKES[2], TAKES[6]] {
             let (folder, path) = place();
@@ -599,11 +590,7 @@ fn a_target_replaced_after_it_was_published_is_an_error_and_what_replaced_it_sta
             };
             let Some(run) = Spoilt::stop_at(&path, spoil, call, replace) else { return };
             assert_eq!(run.status.code(), Some(NOT_STORED), "{what}: {}", run.log);
-            assert!(
-                run.said.contains("it cannot be found again (something else has its name)"),
-                "{}",
-                run.said
-            );
+            assert!(run.said.contains("it cannot be found again (something else has its name)"), "{}", run.said);
             assert_eq!(names(folder.path()), ["backup.json"], "{what}");
             assert_eq!(Some(look(&path)), theirs, "{what}");
         }
@@ -719,8 +706,7 @@ fn of_all_who_want_one_name_exactly_one_gets_it() {
     for round in 0..20 {
         let (folder, path) = place();
         // Of the same length, and every other one is the same.
-        let texts: Vec<_> =
-            (0..MANY).map(|i| TEXT.replace("clu32l", &format!("r{round}t{}", i % 8))).collect();
+        let texts: Vec<_> = (0..MANY).map(|i| TEXT.replace("clu32l", &format!("r{round}t{}", i % 8))).collect();
         let all_reserved = Barrier::new(MANY);
         let store = |text: &String| {
             let shares = BackupShares::parse(text.as_str()).unwrap();
@@ -784,8 +770,7 @@ fn without_hard_links_the_target_itself_is_made_and_written() {
 fn no_synchronization_that_fails_is_taken_for_one_that_was_done() {
     // File and folder when the place is reserved, then once more.
     for spoil in [&[][..], &[NO_HARD_LINKS]] {
-        for error in ["EIO", "ENOSPC", "EDQUOT", "EROFS", "EPERM", "EACCES", "EBADF", "EINVAL", "EOPNOTSUPP"]
-        {
+        for error in ["EIO", "ENOSPC", "EDQUOT", "EROFS", "EPERM", "EACCES", "EBADF", "EINVAL", "EOPNOTSUPP"] {
             // A folder that cannot be synchronized is no error if that cannot be done there at all.
             let folder_may = ["EINVAL", "EOPNOTSUPP"].contains(&error);
             let in_folder = |code| if folder_may { STORED } else { code };
@@ -970,8 +955,7 @@ fn interrupted_system_calls_are_repeated() {
 }
 
 fn is_about_files(call: &str) -> bool {
-    let parts =
-        ["open", "write", "sync", "read", "link", "stat", "rename", "close", "seek", "chmod", "trunc"];
+    let parts = ["open", "write", "sync", "read", "link", "stat", "rename", "close", "seek", "chmod", "trunc"];
     parts.iter().any(|part| call.contains(part))
 }
 

@@ -43,17 +43,10 @@ fn try_all(spoil: &[&str]) {
     for disk in &disks {
         whole += usize::from(disk.try_out(spoil.is_empty()));
     }
-    assert!(
-        disks.len() >= 10 && whole > 0,
-        "{} disks, {whole} with the file: was anything tried?",
-        disks.len()
-    );
+    assert!(disks.len() >= 10 && whole > 0, "{} disks, {whole} with the file: was anything tried?", disks.len());
     // All was synchronized when the store returned.
     let is_stored = |disk: &Disk| disk.content(TARGET) == Some(TEXT.as_bytes());
-    assert!(
-        disks_after(&steps).iter().all(is_stored),
-        "the file may be missing after a store that succeeded"
-    );
+    assert!(disks_after(&steps).iter().all(is_stored), "the file may be missing after a store that succeeded");
 }
 
 /// What is asked of the file system; files are numbered in the order in which they were made.
@@ -136,16 +129,11 @@ fn disks_after(steps: &[Step]) -> Vec<Disk> {
         disks.push(disk);
     }
     // What each file may hold.
-    let files: BTreeSet<_> = steps
-        .iter()
-        .filter_map(|step| if let Step::Create(_, file) = step { Some(*file) } else { None })
-        .collect();
+    let files: BTreeSet<_> =
+        steps.iter().filter_map(|step| if let Step::Create(_, file) = step { Some(*file) } else { None }).collect();
     for file in files {
         let contents = contents(steps, file);
-        disks = disks
-            .iter()
-            .flat_map(|disk| contents.iter().map(|content| disk.holding(file, content)))
-            .collect();
+        disks = disks.iter().flat_map(|disk| contents.iter().map(|content| disk.holding(file, content))).collect();
     }
     disks
 }
@@ -218,8 +206,7 @@ impl Disk {
         }
         let path = folder.path().join(TARGET);
         let found = self.content(TARGET);
-        let lengths: Vec<_> =
-            self.names.keys().map(|name| (name, self.content(name).map(<[u8]>::len))).collect();
+        let lengths: Vec<_> = self.names.keys().map(|name| (name, self.content(name).map(<[u8]>::len))).collect();
         match FileSlot::reserve(&path) {
             Ok(slot) => {
                 assert!(found.is_none(), "{lengths:?}");

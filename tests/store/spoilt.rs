@@ -255,8 +255,7 @@ impl Mounted {
     /// `None`, with the reason printed, where this is not allowed.
     pub(crate) fn tmpfs(options: &str) -> Option<Self> {
         let folder = folder();
-        let mount =
-            Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(folder.path()).output();
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(folder.path()).output();
         match mount {
             Ok(done) if done.status.success() => Some(Self(folder)),
             _ => {

@@ -275,10 +275,7 @@ fn behind_status(response: &str) -> &str {
 
 /// A whole response with a length.
 pub fn response_of(status: u16, body: &str) -> String {
-    format!(
-        "HTTP/1.1 {status} Test\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
+    format!("HTTP/1.1 {status} Test\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
 /// A body, whole, in chunks of that size.
@@ -368,10 +365,9 @@ fn certificates(t: &mut Table) {
         ("signed by itself", Certificate::SelfSigned),
         ("for clients", Certificate::ForClients),
     ] {
-        for (version, config) in [
-            ("1.3", certificates::server_config(certificate)),
-            ("1.2", certificates::tls12_server_config(certificate)),
-        ] {
+        for (version, config) in
+            [("1.3", certificates::server_config(certificate)), ("1.2", certificates::tls12_server_config(certificate))]
+        {
             let target = Target::Served(Some(config), Arc::new(good));
             t.add(format!("certificate {name}, in TLS {version}"), NOT_SENT, target);
         }
@@ -406,9 +402,7 @@ fn within_the_request(t: &mut Table) {
 
 /// The service has its reasons not to read on.
 fn refused_within_the_request(t: &mut Table) {
-    for (status, ends) in
-        [400, 401, 408, 413, 429].into_iter().flat_map(|it| [(it, "closed"), (it, "nothing")])
-    {
+    for (status, ends) in [400, 401, 408, 413, 429].into_iter().flat_map(|it| [(it, "closed"), (it, "nothing")]) {
         let response = response_of(status, r#"{"id":"TOO_LARGE","message":"No more of it"}"#);
         t.both(&format!("status {status} within the request, then {ends}"), REFUSED, move |c| {
             c.part_of_request(PART)?;
@@ -433,11 +427,7 @@ fn instead_of_a_response(t: &mut Table) {
     t.respond("not HTTP at all", UNKNOWN, "220 mail.example ESMTP\r\n");
     t.respond("HTTP without a head", UNKNOWN, secrets::backup_response(0));
     t.respond("binary noise", UNKNOWN, [0, 255, 13, 10, 128, 7, 13, 10, 13, 10].repeat(20));
-    t.respond(
-        "HTTP/2",
-        UNKNOWN,
-        b"\0\0\x12\x04\0\0\0\0\0\0\x03\0\0\0\x80\0\x04\0\x01\0\0\0\x05\0\xff\xff\xff",
-    );
+    t.respond("HTTP/2", UNKNOWN, b"\0\0\x12\x04\0\0\0\0\0\0\x03\0\0\0\x80\0\x04\0\x01\0\0\0\x05\0\xff\xff\xff");
     let whole = response_of(200, "{}").replacen("HTTP/1.1", "HTTP/3.0", 1);
     let behind = behind_status(&whole).to_string();
     t.respond("HTTP/3.0 in its status line", raw(behind), whole);
@@ -505,10 +495,7 @@ fn heads(t: &mut Table) {
         t.raw(name, format!("{field}\r\n\r\n{body}"));
     }
     for fold in ["\r\n ", "\r\n\t", "\n  "] {
-        t.raw(
-            &format!("headers folded by {fold:?}"),
-            format!("X-Folded: a{fold}b\r\n\r\n{{{fold}{}", &body[1..]),
-        );
+        t.raw(&format!("headers folded by {fold:?}"), format!("X-Folded: a{fold}b\r\n\r\n{{{fold}{}", &body[1..]));
     }
     t.both("a wrong head and a body that follows later", raw(format!("Wrong\r\n\r\n{body}")), move |c| {
         c.request()?;
@@ -537,9 +524,7 @@ fn bodies(t: &mut Table) {
     t.respond("cut behind the last chunk", SUCCESS, format!("{in_chunks}{}0\r\n", chunked(&body, 1000)));
     t.respond("a chunk that is not closed", WHOLE, format!("{in_chunks}{whole_len:x}\r\n{body}"));
     let chunks = "Transfer-Encoding: chunked\r\n\r\n";
-    t.raw("a chunk whose length is no number", {
-        format!("{chunks}{}many\r\n{half}\r\n", chunked(half, 1000))
-    });
+    t.raw("a chunk whose length is no number", { format!("{chunks}{}many\r\n{half}\r\n", chunked(half, 1000)) });
     t.raw("a chunk longer than it says", format!("{chunks}100\r\n{body}\r\n0\r\n\r\n"));
     t.raw("a chunk's length without a carriage return", format!("{chunks}{whole_len:x}\n{body}\n0\n\n"));
     // A size may have 20 bytes.
@@ -552,13 +537,8 @@ fn bodies(t: &mut Table) {
     t.raw("a long extension of the last chunk", format!("{chunks}{whole_len:x}\r\n{body}\r\n{last}\r\n\r\n"));
     t.raw("no chunks, though its head says so", format!("{chunks}{body}"));
     t.raw("a last chunk that comes too early", format!("{chunks}{}0\r\n\r\n{half}", chunked(half, 1000)));
-    let (gzip, bytes) =
-        ("Content-Encoding: gzip\r\nContent-Length:", [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 1, 2, 3]);
-    t.respond(
-        "compressed",
-        incomplete(bytes),
-        [format!("{head}{gzip} 13\r\n\r\n").as_bytes(), &bytes].concat(),
-    );
+    let (gzip, bytes) = ("Content-Encoding: gzip\r\nContent-Length:", [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 1, 2, 3]);
+    t.respond("compressed", incomplete(bytes), [format!("{head}{gzip} 13\r\n\r\n").as_bytes(), &bytes].concat());
     let not_compressed = format!("{head}{gzip} {whole_len}\r\n\r\n{body}");
     t.respond("not compressed, though its head says so", SUCCESS, not_compressed);
     let bytes = with_length(whole_len) + half;
@@ -596,8 +576,7 @@ fn bodies(t: &mut Table) {
         ("a length of nothing, with a body", "200 OK\r\nContent-Length: 0\r\n\r\n"),
         ("no content, with a body", "204 No Content\r\n\r\n"),
     ] {
-        let (head, kept) =
-            (format!("HTTP/1.1 {head}"), confirming(raw(format!("{}{body}", behind_status(head)))));
+        let (head, kept) = (format!("HTTP/1.1 {head}"), confirming(raw(format!("{}{body}", behind_status(head)))));
         t.respond(name, kept.clone(), format!("{head}{body}"));
         let later = Then::Pieces(body.clone().into(), 5000, Duration::from_millis(200));
         t.then(&format!("{name} that comes later"), kept, head, later);
@@ -634,9 +613,7 @@ fn statuses(t: &mut Table) {
     t.respond("a failure that is cut", UNKNOWN, "HTTP/1.1 500 \r\nContent-Length: 100\r\n\r\n{\"id");
     t.respond("a refusal with a page", REFUSED, response_of(403, "<html>\n<h1>Forbidden</h1>\n</html>"));
     t.respond("a redirect to nowhere", REFUSED, "HTTP/1.1 307 \r\nLocation: \0\r\n\r\n".replace('\0', "%%%"));
-    for (name, promise, status) in
-        [("an endless refusal", REFUSED, 400), ("an endless failure", UNKNOWN, 500)]
-    {
+    for (name, promise, status) in [("an endless refusal", REFUSED, 400), ("an endless failure", UNKNOWN, 500)] {
         t.then(name, promise, format!("HTTP/1.1 {status} No\r\n\r\n"), Then::Endless(vec![b'x'; 4096]));
     }
     let start = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 100\r\n\r\n{\"id";
@@ -731,8 +708,7 @@ fn successes(t: &mut Table) {
         });
     }
     // What looks like an interim response and is none.
-    let as_body =
-        format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n{body}", len + 25);
+    let as_body = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n{body}", len + 25);
     t.respond("an interim response in the body", unreadable(&as_body[as_body.len() - len - 25..]), &*as_body);
     t.respond("white space around the object", SUCCESS, response_of(200, &format!(" \r\n{body}\n\t ")));
 }

@@ -54,9 +54,7 @@ pub fn assert_none_in(what: &str, text: &str) {
         let decimal: Vec<_> = mark.bytes().map(|b| b.to_string()).collect();
         let mut hex = String::new();
         mark.bytes().for_each(|b| write!(hex, "{b:02x}").unwrap());
-        for form in
-            [mark.into(), mark.to_lowercase(), decimal.join(", "), decimal.join(","), hex.to_uppercase(), hex]
-        {
+        for form in [mark.into(), mark.to_lowercase(), decimal.join(", "), decimal.join(","), hex.to_uppercase(), hex] {
             if let Some(at) = text.find(&form) {
                 panic!("{what} shows a secret ({form}): {}", line_around(text, at));
             }

@@ -129,12 +129,7 @@ impl Shared {
         self.state.lock().unwrap()
     }
 
-    fn accept(
-        self: Arc<Self>,
-        listener: &TcpListener,
-        tls: Option<&Arc<ServerConfig>>,
-        script: &Arc<Script>,
-    ) {
+    fn accept(self: Arc<Self>, listener: &TcpListener, tls: Option<&Arc<ServerConfig>>, script: &Arc<Script>) {
         let mut threads = Vec::new();
         for stream in listener.incoming() {
             let Ok(stream) = stream else { continue };
@@ -151,8 +146,7 @@ impl Shared {
             let tls = tls.map(|config| ServerConnection::new(config.clone()).unwrap());
             let (shared, script) = (self.clone(), script.clone());
             threads.push(thread::spawn(move || {
-                let socket =
-                    Socket { stream, shared: shared.clone(), resets: false, ahead: false, drips: None };
+                let socket = Socket { stream, shared: shared.clone(), resets: false, ahead: false, drips: None };
                 let mut connection = Connection { number, socket, tls, received: Vec::new() };
                 // A client that leaves early is the client's affair.
                 let _ = script(&mut connection);
@@ -258,11 +252,7 @@ impl Connection {
     }
 
     /// Sends each of these by itself, with a pause between them.
-    pub fn pieces<'p>(
-        &mut self,
-        pieces: impl IntoIterator<Item = &'p [u8]>,
-        pause: Duration,
-    ) -> io::Result<()> {
+    pub fn pieces<'p>(&mut self, pieces: impl IntoIterator<Item = &'p [u8]>, pause: Duration) -> io::Result<()> {
         for piece in pieces {
             self.send(piece)?;
             self.socket.pause(pause)?;

@@ -46,9 +46,9 @@ fn back_up(generate_response: &Path, backup: &Path) -> Result<(), Box<dyn Error>
         // An earlier run ended before it had confirmed them.
         BackupShares::parse(before).map_err(|e| format!("{}: {e}", backup.display()))?
     };
-    let stored = shares.store(|json| store(&mut file, backup, json)).map_err(|e| {
-        format!("{}: {e}; nothing was confirmed, and the backup may be repeated", backup.display())
-    })?;
+    let stored = shares
+        .store(|json| store(&mut file, backup, json))
+        .map_err(|e| format!("{}: {e}; nothing was confirmed, and the backup may be repeated", backup.display()))?;
 
     let response = call(&key, confirm::BASE_URL, &confirm::request(stored.share_pair_ids()))?;
     let confirmed = confirm::response(response.status, response.retry_after.as_deref(), response.body);

@@ -30,12 +30,7 @@ impl Response {
         }
     }
 
-    fn with_head(
-        status: u16,
-        headers: &[httparse::Header<'_>],
-        received: &[u8],
-        is_all: bool,
-    ) -> Option<Self> {
+    fn with_head(status: u16, headers: &[httparse::Header<'_>], received: &[u8], is_all: bool) -> Option<Self> {
         let header = |name: &str| {
             let header = headers.iter().find(|header| header.name.eq_ignore_ascii_case(name))?;
             std::str::from_utf8(header.value).ok()

@@ -215,8 +215,7 @@ fn a_refusal_is_told_as_one_with_the_time_to_wait() {
     let head = format!("HTTP/1.1 429 Slow\r\nretry-after:  7 \r\nContent-Length: {}\r\n\r\n", body.len());
     let says = ["refused", "status 429", "OPERATION_IN_PROGRESS", "retry after 7 s"];
     Scene::responding(head + body).fails(&says, None);
-    Scene::responding(with_length("401 No", "Authorization header is invalid"))
-        .fails(&["status 401", "refused"], None);
+    Scene::responding(with_length("401 No", "Authorization header is invalid")).fails(&["status 401", "refused"], None);
     let failed = "HTTP/1.1 503 Later\r\nRetry-After: 9\r\nContent-Length: 0\r\n\r\n";
     Scene::responding(failed).fails(&["status 503", "retry after 9 s", "it may have acted"], None);
 }

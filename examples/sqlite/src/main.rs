@@ -55,8 +55,7 @@ fn make(
     let text = text.map_err(|e| format!("{}: {e}", generate_response.display()))?;
     let generate_response = GenerateResponse::parse(&text)?;
     // A database that cannot be written to is found out now, and not after the shares exist.
-    let reserve =
-        "INSERT INTO backup (wallet) VALUES (?1) ON CONFLICT (wallet) DO UPDATE SET writes = writes + 1";
+    let reserve = "INSERT INTO backup (wallet) VALUES (?1) ON CONFLICT (wallet) DO UPDATE SET writes = writes + 1";
     connection.execute(reserve, [wallet])?;
     match client.backup(&generate_response) {
         Err(portal_backup::Error::Unreadable(response)) => {

@@ -69,8 +69,7 @@ impl Scene {
     fn trace(&self) -> String {
         let file = self.path("trace");
         let calls = "trace=pwrite64,fsync,fdatasync,sendto";
-        let mut strace =
-            self.command(&["strace", "-qq", "-y", "-s", "5", "-e", calls, "-o", file.to_str().unwrap()]);
+        let mut strace = self.command(&["strace", "-qq", "-y", "-s", "5", "-e", calls, "-o", file.to_str().unwrap()]);
         assert!(strace.status().expect("strace is needed").success());
         fs::read_to_string(file).unwrap()
     }
@@ -137,11 +136,7 @@ fn killed_at_any_step_it_goes_on_without_a_second_backup_once_the_shares_are_sto
         "killed {} times: {before} before the request, {lost} with it, {after} with the shares stored",
         runs.len()
     );
-    assert_eq!(
-        before + lost + after,
-        runs.len(),
-        "one backup, or two if the first was never stored: {runs:?}"
-    );
+    assert_eq!(before + lost + after, runs.len(), "one backup, or two if the first was never stored: {runs:?}");
     assert!(before > 10 && lost > 1 && after > 10, "each part of the run must be among them");
 }
 
@@ -180,10 +175,7 @@ fn of_two_runs_at_once_the_stored_shares_are_confirmed_and_no_others() {
     for _ in 0..5 {
         let scene = Scene::new();
         // Of two that make the database, SQLite turns one or both away, before anything is sent.
-        Connection::open(scene.path("wallets.sqlite"))
-            .unwrap()
-            .pragma_update(None, "journal_mode", "WAL")
-            .unwrap();
+        Connection::open(scene.path("wallets.sqlite")).unwrap().pragma_update(None, "journal_mode", "WAL").unwrap();
         let runs = [scene.command(&[]).spawn().unwrap(), scene.command(&[]).spawn().unwrap()];
         let succeeded = runs.map(|mut run| run.wait().unwrap().success());
         assert!(succeeded.contains(&true));

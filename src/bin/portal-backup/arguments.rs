@@ -61,10 +61,7 @@ impl Arguments {
 
     fn read(&mut self, help: &'static str, all: Vec<OsString>) -> Result<(), String> {
         // Also when the other arguments cannot be understood.
-        JSON.store(
-            all.iter().take_while(|word| *word != "--").any(|word| word == "--json"),
-            Ordering::Relaxed,
-        );
+        JSON.store(all.iter().take_while(|word| *word != "--").any(|word| word == "--json"), Ordering::Relaxed);
         let mut parser = lexopt::Parser::from_args(all);
         while let Some(argument) = parser.next().map_err(|_| "an option has a value that it does not take")? {
             let option = match argument {
@@ -80,8 +77,8 @@ impl Arguments {
             let value = if takes_value { parser.value().ok() } else { Some(OsString::new()) };
             // What begins like an option is no value, it is the value that was forgotten.
             let value = value.filter(|value| !value.as_encoded_bytes().starts_with(b"-"));
-            let value = value
-                .ok_or_else(|| format!("{option} needs a value; one that begins with - is written ./-"))?;
+            let value =
+                value.ok_or_else(|| format!("{option} needs a value; one that begins with - is written ./-"))?;
             self.options.insert(name, value);
         }
         self.text = if self.has("--version") { Some(VERSION) } else { self.has("--help").then_some(help) };

@@ -20,8 +20,8 @@ use destination::Destination;
 use exit_report::{ExitReport, Result, wrong};
 use input::{read, read_key, text, warn_of_readers};
 use portal_backup::{
-    ApiKey, BackupShares, Client, Error, FileSlot, GenerateResponse, Outcome, Sandbox, SecretBytes,
-    ShareForm, StoredShares, wire,
+    ApiKey, BackupShares, Client, Error, FileSlot, GenerateResponse, Outcome, Sandbox, SecretBytes, ShareForm,
+    StoredShares, wire,
 };
 use serde_json::json;
 use signals::{defer_signals, on_signal};
@@ -29,8 +29,7 @@ use terminal::{display_path, print, show_progress, tell};
 
 /// Wipes what ureq, rustls and the standard library free without wiping it.
 #[global_allocator]
-static ALLOCATOR: zeroizing_alloc::ZeroAlloc<std::alloc::System> =
-    zeroizing_alloc::ZeroAlloc(std::alloc::System);
+static ALLOCATOR: zeroizing_alloc::ZeroAlloc<std::alloc::System> = zeroizing_alloc::ZeroAlloc(std::alloc::System);
 
 const GENERATE: &str = "generate response";
 
@@ -103,8 +102,7 @@ fn make_and_store(input: SecretBytes, client: &Client, arguments: &Arguments) ->
         failed.what += "\nIt holds a backup. If that is not confirmed yet, --resume does it.";
         failed.next(arguments.confirm_command(stored.share_pair_ids(), file))
     })?;
-    let interrupted =
-        ExitReport::new(0, "the service may have acted: run again, which makes a new pair of shares");
+    let interrupted = ExitReport::new(0, "the service may have acted: run again, which makes a new pair of shares");
     on_signal(interrupted.in_doubt("backup"), Some(destination));
 
     // Held until there is a response: what stores it must not fail for want of memory.
@@ -166,8 +164,8 @@ fn call_confirm(
 fn verify(file: &OsStr) -> Result {
     let path = Some(Path::new(file)).filter(|_| file != "-");
     let verify = || {
-        let shares = BackupShares::parse(read("stored backup", file)?.expose())
-            .map_err(wrong("damaged or no backup"))?;
+        let shares =
+            BackupShares::parse(read("stored backup", file)?.expose()).map_err(wrong("damaged or no backup"))?;
         let form = shares.check().map_err(wrong("damaged or no backup"))?;
         path.into_iter().for_each(warn_of_readers);
         let [first, second] = shares.share_pair_ids().map(str::escape_debug);

@@ -89,10 +89,7 @@ pub(crate) fn show_progress<T>(word: &'static str, call: impl FnOnce() -> T) -> 
         while call_ends.recv_timeout(tick) == Err(mpsc::RecvTimeoutError::Timeout) {
             let mut stderr = io::stderr().lock();
             // Once more under the lock: after the call, the terminal is not ours.
-            if call_ends.try_recv() == Err(mpsc::TryRecvError::Empty)
-                && write_after_log("").is_ok()
-                && is_watched()
-            {
+            if call_ends.try_recv() == Err(mpsc::TryRecvError::Empty) && write_after_log("").is_ok() && is_watched() {
                 SHOWS_SECONDS.store(true, Ordering::Relaxed);
                 let _ = write!(stderr, "\r{word} … {} s", start.elapsed().as_secs());
             }

@@ -157,8 +157,7 @@ fn refuse_wrong_input() {
     for cut in (0..GENERATE.len()).step_by(509) {
         assert!(GenerateResponse::parse(&GENERATE[..cut]).is_err(), "cut at {cut}");
     }
-    let shares =
-        BackupShares::parse(r#"{"SECP256K1":{"share":"Zg","id":"a"},"ED25519":{"share":"{}","id":"b"}}"#);
+    let shares = BackupShares::parse(r#"{"SECP256K1":{"share":"Zg","id":"a"},"ED25519":{"share":"{}","id":"b"}}"#);
     let shares = shares.unwrap();
     assert_eq!(shares.secp256k1().decode().unwrap().expose(), b"f");
     assert!(shares.ed25519().decode().is_err());
