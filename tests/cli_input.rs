@@ -42,7 +42,7 @@ fn utf_16_is_refused_by_its_name() {
                 4 => ["-o", "x.json", "--api-key-file=file", GENERATE],
                 _ => ["-o", "x.json", "-q", "file"],
             };
-            scene.back_up(&arguments).exits(2).says("UTF-16: save it as UTF-8").says("nothing was sent");
+            scene.back_up(&arguments).exits(2).says("UTF-16").says("save it as UTF-8").says("nothing was sent");
             let verified = program().arg("verify").arg(scene.path("file")).output().unwrap();
             Ran::new(verified).exits(2).says("UTF-16");
         }

@@ -524,7 +524,7 @@ fn bodies(t: &mut Table) {
     t.respond("cut behind the last chunk", SUCCESS, format!("{in_chunks}{}0\r\n", chunked(&body, 1000)));
     t.respond("a chunk that is not closed", WHOLE, format!("{in_chunks}{whole_len:x}\r\n{body}"));
     let chunks = "Transfer-Encoding: chunked\r\n\r\n";
-    t.raw("a chunk whose length is no number", { format!("{chunks}{}many\r\n{half}\r\n", chunked(half, 1000)) });
+    t.raw("a chunk whose length is no number", format!("{chunks}{}many\r\n{half}\r\n", chunked(half, 1000)));
     t.raw("a chunk longer than it says", format!("{chunks}100\r\n{body}\r\n0\r\n\r\n"));
     t.raw("a chunk's length without a carriage return", format!("{chunks}{whole_len:x}\n{body}\n0\n\n"));
     // A size may have 20 bytes.
