@@ -4,7 +4,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, IsTerminal as _, Read};
 use std::path::Path;
 
 use portal_backup::{ApiKey, SecretBytes, wire};
@@ -18,13 +18,21 @@ pub(crate) fn read(what: &str, from: &OsStr) -> Result<SecretBytes> {
     let limit = wire::backup::MAX_GENERATE_RESPONSE;
     let mut bytes = Vec::new();
     let mut read = |source: &mut dyn Read| source.take(limit as u64 + 1).read_to_end(&mut bytes);
+    let is_typed = from == "-" && io::stdin().is_terminal();
+    if is_typed {
+        tell(format_args!("reading the {what} from standard input"));
+    }
     let len = match from == "-" {
         true => read(&mut io::stdin()),
         false => File::open(from).and_then(|mut file| read(&mut file)),
     };
     let bytes = SecretBytes::new(bytes);
+    let is_cut = |line: &[u8]| is_typed && line.len() >= 4095;
     match len.map_err(wrong(what))? {
         len if len > limit => Err(wrong(what)("it is longer than 4 MiB")),
+        _ if bytes.expose().split(|b| *b == b'\n').any(is_cut) => {
+            Err(wrong(what)("a terminal cuts lines at 4,095 bytes: use a file or a pipe"))
+        }
         _ => Ok(bytes),
     }
 }
