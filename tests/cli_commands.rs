@@ -287,11 +287,11 @@ fn what_is_wrong_with_a_key_file_is_told_and_no_key_is_shown() {
     use std::os::unix::fs::PermissionsExt as _;
     let scene = Scene::new();
     let run = |file: &str, output: &str| scene.back_up(&["-o", output, "--api-key-file", file, GENERATE]);
-    run("missing.txt", "x").exits(2).says("--api-key-file: No such file").says("nothing was sent");
+    run("missing.txt", "x").exits(2).says("--api-key-file missing.txt: No such file").says("nothing was sent");
     let key = "0d7a11c8-2f6e-4b1c-9a55-8e1f0c3d7b21";
     assert!(!run(key, "x").exits(2).stderr.contains("0d7a"));
     fs::write(scene.path("key"), "'quoted'\n").unwrap();
-    run("key", "x").exits(2).says("--api-key-file: the client API key is in quotes");
+    run("key", "x").exits(2).says("--api-key-file key: the client API key is in quotes");
     fs::write(scene.path("key"), scene.sandbox.api_key()).unwrap();
     for (mode, warns) in [(0o600, false), (0o640, true), (0o604, true), (0o400, false)] {
         fs::set_permissions(scene.path("key"), fs::Permissions::from_mode(mode)).unwrap();

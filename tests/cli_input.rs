@@ -121,11 +121,11 @@ fn verify_reads_standard_input() {
 fn what_cannot_be_meant_is_refused_with_the_way_to_say_it() {
     let scene = Scene::new();
     let no_value = "needs a value; one that begins with - is written ./-";
-    let no_file = "the first argument is neither a file nor a command";
+    let stdout = "shares are not written to stdout; for a file called - use ./-";
     let cases: &[(&[&str], &str)] = &[
-        (&["-o", "-", GENERATE], no_value),
-        (&["-o-", GENERATE], no_value),
-        (&["--output=-", GENERATE], no_value),
+        (&["-o", "-", GENERATE], stdout),
+        (&["-o-", GENERATE], stdout),
+        (&["--output=-", GENERATE], stdout),
         (&["-o", "--json", GENERATE], no_value),
         (&["-o", "--", GENERATE], no_value),
         (&["-o", "x.json", GENERATE, "--timeout"], no_value),
@@ -133,9 +133,9 @@ fn what_cannot_be_meant_is_refused_with_the_way_to_say_it() {
         (&["--store-with", "", GENERATE], "--store-with needs a command"),
         (&["--store-with", " \t\n", GENERATE], "--store-with needs a command"),
         (&["--json=yes", "-o", "x.json", GENERATE], "an option has a value that it does not take"),
-        (&["-o", "x.json", "verify"], no_file),
-        (&["-q", "confirm", "x.json"], "a command comes before all options"),
-        (&["verfy", "x.json"], no_file),
+        (&["-o", "x.json", "verify"], "verify is no command and no file; a command comes first"),
+        (&["-q", "confirm", "x.json"], "confirm is no command and no file; a command comes first"),
+        (&["verfy", "x.json"], "verfy is no command and no file"),
         (&["-o", "x.json", "--resume", "--encrypt-with", "cat", GENERATE], "--resume needs -o FILE without"),
         (&["--resume", "--store-with", "cat > x", GENERATE], "--resume needs -o FILE without"),
         (&["--encrypt-with", "cat", GENERATE], "--encrypt-with needs -o FILE"),
@@ -144,6 +144,8 @@ fn what_cannot_be_meant_is_refused_with_the_way_to_say_it() {
         (&["-o", "x.json", "--ca-cert", "x.pem", "--system-certs", GENERATE], "cannot be combined"),
         (&["confirm"], "confirm needs a stored file or two share pair ids"),
         (&["confirm", "a", "b", "c"], "too many arguments"),
+        (&["-o", "x.json", "missing.json"], "generate response missing.json: No such file"),
+        (&["verify", "no/such"], "stored backup no/such: No such file"),
         (&["confirm", "missing"], "missing: it cannot be read"),
         (&["verify"], "verify needs a file, or - for stdin"),
     ];

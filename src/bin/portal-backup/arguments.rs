@@ -76,9 +76,12 @@ impl Arguments {
                 .ok_or_else(|| format!("{} is not an option here", display_path(option.as_ref())))?;
             let value = if takes_value { parser.value().ok() } else { Some(OsString::new()) };
             // What begins like an option is no value, it is the value that was forgotten.
-            let value = value.filter(|value| !value.as_encoded_bytes().starts_with(b"-"));
+            let value = value.filter(|value| value == "-" || !value.as_encoded_bytes().starts_with(b"-"));
             let value =
                 value.ok_or_else(|| format!("{option} needs a value; one that begins with - is written ./-"))?;
+            if name == "--output" && value == "-" {
+                return Err("shares are not written to stdout; for a file called - use ./-".into());
+            }
             self.options.insert(name, value);
         }
         self.text = if self.has("--version") { Some(VERSION) } else { self.has("--help").then_some(help) };
@@ -96,8 +99,8 @@ impl Arguments {
         let (encrypts, stores) = (self.has("--encrypt-with"), self.has("--store-with"));
         let mistake = match (self.command, &self.values[..]) {
             ("", []) => "a generate response is needed: a file, or - for stdin",
-            ("", [file, ..]) if file != "-" && Path::new(file).symlink_metadata().is_err() => {
-                "the first argument is neither a file nor a command; a command comes before all options"
+            ("", [word, ..]) if is_unknown_word(word) => {
+                return Err(format!("{} is no command and no file; a command comes first", word.to_string_lossy()));
             }
             ("", _) if self.has("--output") == stores || stores && encrypts => {
                 "-o FILE or --store-with COMMAND is needed, not both; --encrypt-with needs -o FILE"
@@ -152,6 +155,13 @@ impl Arguments {
         words.extend(stored.into_iter().map(quoted));
         Some([note, words.join(" ")]).filter(|[_, line]| !self.has("--sandbox") && is_printable(line))
     }
+}
+
+/// Whether an argument may be shown, though nobody knows what it is.
+fn is_unknown_word(argument: &OsStr) -> bool {
+    let bytes = argument.as_encoded_bytes();
+    let is_word = bytes.len() < 30 && bytes.iter().all(|b| b.is_ascii_alphabetic() || *b == b'-') && argument != "-";
+    is_word && Path::new(argument).symlink_metadata().is_err()
 }
 
 /// Whether an argument is the path of a file, and no share pair id.
