@@ -39,20 +39,17 @@ impl StoreError {
     }
 
     /// Where the shares were to go, or to be loaded from.
-    #[must_use]
     pub fn path(&self) -> &Path {
         &self.0.path
     }
 
     /// Whether [`FileSlot::reserve`](crate::FileSlot::reserve) found the name taken: perhaps by the shares of an earlier
     /// run, which [`FileSlot::load`](crate::FileSlot::load) takes up again.
-    #[must_use]
     pub fn already_exists(&self) -> bool {
         self.0.step == EXISTS
     }
 
     /// [`Outcome::Unknown`] from storing, when the shares exist; else [`Outcome::NotSent`].
-    #[must_use]
     pub fn outcome(&self) -> Outcome {
         self.0.outcome
     }

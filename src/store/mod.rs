@@ -138,7 +138,6 @@ impl FileSlot {
     /// Most likely an earlier run was killed while it stored. But such a file may also belong to a run that is still
     /// going, and in a folder that others can write to, somebody else may have made it. When there is no such run,
     /// delete them once a later backup is confirmed.
-    #[must_use]
     pub fn left_behind(path: impl AsRef<Path>) -> Vec<PathBuf> {
         let Some((folder, name)) = split(path.as_ref()) else { return Vec::new() };
         let prefix = hidden_prefix(name);
@@ -154,7 +153,6 @@ impl FileSlot {
 
     /// The hidden file of this slot. If it is still there after [`store`](Self::store), it could not be removed and is a
     /// second name of the stored file.
-    #[must_use]
     pub fn hidden_path(&self) -> &Path {
         &self.hidden
     }
