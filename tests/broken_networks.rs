@@ -337,7 +337,7 @@ fn a_network_that_works_costs_nothing_and_neither_does_an_address_that_refuses()
 }
 
 #[test]
-fn the_time_to_connect_is_the_end_and_the_last_failure_is_told() {
+fn the_time_to_connect_is_the_end_and_a_refusal_is_told_rather_than_that_there_is_no_way() {
     let second = TEN_SECONDS / 10;
     for addresses in [&[DEAD_4][..], &[DEAD_6[0], DEAD_4], &[DEAD_6[0], DEAD_6[1], UNREACHABLE, DEAD_4]] {
         let words = ["Timeout backup: ", NAME, ": timed out; "];
@@ -346,7 +346,7 @@ fn the_time_to_connect_is_the_end_and_the_last_failure_is_told() {
     for (addresses, words) in [
         (&[REFUSES_6][..], ["Connect backup: ", "refused"]),
         (&[UNREACHABLE, REFUSES_4], ["Connect backup: ", "refused"]),
-        (&[REFUSES_6, UNREACHABLE], ["Connect backup: ", "unreachable"]),
+        (&[REFUSES_6, UNREACHABLE], ["Connect backup: ", "refused"]),
         (&[REFUSES_6, DEAD_4], ["Timeout backup: ", "timed out"]),
         (&[DEAD_6[0], REFUSES_4], ["Timeout backup: ", "timed out"]),
         (&[UNREACHABLE], ["Connect backup: ", "unreachable"]),

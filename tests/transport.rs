@@ -117,12 +117,12 @@ fn no_redirect_is_followed_and_its_host_is_named() {
     for (target, named) in [
         (&*format!("http://127.0.0.1:{port}/v1/backup"), "to 127.0.0.1;"),
         (&format!("https://user:password@localhost:{port}/"), "to localhost;"),
-        (&format!("//127.0.0.1:{port}/v1/backup"), "to another place;"),
+        (&format!("//127.0.0.1:{port}/v1/backup"), "to 127.0.0.1;"),
         ("HTTPS://Other.Example:8443/", "to Other.Example;"),
-        ("/v1/elsewhere", "to another place;"),
-        ("elsewhere", "to another place;"),
-        ("https://[::1", "to another place;"),
-        ("https://", "to another place;"),
+        ("/v1/elsewhere", "to the same host;"),
+        ("?again", "to the same host;"),
+        ("https://[::1", "to an invalid address;"),
+        ("https://other.example/with space", "to an invalid address;"),
     ] {
         for status in [300, 301, 302, 303, 305, 307, 308] {
             let head = format!("HTTP/1.1 {status} Gone\r\nLocation: {target}\r\nContent-Length: 0\r\n\r\n");

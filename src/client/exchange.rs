@@ -134,9 +134,13 @@ impl Response {
         result.map_err(|failure| match failure {
             Failure::Refused(mut e) => {
                 if let (300..=399, Some(location)) = (status, header(header::LOCATION)) {
-                    // The rest of it may hold anything.
-                    let uri = location.parse::<Uri>().ok().filter(|uri| uri.scheme().is_some());
-                    let host = uri.as_ref().and_then(Uri::host).unwrap_or("another place");
+                    // A reference without a scheme keeps that of the request; the rest of it may hold anything.
+                    let scheme = if location.starts_with("//") { "https:" } else { "" };
+                    let uri = format!("{scheme}{location}").parse::<Uri>().ok();
+                    let host = match scheme.is_empty() && !location.contains("://") {
+                        true => "the same host",
+                        false => uri.as_ref().and_then(Uri::host).unwrap_or("an invalid address"),
+                    };
                     let what = format!("a redirect, not followed, to {host}");
                     e.body.message = Some(operation.redacted(&what, 150).into());
                 }

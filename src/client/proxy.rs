@@ -35,9 +35,10 @@ impl Proxy {
     /// The error never quotes the URL, which may hold a password or what was pasted into the wrong place.
     pub(super) fn parse(url: &SecretBytes) -> Result<Self, InvalidInput> {
         let url = core::str::from_utf8(url.expose()).unwrap_or_default();
-        Self::read(url).ok_or(InvalidInput::new(
-            "the proxy must be http://[user:password@]host[:port], or https; no other kind is supported",
-        ))
+        let kind = url.split_once("://").map(|(kind, _)| kind).filter(|kind| kind.len() <= "socks5h".len());
+        let other = kind.filter(|kind| kind.starts_with("socks")).unwrap_or("another kind");
+        let mistake = format!("the proxy must be http://[user:password@]host[:port], or https, not {other}");
+        Self::read(url).ok_or(InvalidInput::new(mistake))
     }
 
     /// Reads what the environment says, unless each of these URLs is reached directly in any case.

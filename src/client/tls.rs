@@ -45,7 +45,8 @@ pub(super) fn config(
     };
     let Some(pem) = client_cert_pem else { return Ok(Arc::new(builder.with_no_client_auth())) };
     let chain = certificates(pem.expose(), "client certificate")?;
-    let no_key = "the PEM of the client certificate holds no private key, or an encrypted one: decrypt that first";
+    let no_key = "the PEM of the client certificate holds no private key that can be read: add it, \
+                  decrypted with `openssl pkey -in OLD -out NEW`";
     let key = PrivateKeyDer::from_pem_slice(pem.expose()).map_err(|_| InvalidInput::new(no_key))?;
     let config = builder.with_client_auth_cert(chain, key);
     config.map(Arc::new).map_err(unusable("the client certificate cannot be used"))
