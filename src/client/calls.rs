@@ -1,7 +1,7 @@
 //! Both calls, and which of their failures are tried again.
 
 use alloc::format;
-use alloc::string::{String, ToString as _};
+use alloc::string::String;
 use alloc::sync::Arc;
 use core::fmt;
 use core::time::Duration;
@@ -165,11 +165,10 @@ impl Client {
 
 /// Why an attempt failed, in a few words.
 fn reason(error: &Error) -> String {
-    match (error, error.status()) {
-        (Error::Transport(e), _) => e.what.clone(),
-        (Error::Unreadable(_), _) => "the response could not be read".into(),
-        (_, Some(status)) => format!("the service said {status}"),
-        (_, None) => error.to_string(),
+    match error {
+        Error::Transport(e) => e.what.clone(),
+        Error::Unreadable(_) => "the response could not be read".into(),
+        _ => format!("the service said {}", error.status().unwrap_or_default()),
     }
 }
 

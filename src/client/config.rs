@@ -212,7 +212,6 @@ impl ClientBuilder {
         let day = Duration::from_secs(24 * 60 * 60);
         let lasts = |time: Duration| (Duration::from_millis(1)..=day).contains(&time);
         let (settings, name) = (&self.settings, &self.settings.user_agent);
-        let max = settings.max_response_bytes;
         let is_name = !name.trim().is_empty() && name.len() <= 256 && name.bytes().all(|b| matches!(b, b' '..=b'~'));
         let has_two_roots = self.root_certs_pem.is_some() && self.platform_verifier;
         let ensure = |is_right, mistake: &'static str| match is_right {
@@ -223,7 +222,10 @@ impl ClientBuilder {
         ensure(lasts(settings.connect_timeout), "connect_timeout must be from 1 ms to 24 h")?;
         ensure(settings.keep_alive <= day, "keep_alive must be at most 24 h")?;
         ensure((1..=100).contains(&settings.attempts), "attempts must be from 1 to 100")?;
-        ensure((1..=1 << 30).contains(&max), "max_response_bytes must be from 1 byte to 1 GiB")?;
+        ensure(
+            (1..=1 << 30).contains(&settings.max_response_bytes),
+            "max_response_bytes must be from 1 byte to 1 GiB",
+        )?;
         ensure(is_name, "user_agent must be visible ASCII, from 1 to 256 characters")?;
         ensure(!has_two_roots, "root_certs_pem and platform_verifier exclude each other")?;
         let backup = endpoint("base_url", &self.base_url, wire::backup::PATH)?;
@@ -233,8 +235,7 @@ impl ClientBuilder {
             None if self.proxy_from_env => Proxy::from_env(&[&backup, &confirm])?,
             None => None,
         };
-        let (roots, client_cert) = (self.root_certs_pem.as_deref(), self.client_cert_pem.as_ref());
-        let tls = tls::config(roots, self.platform_verifier, client_cert)?;
+        let tls = tls::config(self.root_certs_pem.as_deref(), self.platform_verifier, self.client_cert_pem.as_ref())?;
         let pool = Pool::new(ConnectOptions { tls, proxy, settings: self.settings });
         let shared = Arc::new(Shared { pool, backup, confirm });
         Ok(Client { shared, authorization: authorization(&self.key) })

@@ -14,7 +14,7 @@ use ureq::http::Uri;
 use super::connection::Limits;
 use super::dial;
 use super::head::{MAX_HEAD, head_len, interim_len, status_line};
-use super::proxy::{Proxy, host_and_port};
+use super::proxy::{Proxy, host_and_port, is_used};
 use super::stream::{Buffer, Socket, Stream, Tls};
 use super::tls;
 use crate::transport_error::{TransportError, TransportErrorKind as Kind};
@@ -73,7 +73,7 @@ impl ConnectOptions {
         // Checked when the client was built.
         let (host, port) = host_and_port(url).unwrap_or_default();
         let failed = |(step, e)| transport_error(limits, step, host, &e);
-        let proxy = self.proxy.as_ref().filter(|proxy| proxy.is_used_for(url));
+        let proxy = self.proxy.as_ref().filter(|proxy| is_used(&proxy.no_proxy, url));
         let mut stream = match proxy {
             // Everything up to the response to CONNECT is the proxy's.
             Some(proxy) => self
@@ -84,13 +84,9 @@ impl ConnectOptions {
         if url.scheme_str() == Some("https") {
             stream = Box::new(Tls::new(&self.tls, host, stream).map_err(|e| failed((Kind::Tls, e)))?);
         }
-        log::debug!(
-            target: "portal_backup",
-            "connected to {host} ({}){} in {} ms",
-            stream.describe(),
-            proxy.map(|proxy| format!(" through {proxy}")).unwrap_or_default(),
-            start.elapsed().as_millis()
-        );
+        let through = proxy.map(|proxy| format!(" through {proxy}")).unwrap_or_default();
+        let (address, millis) = (stream.describe(), start.elapsed().as_millis());
+        log::debug!(target: "portal_backup", "connected to {host} ({address}){through} in {millis} ms");
         Ok(stream)
     }
 

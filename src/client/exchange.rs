@@ -72,11 +72,10 @@ impl<T> Operation<'_, T> {
                 // It is a response that ureq refuses; or else a request that it cannot write.
                 permanent(response.result.err().map_or("it is not HTTP".into(), |e| format!("{e}")))
             });
-            let is_refused = e.kind() == ErrorKind::ConnectionRefused;
-            return Err(failed(&e, is_sent && !is_refused));
+            return Err(failed(&e, is_sent && e.kind() != ErrorKind::ConnectionRefused));
         };
         log::debug!(target: "portal_backup", "status {status} after {} ms", start.elapsed().as_millis());
-        let result = self.conclude(status, is_sent, response, &mut connection);
+        let result = self.decide(status, is_sent, response, &mut connection);
         pool.put_back(agent, connection);
         result
     }
@@ -102,13 +101,7 @@ impl<T> Operation<'_, T> {
     }
 
     /// What became of the call, now that there is a status.
-    fn conclude(
-        &self,
-        status: u16,
-        is_sent: bool,
-        response: Response,
-        connection: &mut Connection,
-    ) -> Result<T, Error> {
+    fn decide(&self, status: u16, is_sent: bool, response: Response, connection: &mut Connection) -> Result<T, Error> {
         let Response { headers, body, result } = response;
         let (call, len) = (self.limits.call, body.filled().len());
         let is_too_long = matches!(result, Err(ureq::Error::BodyExceedsLimit(_)));
@@ -123,10 +116,9 @@ impl<T> Operation<'_, T> {
             Some(e) if e.kind() == ErrorKind::TimedOut => format!("the time was up after {len} bytes of it"),
             Some(_) => format!("the connection broke after {len} bytes of it"),
         });
-        let body = body.into_bytes();
         let header = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
         let retry_after = header(header::RETRY_AFTER);
-        let response = RawResponse { status, retry_after, body, redactor: &self.redactor };
+        let response = RawResponse { status, retry_after, body: body.into_bytes(), redactor: &self.redactor };
         let result = if may_be_whole { (self.parse)(response) } else { Err(response.unreadable(call, "")) };
         result.map_err(|failure| match failure {
             Failure::Refused(mut e) => {

@@ -26,7 +26,7 @@ pub(super) struct Proxy {
     /// The header with user name and password (RFC 7617), if there are any.
     authorization: SecretBytes,
     /// The hosts that it is not used for.
-    no_proxy: String,
+    pub(super) no_proxy: String,
 }
 
 impl Proxy {
@@ -76,10 +76,6 @@ impl Proxy {
         is_whole.then(|| Self { host: host.into(), port, is_tls, authorization, no_proxy: String::new() })
     }
 
-    pub(super) fn is_used_for(&self, url: &Uri) -> bool {
-        is_used(&self.no_proxy, url)
-    }
-
     /// What asks for a tunnel to that host, which is without brackets (RFC 9110, section 9.3.6).
     pub(super) fn connect_request(&self, host: &str, port: u16, user_agent: &str) -> SecretBytes {
         let target = authority(host, port);
@@ -96,7 +92,7 @@ impl fmt::Display for Proxy {
 }
 
 /// Plain HTTP is for this machine itself.
-fn is_used(no_proxy: &str, url: &Uri) -> bool {
+pub(super) fn is_used(no_proxy: &str, url: &Uri) -> bool {
     let is_named = host_and_port(url).is_some_and(|(host, port)| no_proxy::names(no_proxy, host, port));
     url.scheme_str() == Some("https") && !is_named
 }

@@ -108,18 +108,14 @@ pub(super) fn explain(e: &Error) -> (String, &'static str) {
         }
         Invalid(Bad::UnknownIssuer) => ("its certificate is signed by an authority that is not trusted", ISSUER),
         // Such as an authority that was made anew under its old name.
-        Invalid(Bad::BadSignature) => {
-            ("its certificate is not signed by the trusted authority of that name, or with a short key", ISSUER)
-        }
+        Invalid(Bad::BadSignature) => ("its certificate is not signed by the trusted authority of that name", ISSUER),
         Invalid(Bad::NotValidForNameContext { presented, .. }) => {
             // Each is written as `DnsName("a.example")`.
             let names = presented.iter().map(|name| name.split('"').nth(1).unwrap_or(name));
             let names = Vec::from_iter(names).join(", ");
             return (format!("its certificate is for other names: {names}"), SERVER);
         }
-        Invalid(Bad::InvalidPurpose | Bad::InvalidPurposeContext { .. }) => {
-            ("its certificate is not for servers", SERVER)
-        }
+        Invalid(Bad::InvalidPurposeContext { .. }) => ("its certificate is not for servers", SERVER),
         Invalid(
             Bad::UnsupportedSignatureAlgorithmContext { .. }
             | Bad::UnsupportedSignatureAlgorithmForPublicKeyContext { .. },
