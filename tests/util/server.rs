@@ -284,6 +284,28 @@ impl Connection {
         }
     }
 
+    /// Becomes a tunnel to that port of this machine until either end leaves; returns what went there and what came back.
+    pub fn tunnel(&mut self, port: u16) -> io::Result<[Vec<u8>; 2]> {
+        let mut other = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+        // One thread for both directions, since they share the state of TLS: each is looked at in turn.
+        for stream in [&self.socket.stream, &other] {
+            stream.set_read_timeout(Some(Duration::from_millis(2)))?;
+        }
+        let (mut room, mut seen) = (vec![0; 64 << 10], [Vec::new(), Vec::new()]);
+        loop {
+            for is_back in [false, true] {
+                let read = if is_back { other.read(&mut room) } else { self.read(&mut room) };
+                let bytes = match read {
+                    Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => continue,
+                    Ok(0) | Err(_) => return Ok(seen),
+                    Ok(len) => &room[..len],
+                };
+                seen[usize::from(is_back)].extend_from_slice(bytes);
+                if is_back { self.write_all(bytes)? } else { other.write_all(bytes)? }
+            }
+        }
+    }
+
     /// Says properly that nothing more will come.
     pub fn close_notify(&mut self) -> io::Result<()> {
         if let Some(tls) = &mut self.tls {
@@ -378,19 +400,6 @@ impl Socket {
     pub fn silence(&mut self) -> io::Result<()> {
         while self.read(&mut [0; 4 << 10])? > 0 {}
         Ok(())
-    }
-
-    /// Becomes a tunnel to that port of this machine, until either end leaves.
-    pub fn tunnel(&mut self, port: u16) -> io::Result<()> {
-        let other = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
-        let (mut there, mut back) = (other.try_clone()?, self.stream.try_clone()?);
-        let returning = thread::spawn(move || {
-            let _ = io::copy(&mut there, &mut back);
-            let _ = back.shutdown(Shutdown::Both);
-        });
-        let _ = io::copy(&mut self.stream, &mut &other);
-        let _ = other.shutdown(Shutdown::Both);
-        returning.join().map_err(|_| io::ErrorKind::Other.into())
     }
 
     /// Lets time pass, but not past the end of the server.
