@@ -130,8 +130,11 @@ impl Shared {
     }
 
     fn accept(self: Arc<Self>, listener: &TcpListener, tls: Option<&Arc<ServerConfig>>, script: &Arc<Script>) {
-        let mut threads = Vec::new();
+        let mut threads: Vec<JoinHandle<()>> = Vec::new();
         for stream in listener.incoming() {
+            let (finished, running): (Vec<_>, _) = threads.into_iter().partition(JoinHandle::is_finished);
+            finished.into_iter().for_each(|thread| thread.join().unwrap());
+            threads = running;
             let Ok(stream) = stream else { continue };
             let copy = stream.try_clone().unwrap();
             stream.set_nodelay(true).unwrap();
@@ -155,20 +158,11 @@ impl Shared {
                 shared.state().closed += 1;
                 shared.changed.notify_all();
             }));
-            threads = join_finished(threads);
         }
         for thread in threads {
             thread.join().unwrap();
         }
     }
-}
-
-fn join_finished(threads: Vec<JoinHandle<()>>) -> Vec<JoinHandle<()>> {
-    let (finished, running): (Vec<_>, Vec<_>) = threads.into_iter().partition(JoinHandle::is_finished);
-    for thread in finished {
-        thread.join().unwrap();
-    }
-    running
 }
 
 /// One accepted connection. Reading and writing make the TLS handshake first, where there is TLS.
@@ -224,13 +218,9 @@ impl Connection {
 
     fn receive(&mut self) -> io::Result<()> {
         let mut room = [0; 16 << 10];
-        match self.read(&mut room)? {
-            0 => Err(io::ErrorKind::UnexpectedEof.into()),
-            n => {
-                self.received.extend_from_slice(&room[..n]);
-                Ok(())
-            }
-        }
+        let len = self.read(&mut room)?;
+        self.received.extend_from_slice(&room[..len]);
+        if len > 0 { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
     }
 
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
