@@ -62,15 +62,9 @@ const UNREACHABLE: &str = "2001:db8:7::1";
 const GOOD_4: &str = "198.51.100.1";
 const GOOD_6: &str = "2001:db8:9::1";
 
-/// What came of a whole job, and how long it took.
-struct Ran {
-    said: String,
-    took: Duration,
-}
-
-/// Does a job for a name with these addresses, in the order in which the operating system has them; `None` where there
-/// are no namespaces.
-fn job(addresses: &[&str], connect_timeout: Duration, environment: &[(&str, &str)]) -> Option<Ran> {
+/// Does a job for a name with these addresses, in the order in which the operating system has them: what came of it, and
+/// how long it took. `None` where there are no namespaces.
+fn job(addresses: &[&str], connect_timeout: Duration, environment: &[(&str, &str)]) -> Option<(String, Duration)> {
     let ways: [&[&str]; 2] = [&["--net", "--mount"], &["--user", "--map-root-user", "--net", "--mount"]];
     let works = |way: &&&[&str]| {
         let tried = Command::new("unshare")
@@ -112,7 +106,7 @@ fn job(addresses: &[&str], connect_timeout: Duration, environment: &[(&str, &str
     };
     println!("{} addresses: {said}", addresses.len());
     let (millis, said) = said.split_once(" ms: ").unwrap();
-    Some(Ran { said: said.into(), took: Duration::from_millis(millis.parse().unwrap()) })
+    Some((said.into(), Duration::from_millis(millis.parse().unwrap())))
 }
 
 fn service(c: &mut Connection) -> io::Result<()> {
@@ -263,7 +257,7 @@ fn assert_says(
     words: &[&str],
     within: Range<Duration>,
 ) {
-    let Some(Ran { said, took }) = job(addresses, connect_timeout, environment) else { return };
+    let Some((said, took)) = job(addresses, connect_timeout, environment) else { return };
     assert!(words.iter().all(|it| said.contains(it)), "{addresses:?} {environment:?}: {said}, not {words:?}");
     assert!(within.contains(&took), "{addresses:?} {environment:?}: {took:?}");
 }

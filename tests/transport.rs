@@ -239,20 +239,6 @@ fn too_many(retry_after: &str) -> String {
 }
 
 #[test]
-fn a_429_is_repeated_after_the_pause_that_it_asks_for() {
-    let server = Server::start(tls(), |c| {
-        c.request()?;
-        c.send(too_many("1"))?;
-        good(c)
-    });
-    let start = Instant::now();
-    let client = util::builder(&server.url()).timeout(Duration::from_secs(20)).build().unwrap();
-    drop(backup(&client).unwrap());
-    assert!(start.elapsed() >= Duration::from_secs(1), "{:?}", start.elapsed());
-    assert_eq!(server.requests().len(), 2);
-}
-
-#[test]
 fn a_429_whose_pause_does_not_fit_or_means_nothing_is_told_at_once() {
     for (retry_after, requests) in [
         ("100", 1),
@@ -412,15 +398,6 @@ fn a_server_that_pauses_within_the_request_gets_all_of_it() {
             });
         }
     });
-}
-
-#[test]
-fn every_address_of_a_name_is_tried() {
-    // `localhost` has two, and the first refuses. A machine without IPv6 has nothing to show here.
-    let Ok(listener) = TcpListener::bind("[::1]:0") else { return };
-    let server = Server::listen(listener, tls(), Arc::new(good));
-    drop(backup(&util::client(&server)).unwrap());
-    assert_eq!(server.requests().len(), 1);
 }
 
 // ---- processes that are stopped
@@ -662,7 +639,9 @@ fn a_status_is_not_held_up_by_a_body_that_never_ends() {
         }
     });
     let server = Server::in_turn(tls(), vec![endless(too_many), Arc::new(good)]);
+    let start = Instant::now();
     in_time("a backup that is repeated", &|| drop(backup(&client(&server, 3)).unwrap()));
+    assert!(start.elapsed() >= Duration::from_secs(1), "the pause that was asked for is kept");
 }
 
 #[test]

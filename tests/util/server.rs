@@ -85,12 +85,6 @@ impl Server {
         self.shared.state().requests.clone()
     }
 
-    /// Waits until no connection is left.
-    #[track_caller]
-    pub fn wait_for_all_closed(&self) {
-        self.wait_for_closed(self.connections());
-    }
-
     /// Waits until that many connections were closed.
     #[track_caller]
     pub fn wait_for_closed(&self, connections: usize) {
