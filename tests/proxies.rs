@@ -5,9 +5,7 @@
 mod child;
 mod util;
 
-use std::fs;
 use std::io;
-use std::process::Command;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
@@ -410,6 +408,8 @@ fn a_proxy_in_the_environment_is_a_mistake_that_names_the_variable_only_if_it_is
 #[test]
 #[cfg(feature = "cli")]
 fn the_command_line_goes_through_the_proxy_of_its_environment() {
+    use std::{fs, process::Command};
+
     let server = service();
     let (proxy, filter) = (proxy_to(&server), Server::run(None, responding("HTTP/1.1 403 Filtered\r\n\r\n")));
     let (proxy_url, filter_url) = (url_of(&proxy), url_of(&filter));
