@@ -556,8 +556,8 @@ fn statuses(t: &mut Table) {
         let promise = if status < 500 && status != 408 { REFUSED } else { UNKNOWN };
         let body = if status == 304 { "" } else { r#"{"id":"SOME_ID","message":"What it says"}"# };
         let mut response = response_of(status, body);
-        if status != 429 {
-            // Nothing else is repeated after a refusal, whatever it asks for.
+        if status < 500 && ![408, 429].contains(&status) {
+            // No other refusal is repeated, whatever it asks for.
             response = response.replacen("\r\n", "\r\nRetry-After: 0\r\n", 1);
         }
         t.tls(format!("status {status}"), promise, move |c| {
