@@ -382,7 +382,7 @@ fn a_proxy_in_the_environment_is_a_mistake_that_names_the_variable_only_if_it_is
     let port = encrypted.port();
     let names = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
     for (i, (url, words)) in [
-        ("socks5://somebody:p4ss@localhost:1080", "or https, not socks5"),
+        ("socks5://somebody:p4ss@localhost:1080", "https, and not socks5"),
         ("http://somebody:p4ss@", "must be http://"),
         ("garbage garbage", "must be http://"),
     ]

@@ -32,12 +32,14 @@ pub(super) struct Proxy {
 impl Proxy {
     /// Reads `[http[s]://][user[:password]@]host[:port][/]`; the port is 80 or 443 if there is none.
     ///
-    /// The error never quotes the URL, which may hold a password or what was pasted into the wrong place.
+    /// The error quotes no more of the URL, which may hold a password or what was pasted into the wrong place, than that
+    /// it is `socks`.
     pub(super) fn parse(url: &SecretBytes) -> Result<Self, InvalidInput> {
         let url = core::str::from_utf8(url.expose()).unwrap_or_default();
-        let kind = url.split_once("://").map(|(kind, _)| kind).filter(|kind| kind.len() <= "socks5h".len());
-        let other = kind.filter(|kind| kind.starts_with("socks")).unwrap_or("another kind");
-        let mistake = format!("the proxy must be http://[user:password@]host[:port], or https, not {other}");
+        let kind = url.split_once("://").map(|(kind, _)| kind);
+        let socks = kind.filter(|kind| matches!(*kind, "socks" | "socks4" | "socks4a" | "socks5" | "socks5h"));
+        let not = socks.map(|kind| format!(", and not {kind}")).unwrap_or_default();
+        let mistake = format!("the proxy must be http://[user:password@]host[:port], or https{not}");
         Self::read(url).ok_or(InvalidInput::new(mistake))
     }
 
