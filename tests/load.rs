@@ -180,7 +180,7 @@ fn ten_thousand_backups_of_two_thousand_wallets_are_never_mixed_up_and_leave_not
 
     let connections = server.connections();
     drop(client);
-    server.wait_for_all_closed();
+    server.wait_for_closed(server.connections());
     // The last thread of the server may have closed its connection and not yet ended.
     let start = Instant::now();
     while count("task") > before.1 && start.elapsed() < Duration::from_secs(5) {

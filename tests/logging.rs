@@ -70,7 +70,7 @@ fn a_connection_that_is_opened_is_logged_with_its_address_proxy_tls_version_and_
     let proxy = Server::start(None, move |c| {
         c.request()?;
         c.send("HTTP/1.1 200 OK\r\n\r\n")?;
-        c.raw().tunnel(port)
+        c.tunnel(port).map(drop)
     });
     let direct = |server: &Server| (util::builder(&server.url()), format!("127.0.0.1:{}", server.port()), "");
     let suffix = format!(" through the proxy localhost:{}", proxy.port());

@@ -5,18 +5,13 @@
 mod child;
 mod util;
 
-use std::fs;
-use std::io::{self, Read, Write as _};
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Child as Process, Command, Stdio};
-use std::sync::Arc;
-use std::thread;
+use std::io;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use child::Child;
 use portal_backup::{ApiKey, Client, Error, Outcome, TransportErrorKind};
-use rustls::{ServerConnection, StreamOwned};
+use rustls::ServerConfig;
 use util::certificates::{self, Certificate};
 use util::faults::{ClosedPort, good};
 use util::secrets::{self, KEY};
@@ -46,48 +41,22 @@ fn proxied(proxy: &str, target: &str) -> Client {
 
 /// A proxy that makes tunnels to the one server there is, whatever host was asked for, for whoever knows the password.
 fn proxy_to(server: &Server) -> Server {
+    proxy_of(None, server)
+}
+
+fn proxy_of(tls: Option<Arc<ServerConfig>>, server: &Server) -> Server {
     let port = server.port();
-    Server::start(None, move |c| {
+    Server::start(tls, move |c| {
         if !String::from_utf8(c.request()?).unwrap().contains(BASIC) {
             return c.send("HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n");
         }
         c.send("HTTP/1.1 200 Connection established\r\n\r\n")?;
-        c.raw().tunnel(port)
+        c.tunnel(port).map(drop)
     })
 }
 
 fn url_of(proxy: &Server) -> String {
     format!("http://{IN_URL}@localhost:{}", proxy.port())
-}
-
-/// Makes one tunnel, and returns what was asked for, what the client sent and what it got.
-fn recorded_tunnel(listener: &TcpListener, port: u16) -> [Vec<u8>; 3] {
-    let (mut client, _) = listener.accept().unwrap();
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        client.read_exact(&mut byte).unwrap();
-        head.extend(byte);
-    }
-    client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
-    let server = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
-    thread::scope(|scope| {
-        let up = scope.spawn(|| recorded_copy(&client, &server));
-        let down = recorded_copy(&server, &client);
-        [head, up.join().unwrap(), down]
-    })
-}
-
-fn recorded_copy(mut from: &TcpStream, mut to: &TcpStream) -> Vec<u8> {
-    let (mut room, mut seen) = ([0; 4 << 10], Vec::new());
-    while let Ok(n @ 1..) = from.read(&mut room) {
-        seen.extend_from_slice(&room[..n]);
-        if to.write_all(&room[..n]).is_err() {
-            break;
-        }
-    }
-    let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
-    seen
 }
 
 /// Nothing but TLS records (RFC 8446, section 5.1).
@@ -105,26 +74,29 @@ fn assert_records(mut bytes: &[u8]) {
 #[test]
 fn a_proxy_sees_the_name_its_own_password_and_tls_records_and_nothing_else() {
     let server = service();
-    let (listener, port) = (TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap(), server.port());
-    let url = format!("http://{IN_URL}@localhost:{}", listener.local_addr().unwrap().port());
-    let proxy = thread::spawn(move || recorded_tunnel(&listener, port));
-    let client = proxied(&url, &server.url());
+    let (port, (report, seen)) = (server.port(), mpsc::channel());
+    let proxy = Server::start(None, move |c| {
+        c.request()?;
+        c.send("HTTP/1.1 200 OK\r\n\r\n")?;
+        report.send(c.tunnel(port)?).map_err(io::Error::other)
+    });
+    let client = proxied(&url_of(&proxy), &server.url());
     backup(&client).unwrap();
     util::confirm(&client).unwrap();
     drop(client);
     // A tunnel is kept like a connection: there was only one.
-    let [head, up, down] = proxy.join().unwrap();
+    assert_eq!(proxy.connections(), 1);
     let version = env!("CARGO_PKG_VERSION");
     assert_eq!(
-        String::from_utf8(head).unwrap(),
+        String::from_utf8(proxy.requests().remove(0)).unwrap(),
         format!(
             "CONNECT localhost:{port} HTTP/1.1\r\nHost: localhost:{port}\r\nUser-Agent: portal-backup/{version}\r\n\
              Proxy-Authorization: Basic {BASIC}\r\n\r\n"
         )
     );
-    for bytes in [&up, &down] {
-        assert_records(bytes);
-        secrets::assert_none_in("what the proxy sees", &String::from_utf8_lossy(bytes));
+    for bytes in seen.recv().unwrap() {
+        assert_records(&bytes);
+        secrets::assert_none_in("what the proxy sees", &String::from_utf8_lossy(&bytes));
     }
     assert_eq!(server.requests().len(), 2);
     for request in server.requests() {
@@ -147,52 +119,12 @@ fn a_proxy_looks_the_name_up_itself_and_the_certificate_behind_it_is_checked() {
     assert!(proxy.requests()[2].starts_with(b"CONNECT [::1]:8443 HTTP/1.1\r\nHost: [::1]:8443\r\n"));
 }
 
-/// Makes one tunnel that is itself inside of TLS, and returns what was asked for.
-fn tunnel_in_tls(listener: &TcpListener, port: u16) -> io::Result<String> {
-    let (client, _) = listener.accept()?;
-    // One thread for both directions, since they share a connection: each is looked at in turn.
-    let turn = Some(Duration::from_millis(5));
-    client.set_read_timeout(turn)?;
-    let tls = ServerConnection::new(tls().unwrap()).map_err(io::Error::other)?;
-    let mut client = StreamOwned::new(tls, client);
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.extend(read_in_turn(&mut client)?);
-    }
-    client.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
-    let mut server = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
-    server.set_read_timeout(turn)?;
-    while let Ok(up) = read_in_turn(&mut client) {
-        server.write_all(&up)?;
-        client.write_all(&read_in_turn(&mut server)?)?;
-    }
-    Ok(String::from_utf8(head).unwrap())
-}
-
-/// What is there, or nothing; an error at the end.
-fn read_in_turn(from: &mut impl Read) -> io::Result<Vec<u8>> {
-    let mut room = vec![0; 64 << 10];
-    match from.read(&mut room) {
-        Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-        Ok(n) => room.truncate(n),
-        Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => room.clear(),
-        Err(e) => return Err(e),
-    }
-    Ok(room)
-}
-
 #[test]
 fn a_proxy_may_itself_be_spoken_to_over_tls() {
     let server = service();
-    let (listener, port) = (TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap(), server.port());
-    let url = format!("https://{IN_URL}@localhost:{}", listener.local_addr().unwrap().port());
-    let proxy = thread::spawn(move || tunnel_in_tls(&listener, port));
-    let client = util::builder(&server.url()).proxy(url).timeout(TIMEOUT * 5).build().unwrap();
-    backup(&client).unwrap();
-    drop(client);
-    let asked = proxy.join().unwrap().unwrap();
-    assert!(asked.starts_with("CONNECT localhost:") && asked.contains(BASIC), "{asked}");
-    secrets::assert_none_in("what the proxy gets", &asked);
+    let proxy = proxy_of(tls(), &server);
+    backup(&proxied(&url_of(&proxy).replace("http:", "https:"), &server.url())).unwrap();
+    assert_eq!((proxy.requests().len(), server.requests().len()), (1, 1));
 
     let untrusted = Server::start(Some(certificates::server_config(Certificate::Untrusted)), good);
     let error = backup(&proxied(&untrusted.url(), &server.url())).unwrap_err();
@@ -273,7 +205,7 @@ fn a_proxy_that_fails_for_a_moment_costs_nothing() {
                 response => return c.send(response),
             }
             c.send("HTTP/1.1 200 OK\r\n\r\n")?;
-            c.raw().tunnel(port)
+            c.tunnel(port).map(drop)
         });
         let builder = util::builder(&server.url()).proxy(url_of(&proxy)).timeout(TIMEOUT * 5);
         backup(&builder.connect_timeout(TIMEOUT / 2).build().unwrap()).unwrap();
@@ -293,7 +225,7 @@ fn a_tunnel_begins_behind_the_first_head_that_is_none_of_an_interim_response() {
         let proxy = Server::start(None, move |c| {
             c.request()?;
             c.drip(head.as_bytes(), Duration::from_millis(1))?;
-            c.raw().tunnel(port)
+            c.tunnel(port).map(drop)
         });
         backup(&proxied(&url_of(&proxy), &server.url())).unwrap();
     }
@@ -302,9 +234,8 @@ fn a_tunnel_begins_behind_the_first_head_that_is_none_of_an_interim_response() {
 #[test]
 fn a_proxy_that_breaks_off_or_never_ends_means_not_sent_within_the_deadline() {
     let server = Server::start(tls(), |_| panic!("somebody came"));
-    let scripts: [(&str, usize, Arc<Script>); 13] = [
+    let scripts: [(&str, usize, Arc<Script>); 12] = [
         ("status 407", 1, responding(format!("HTTP/1.1 407 {KEY}\r\nProxy-Authenticate: Basic\r\n\r\n"))),
-        ("status 307", 1, responding(format!("HTTP/1.1 307 Go\r\nLocation: {}\r\n\r\n", server.url()))),
         // Closed, or reset.
         ("try again", 3, Arc::new(|_: &mut Connection| Ok(()))),
         ("closed", 3, responding("")),
@@ -352,18 +283,15 @@ fn a_proxy_that_breaks_off_or_never_ends_means_not_sent_within_the_deadline() {
 #[test]
 fn a_proxy_that_cannot_be_used_is_a_mistake_and_not_shown() {
     // The host of one with a `#` would be `somebody`, or the password without its end.
-    let urls = "http:// http:/// http://:8080 http//somebody:p4ss@localhost http://somebody:p4ss@ \
-         http://somebody:p4ss@:8080 http://somebody:p4ss@localhost:eighty \
-         http://somebody:p4ss@localhost:localhost http://somebody:p4ss@localhost:-1 http://somebody:p4ss@[::1 \
+    let urls = "http:// http://:8080 http//somebody:p4ss@localhost http://somebody:p4ss@ \
+         http://somebody:p4ss@:8080 http://somebody:p4ss@localhost:eighty http://somebody:p4ss@[::1 \
          http://somebody:p4ss%FF@localhost:8080 somebody:p4ss://x@localhost ://p4ss \
          socks4://somebody:p4ss@localhost:1080 SOCKS5H://somebody:p4ss@localhost ftp://localhost/p4ss \
          http://somebody:p4ss/@localhost:8080 http://localhost:8080/p4ss http://localhost:8080// \
          http://localhost:8080?p4ss http://localhost:8080#p4ss http://localhost\\p4ss localhost:8080/p4ss \
          //localhost:8080 http:localhost:8080 http://somebody:p4ss@::1 http://somebody:p4ss@::1:8080 \
          http://somebody:p4ss@[::1]8080 http://somebody:p4ss@*:8080 http://somebody:p4ss@localhost:0 \
-         http://somebody:p4ss@localhost:65536 http://somebody:p4ss@localhost:99999999999 \
-         http://somebody:p4ss@localhost: http://somebody:p4ss@[::1]: somebody:p4ss@localhost:0 \
-         http://somebody:12#p4ss@localhost http://localhost:8080/#p4ss";
+         http://somebody:p4ss@localhost:65536 http://somebody:p4ss@localhost: http://somebody:12#p4ss@localhost";
     let with_space = [
         "",
         " ",
@@ -374,18 +302,12 @@ fn a_proxy_that_cannot_be_used_is_a_mistake_and_not_shown() {
         "http://localhost:8080\n",
     ];
     for url in urls.split(' ').chain(with_space) {
-        assert_is_a_mistake(url, Client::builder(ApiKey::new(KEY).unwrap()).proxy(url).build());
+        let built = Client::builder(ApiKey::new(KEY).unwrap()).proxy(url).build();
+        let Err(error @ Error::InvalidInput(_)) = built else { panic!("{url:?}: {built:?}") };
+        let line = format!("{error} {error:?}");
+        assert!(line.contains("the proxy must be http://"), "{url:?}: {line}");
+        assert_hides_the_password(&line);
     }
-}
-
-#[track_caller]
-fn assert_is_a_mistake(url: &str, built: Result<Client, Error>) {
-    let Err(error) = built else { panic!("{url:?} was taken") };
-    assert!(matches!(error, Error::InvalidInput(_)), "{url:?}: {error:?}");
-    assert_eq!(error.outcome(), Outcome::NotSent);
-    let line = format!("{error} {error:?}");
-    assert!(line.contains("the proxy must be http://"), "{url:?}: {line}");
-    assert_hides_the_password(&line);
 }
 
 // ---- the environment
@@ -432,10 +354,7 @@ fn no_proxy_in_either_case_names_hosts_that_are_asked_directly() {
         ("other.example, LOCALHOST ,.example", "", true),
         ("*", "other.example", true),
         ("other.example", "localhost", false),
-        ("", "", false),
         (",", "", false),
-        ("host", "", false),
-        ("localhost.example", "", false),
     ] {
         let proxy = proxy_to(&server);
         let child = Child::new(&server.url()).proxy("env").env("https_proxy", url_of(&proxy));
@@ -463,7 +382,7 @@ fn a_proxy_in_the_environment_is_a_mistake_that_names_the_variable_only_if_it_is
     let port = encrypted.port();
     let names = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
     for (i, (url, words)) in [
-        ("socks5://somebody:p4ss@localhost:1080", "no other kind is supported"),
+        ("socks5://somebody:p4ss@localhost:1080", "https, and not socks5"),
         ("http://somebody:p4ss@", "must be http://"),
         ("garbage garbage", "must be http://"),
     ]
@@ -489,6 +408,8 @@ fn a_proxy_in_the_environment_is_a_mistake_that_names_the_variable_only_if_it_is
 #[test]
 #[cfg(feature = "cli")]
 fn the_command_line_goes_through_the_proxy_of_its_environment() {
+    use std::{fs, process::Command};
+
     let server = service();
     let (proxy, filter) = (proxy_to(&server), Server::run(None, responding("HTTP/1.1 403 Filtered\r\n\r\n")));
     let (proxy_url, filter_url) = (url_of(&proxy), url_of(&filter));
@@ -525,93 +446,4 @@ fn the_command_line_goes_through_the_proxy_of_its_environment() {
         assert_eq!(proxy.connections(), tunnels);
     }
     assert_eq!(filter.connections(), 1);
-}
-
-// ---- a real one
-
-/// Debian's tinyproxy, on a port of its own, with a password and with all that it can log.
-struct Tinyproxy {
-    process: Process,
-    port: u16,
-    folder: tempfile::TempDir,
-}
-
-impl Tinyproxy {
-    fn start() -> Option<Self> {
-        for _ in 0..10 {
-            let folder = tempfile::tempdir().unwrap();
-            let port = {
-                let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-                listener.local_addr().unwrap().port()
-            };
-            let settings = folder.path().join("tinyproxy.conf");
-            let log = folder.path().join("log");
-            let text = format!(
-                "Port {port}\nListen 127.0.0.1\nAllow 127.0.0.1\nTimeout 60\nMaxClients 10\n\
-                 BasicAuth {USER} secret\nLogLevel Info\nLogFile \"{}\"\nPidFile \"{}\"\n",
-                log.display(),
-                folder.path().join("pid").display()
-            );
-            fs::write(&settings, text).unwrap();
-            let started = Command::new("tinyproxy")
-                .args([Path::new("-d"), Path::new("-c"), &settings])
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn();
-            let Ok(process) = started else {
-                println!("skipped: there is no `tinyproxy` here");
-                return None;
-            };
-            let mut proxy = Self { process, port, folder };
-            let start = Instant::now();
-            while start.elapsed() < Duration::from_secs(20) {
-                if proxy.log().contains("Accepting connections") {
-                    return Some(proxy);
-                }
-                if proxy.process.try_wait().unwrap().is_some() {
-                    // Somebody else was given the port.
-                    break;
-                }
-                thread::sleep(Duration::from_millis(10));
-            }
-        }
-        panic!("tinyproxy does not start");
-    }
-
-    fn url(&self, password: &str) -> String {
-        format!("http://{USER}:{password}@127.0.0.1:{}", self.port)
-    }
-
-    fn log(&self) -> String {
-        let bytes = fs::read(self.folder.path().join("log")).unwrap_or_default();
-        String::from_utf8_lossy(&bytes).into_owned()
-    }
-}
-
-impl Drop for Tinyproxy {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-#[test]
-fn tinyproxy_lets_both_calls_through_refuses_a_wrong_password_and_logs_no_secret() {
-    let Some(proxy) = Tinyproxy::start() else { return };
-    let server = service();
-    let client = proxied(&proxy.url("secret"), &server.url());
-    backup(&client).unwrap();
-    util::confirm(&client).unwrap();
-    assert_eq!(server.requests().len(), 2);
-    let closed = ClosedPort::new();
-    for (password, port) in [("wrong", server.port()), ("secret", closed.number())] {
-        let url = format!("https://localhost:{port}");
-        let error = backup(&proxied(&proxy.url(password), &url)).unwrap_err();
-        assert_eq!((error.outcome(), server.connections()), (Outcome::NotSent, 1), "{error}");
-        let line = error.to_string();
-        assert!(line.contains("the proxy 127.0.0.1:") && !line.contains("wrong"), "{line}");
-    }
-    let log = proxy.log();
-    assert!(log.contains(&format!("CONNECT localhost:{}", server.port())), "{log}");
-    secrets::assert_none_in("the log", &log);
 }

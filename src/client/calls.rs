@@ -1,7 +1,7 @@
 //! Both calls, and which of their failures are tried again.
 
 use alloc::format;
-use alloc::string::{String, ToString as _};
+use alloc::string::String;
 use alloc::sync::Arc;
 use core::fmt;
 use core::time::Duration;
@@ -9,15 +9,16 @@ use std::thread;
 use std::time::Instant;
 
 use ureq::http::{HeaderValue, Uri};
+use zeroize::Zeroizing;
 
 use super::connection::Limits;
-use super::exchange::{Operation, Parse, attempt};
+use super::exchange::{Operation, Parse};
 use super::pool::Pool;
 use crate::error::Error;
 use crate::invalid_input::InvalidInput;
 use crate::outcome::{Call, Outcome};
 use crate::redact::Redactor;
-use crate::secret::{ApiKey, SecretBytes};
+use crate::secret::ApiKey;
 use crate::wire;
 use crate::wire::backup::{BackupShares, GenerateResponse};
 use crate::wire::confirm::StoredShares;
@@ -28,9 +29,9 @@ use crate::wire::confirm::StoredShares;
 /// blocking is allowed, such as `spawn_blocking`.
 #[derive(Clone)]
 pub struct Client {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     /// `Bearer `, and the key.
-    authorization: HeaderValue,
+    pub(super) authorization: HeaderValue,
 }
 
 /// What clients with different keys share.
@@ -38,24 +39,11 @@ pub(super) struct Shared {
     pub(super) pool: Pool,
     pub(super) backup: Uri,
     pub(super) confirm: Uri,
-    pub(super) settings: Settings,
-}
-
-/// What every call begins with.
-pub(super) struct Settings {
-    pub(super) timeout: Duration,
-    pub(super) attempts: u32,
-    pub(super) max_response_bytes: usize,
-    pub(super) allow_trace_logging: bool,
 }
 
 const BEARER: &str = "Bearer ";
 
 impl Client {
-    pub(super) fn assemble(shared: Shared, key: &ApiKey) -> Self {
-        Self { shared: Arc::new(shared), authorization: authorization(key) }
-    }
-
     /// A client with another key over the same connections, TLS sessions and settings: for a program that serves many
     /// wallets.
     ///
@@ -91,10 +79,7 @@ impl Client {
     /// - `ureq_proto` is logged at TRACE: [`Error::InvalidInput`]; see
     ///   [`ClientBuilder::allow_trace_logging`](crate::ClientBuilder::allow_trace_logging).
     pub fn backup(&self, generate: &GenerateResponse<'_>) -> Result<BackupShares, Error> {
-        let sent = generate.shares();
-        let redactor = self.redactor(&sent);
-        let request = wire::backup::request(generate);
-        self.repeat(Call::Backup, &self.shared.backup, &request, &redactor, wire::backup::respond)
+        self.repeat(Call::Backup, &wire::backup::request(generate), &generate.shares(), wire::backup::respond)
     }
 
     /// Tells Portal that the shares are stored: `PATCH /api/v3/clients/me/backup-share-pairs`.
@@ -125,24 +110,13 @@ impl Client {
     /// }
     /// ```
     pub fn confirm(&self, stored: &StoredShares) -> Result<(), Error> {
-        let request = wire::confirm::request(stored.share_pair_ids());
-        self.repeat(Call::Confirm, &self.shared.confirm, &request, &self.redactor(&[]), wire::confirm::respond)
-    }
-
-    fn redactor<'a>(&'a self, shares: &[&'a str]) -> Redactor<'a> {
-        Redactor::new(self.authorization.to_str().unwrap_or_default().trim_start_matches(BEARER), shares)
+        self.repeat(Call::Confirm, &wire::confirm::request(stored.share_pair_ids()), &[], wire::confirm::respond)
     }
 
     /// Makes attempts until one succeeds, the time is up, or another might do harm.
-    fn repeat<T>(
-        &self,
-        call: Call,
-        uri: &Uri,
-        request: &wire::Request<'_>,
-        redactor: &Redactor<'_>,
-        parse: Parse<T>,
-    ) -> Result<T, Error> {
-        let Shared { pool, settings, .. } = &*self.shared;
+    fn repeat<T>(&self, call: Call, request: &wire::Request<'_>, shares: &[&str], parse: Parse<T>) -> Result<T, Error> {
+        let Shared { pool, backup, confirm } = &*self.shared;
+        let settings = &pool.options.settings;
         // ureq-proto writes heads and bodies to this target; no filter of ours could take that back.
         if !settings.allow_trace_logging && log::log_enabled!(target: "ureq_proto::util", log::Level::Trace) {
             let mistake = "`ureq_proto` is logged at TRACE, which would write shares to the log: \
@@ -151,12 +125,15 @@ impl Client {
         }
         let deadline = Instant::now() + settings.timeout;
         let limits = Limits { call, deadline, max_body: settings.max_response_bytes };
-        let operation = Operation { uri, authorization: &self.authorization, request, redactor, limits };
+        let uri = if call == Call::Backup { backup } else { confirm };
+        let key = self.authorization.to_str().unwrap_or_default().trim_start_matches(BEARER);
+        let redactor = Redactor::new(key, shares);
+        let operation = Operation { uri, authorization: &self.authorization, request, redactor, limits, parse };
         let mut attempts = 0;
         // A later attempt that was not sent, or was refused, does not undo what an earlier one may have done.
         let mut may_have_acted: Option<Error> = None;
         loop {
-            let error = match attempt(pool, &operation, parse) {
+            let error = match operation.attempt(pool) {
                 Ok(done) => return Ok(done),
                 Err(error) => error,
             };
@@ -188,32 +165,23 @@ impl Client {
 
 /// Why an attempt failed, in a few words.
 fn reason(error: &Error) -> String {
-    match (error, error.status()) {
-        (Error::Transport(e), _) => e.what.clone(),
-        (Error::Unreadable(_), _) => "the response could not be read".into(),
-        (_, Some(status)) => format!("the service said {status}"),
-        (_, None) => error.to_string(),
+    match error {
+        Error::Transport(e) => e.what.clone(),
+        Error::Unreadable(_) => "the response could not be read".into(),
+        _ => format!("the service said {}", error.status().unwrap_or_default()),
     }
 }
 
 /// The header that a key travels in.
-fn authorization(key: &ApiKey) -> HeaderValue {
+pub(super) fn authorization(key: &ApiKey) -> HeaderValue {
     // Allocates once: growing would leave an unwiped copy behind.
-    let value = SecretBytes::new([BEARER, key.expose()].concat().into_bytes());
+    let value = Zeroizing::new([BEARER, key.expose()].concat().into_bytes());
     // Shared by every header that it is put into, and wiped after the last.
-    let value = HeaderValue::from_maybe_shared(bytes::Bytes::from_owner(Header(value)));
+    let value = HeaderValue::from_maybe_shared(bytes::Bytes::from_owner(value));
     // A key has only characters that a header may have: the service would say what is wrong with an empty one.
     let mut value = value.unwrap_or(HeaderValue::from_static(BEARER));
     value.set_sensitive(true);
     value
-}
-
-struct Header(SecretBytes);
-
-impl AsRef<[u8]> for Header {
-    fn as_ref(&self) -> &[u8] {
-        self.0.expose()
-    }
 }
 
 impl fmt::Debug for Client {

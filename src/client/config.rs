@@ -2,14 +2,15 @@
 
 use alloc::format;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
 use ureq::http::Uri;
 
-use super::calls::{Client, Settings, Shared};
-use super::connect::ConnectOptions;
+use super::calls::{Client, Shared, authorization};
+use super::connect::{ConnectOptions, Settings};
 use super::pool::Pool;
 use super::proxy::{Proxy, host_and_port};
 use super::tls;
@@ -36,14 +37,11 @@ pub struct ClientBuilder {
     base_url: String,
     client_api_url: String,
     settings: Settings,
-    connect_timeout: Duration,
     root_certs_pem: Option<Vec<u8>>,
     client_cert_pem: Option<SecretBytes>,
     platform_verifier: bool,
     proxy: Option<SecretBytes>,
     proxy_from_env: bool,
-    keep_alive: Duration,
-    user_agent: String,
 }
 
 impl ClientBuilder {
@@ -55,18 +53,18 @@ impl ClientBuilder {
             client_api_url: wire::confirm::BASE_URL.into(),
             settings: Settings {
                 timeout: Duration::from_secs(120),
+                connect_timeout: Duration::from_secs(10),
+                keep_alive: Duration::from_secs(3),
                 attempts: 3,
                 max_response_bytes: 1 << 20,
+                user_agent: concat!("portal-backup/", env!("CARGO_PKG_VERSION")).into(),
                 allow_trace_logging: false,
             },
-            connect_timeout: Duration::from_secs(10),
             root_certs_pem: None,
             client_cert_pem: None,
             platform_verifier: false,
             proxy: None,
             proxy_from_env: false,
-            keep_alive: Duration::from_secs(3),
-            user_agent: concat!("portal-backup/", env!("CARGO_PKG_VERSION")).into(),
         }
     }
 
@@ -99,7 +97,7 @@ impl ClientBuilder {
     ///
     /// Defaults to 10 s.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
+        self.settings.connect_timeout = timeout;
         self
     }
 
@@ -176,7 +174,7 @@ impl ClientBuilder {
     ///
     /// Defaults to 3 s.
     pub fn keep_alive(mut self, age: Duration) -> Self {
-        self.keep_alive = age;
+        self.settings.keep_alive = age;
         self
     }
 
@@ -192,7 +190,7 @@ impl ClientBuilder {
     ///
     /// Defaults to `portal-backup/` and the version of this crate.
     pub fn user_agent(mut self, name: impl AsRef<str>) -> Self {
-        self.user_agent = name.as_ref().into();
+        self.settings.user_agent = name.as_ref().into();
         self
     }
 
@@ -213,8 +211,7 @@ impl ClientBuilder {
     pub fn build(self) -> Result<Client, Error> {
         let day = Duration::from_secs(24 * 60 * 60);
         let lasts = |time: Duration| (Duration::from_millis(1)..=day).contains(&time);
-        let (settings, name) = (&self.settings, &self.user_agent);
-        let max = settings.max_response_bytes;
+        let (settings, name) = (&self.settings, &self.settings.user_agent);
         let is_name = !name.trim().is_empty() && name.len() <= 256 && name.bytes().all(|b| matches!(b, b' '..=b'~'));
         let has_two_roots = self.root_certs_pem.is_some() && self.platform_verifier;
         let ensure = |is_right, mistake: &'static str| match is_right {
@@ -222,10 +219,13 @@ impl ClientBuilder {
             false => Err(InvalidInput::new(mistake)),
         };
         ensure(lasts(settings.timeout), "timeout must be from 1 ms to 24 h")?;
-        ensure(lasts(self.connect_timeout), "connect_timeout must be from 1 ms to 24 h")?;
-        ensure(self.keep_alive <= day, "keep_alive must be at most 24 h")?;
+        ensure(lasts(settings.connect_timeout), "connect_timeout must be from 1 ms to 24 h")?;
+        ensure(settings.keep_alive <= day, "keep_alive must be at most 24 h")?;
         ensure((1..=100).contains(&settings.attempts), "attempts must be from 1 to 100")?;
-        ensure((1..=1 << 30).contains(&max), "max_response_bytes must be from 1 byte to 1 GiB")?;
+        ensure(
+            (1..=1 << 30).contains(&settings.max_response_bytes),
+            "max_response_bytes must be from 1 byte to 1 GiB",
+        )?;
         ensure(is_name, "user_agent must be visible ASCII, from 1 to 256 characters")?;
         ensure(!has_two_roots, "root_certs_pem and platform_verifier exclude each other")?;
         let backup = endpoint("base_url", &self.base_url, wire::backup::PATH)?;
@@ -235,15 +235,10 @@ impl ClientBuilder {
             None if self.proxy_from_env => Proxy::from_env(&[&backup, &confirm])?,
             None => None,
         };
-        let (roots, client_cert) = (self.root_certs_pem.as_deref(), self.client_cert_pem.as_ref());
-        let options = ConnectOptions {
-            tls: tls::config(roots, self.platform_verifier, client_cert)?,
-            proxy,
-            timeout: self.connect_timeout,
-            user_agent: self.user_agent,
-        };
-        let shared = Shared { pool: Pool::new(options, self.keep_alive), backup, confirm, settings: self.settings };
-        Ok(Client::assemble(shared, &self.key))
+        let tls = tls::config(self.root_certs_pem.as_deref(), self.platform_verifier, self.client_cert_pem.as_ref())?;
+        let pool = Pool::new(ConnectOptions { tls, proxy, settings: self.settings });
+        let shared = Arc::new(Shared { pool, backup, confirm });
+        Ok(Client { shared, authorization: authorization(&self.key) })
     }
 }
 

@@ -14,17 +14,27 @@ use ureq::http::Uri;
 use super::connection::Limits;
 use super::dial;
 use super::head::{MAX_HEAD, head_len, interim_len, status_line};
-use super::proxy::{Proxy, host_and_port};
+use super::proxy::{Proxy, host_and_port, is_used};
 use super::stream::{Buffer, Socket, Stream, Tls};
 use super::tls;
 use crate::transport_error::{TransportError, TransportErrorKind as Kind};
+
+/// What the builder was told, apart from servers, keys and certificates.
+pub(super) struct Settings {
+    pub(super) timeout: Duration,
+    pub(super) connect_timeout: Duration,
+    pub(super) keep_alive: Duration,
+    pub(super) attempts: u32,
+    pub(super) max_response_bytes: usize,
+    pub(super) user_agent: String,
+    pub(super) allow_trace_logging: bool,
+}
 
 /// What every new connection is made with.
 pub(super) struct ConnectOptions {
     pub(super) tls: Arc<ClientConfig>,
     pub(super) proxy: Option<Proxy>,
-    pub(super) timeout: Duration,
-    pub(super) user_agent: String,
+    pub(super) settings: Settings,
 }
 
 /// An error that will be the same the next time.
@@ -58,12 +68,12 @@ impl ConnectOptions {
     /// Opens a connection to the host of this URL, within the deadline and the time for connections.
     pub(super) fn open(&self, url: &Uri, limits: Limits) -> Result<Box<dyn Stream>, TransportError> {
         let start = Instant::now();
-        let deadline = limits.deadline.min(start + self.timeout);
+        let deadline = limits.deadline.min(start + self.settings.connect_timeout);
         let limits = Limits { deadline, ..limits };
         // Checked when the client was built.
         let (host, port) = host_and_port(url).unwrap_or_default();
         let failed = |(step, e)| transport_error(limits, step, host, &e);
-        let proxy = self.proxy.as_ref().filter(|proxy| proxy.is_used_for(url));
+        let proxy = self.proxy.as_ref().filter(|proxy| is_used(&proxy.no_proxy, url));
         let mut stream = match proxy {
             // Everything up to the response to CONNECT is the proxy's.
             Some(proxy) => self
@@ -74,13 +84,9 @@ impl ConnectOptions {
         if url.scheme_str() == Some("https") {
             stream = Box::new(Tls::new(&self.tls, host, stream).map_err(|e| failed((Kind::Tls, e)))?);
         }
-        log::debug!(
-            target: "portal_backup",
-            "connected to {host} ({}){} in {} ms",
-            stream.describe(),
-            proxy.map(|proxy| format!(" through {proxy}")).unwrap_or_default(),
-            start.elapsed().as_millis()
-        );
+        let through = proxy.map(|proxy| format!(" through {proxy}")).unwrap_or_default();
+        let (address, millis) = (stream.describe(), start.elapsed().as_millis());
+        log::debug!(target: "portal_backup", "connected to {host} ({address}){through} in {millis} ms");
         Ok(stream)
     }
 
@@ -90,7 +96,7 @@ impl ConnectOptions {
         if proxy.is_tls {
             stream = Box::new(Tls::new(&self.tls, &proxy.host, stream)?);
         }
-        stream.write_all(proxy.connect_request(host, port, &self.user_agent).expose())?;
+        stream.write_all(proxy.connect_request(host, port, &self.settings.user_agent).expose())?;
         stream.flush()?;
         let mut received = Buffer::with_capacity(0);
         loop {

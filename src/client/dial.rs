@@ -51,7 +51,7 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 pub(super) fn connect(addrs: &[SocketAddr], deadline: Instant) -> io::Result<TcpStream> {
     let mut waiting = interleaved(addrs).into_iter();
     let (sender, receiver) = mpsc::channel();
-    let (mut running, mut error) = (0, ErrorKind::NotFound.into());
+    let (mut running, mut error) = (0, None);
     loop {
         match waiting.next() {
             Some(addr) => {
@@ -69,13 +69,18 @@ pub(super) fn connect(addrs: &[SocketAddr], deadline: Instant) -> io::Result<Tcp
                 }
                 running += 1;
             }
-            None if running == 0 => return Err(error),
+            None if running == 0 => return Err(error.unwrap_or(ErrorKind::NotFound.into())),
             None => {}
         }
         let next = if waiting.len() > 0 { Instant::now() + ATTEMPT_DELAY } else { deadline };
         match receiver.recv_timeout(time_left(next.min(deadline))) {
             Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(e)) => (error, running) = (e, running - 1),
+            Ok(Err(e)) => {
+                running -= 1;
+                // Such as every IPv6 address where there is no IPv6: any other failure tells more.
+                let is_no_way = matches!(e.kind(), ErrorKind::NetworkUnreachable | ErrorKind::AddrNotAvailable);
+                error = if is_no_way { error.or(Some(e)) } else { Some(e) };
+            }
             Err(_) if Instant::now() >= deadline => return Err(ErrorKind::TimedOut.into()),
             Err(_) => {}
         }

@@ -11,7 +11,7 @@ use ureq::{Agent, SendBody};
 
 use super::connect::{permanent, transport_error};
 use super::connection::{Connection, Limits};
-use super::pool::Pool;
+use super::pool::{Pool, lock};
 use super::stream::Buffer;
 use crate::error::Error;
 use crate::outcome::Call;
@@ -19,47 +19,17 @@ use crate::redact::Redactor;
 use crate::transport_error::{TransportError, TransportErrorKind as Kind};
 use crate::wire::{self, Failure, RawResponse};
 
-/// One of the two calls, with everything that is known before it is sent.
-pub(super) struct Operation<'a> {
-    pub(super) uri: &'a Uri,
-    pub(super) authorization: &'a HeaderValue,
-    pub(super) request: &'a wire::Request<'a>,
-    pub(super) redactor: &'a Redactor<'a>,
-    pub(super) limits: Limits,
-}
-
 /// What the wire layer makes of status, `Retry-After` and body.
 pub(super) type Parse<T> = fn(RawResponse<'_>) -> Result<T, Failure>;
 
-/// Sends one request, receives the response to it, and decides what became of the call.
-pub(super) fn attempt<T>(pool: &Pool, operation: &Operation<'_>, parse: Parse<T>) -> Result<T, Error> {
-    let Operation { uri, request, limits, .. } = *operation;
-    let agent = pool.connect(uri, limits).map_err(|e| operation.failed(e, false))?;
-    let start = Instant::now();
-    log::debug!(target: "portal_backup", "sending {} {uri}, {} bytes", request.method(), request.body_len());
-    let mut body = RequestBody(request.body());
-    let mut response = Response { headers: HeaderMap::new(), body: Buffer::with_capacity(0) };
-    let result = response.receive(&agent.agent, operation, &mut body);
-    let host = uri.host().unwrap_or_default();
-    let failed = |e: &_, is_sent| operation.failed(transport_error(limits, Kind::Io, host, e), is_sent);
-    // What was not even asked for was not sent, and the service cannot have the whole request.
-    let is_asked_for = body.0.remaining() == 0;
-    // ureq gives back what it was lent.
-    let mut connection =
-        agent.take_connection().ok_or_else(|| failed(&ErrorKind::NotConnected.into(), is_asked_for))?;
-    let is_sent = is_asked_for && connection.is_sent();
-    let Some(status) = connection.status else {
-        let e = connection.error.unwrap_or_else(|| {
-            // It is a response that ureq refuses; or else a request that it cannot write.
-            permanent(result.err().map_or("it is not HTTP".into(), |e| format!("{e}")))
-        });
-        let is_refused = e.kind() == ErrorKind::ConnectionRefused;
-        return Err(failed(&e, is_sent && !is_refused));
-    };
-    log::debug!(target: "portal_backup", "status {status} after {} ms", start.elapsed().as_millis());
-    let result = response.conclude(status, is_sent, result, &mut connection, operation, parse);
-    pool.put_back(agent, connection);
-    result
+/// One of the two calls, with everything that is known before it is sent.
+pub(super) struct Operation<'a, T> {
+    pub(super) uri: &'a Uri,
+    pub(super) authorization: &'a HeaderValue,
+    pub(super) request: &'a wire::Request<'a>,
+    pub(super) redactor: Redactor<'a>,
+    pub(super) limits: Limits,
+    pub(super) parse: Parse<T>,
 }
 
 /// The body of a request, which knows how much of it was asked for.
@@ -75,49 +45,69 @@ impl Read for RequestBody<'_> {
 struct Response {
     headers: HeaderMap,
     body: Buffer,
+    /// What ended it.
+    result: Result<(), ureq::Error>,
 }
 
-impl Response {
+impl<T> Operation<'_, T> {
+    /// Sends one request, receives the response to it, and decides what became of the call.
+    pub(super) fn attempt(&self, pool: &Pool) -> Result<T, Error> {
+        let Self { uri, request, limits, .. } = *self;
+        let agent = pool.connect(uri, limits).map_err(|e| self.failed(e, false))?;
+        let start = Instant::now();
+        log::debug!(target: "portal_backup", "sending {} {uri}, {} bytes", request.method(), request.body_len());
+        let mut body = RequestBody(request.body());
+        let mut response = Response { headers: HeaderMap::new(), body: Buffer::with_capacity(0), result: Ok(()) };
+        response.result = self.exchange(&agent.agent, &mut body, &mut response);
+        let host = uri.host().unwrap_or_default();
+        let failed = |e: &_, is_sent| self.failed(transport_error(limits, Kind::Io, host, e), is_sent);
+        // What was not even asked for was not sent, and the service cannot have the whole request.
+        let is_asked_for = body.0.remaining() == 0;
+        // ureq gives back what it was lent.
+        let connection = lock(&agent.slot).take();
+        let mut connection = connection.ok_or_else(|| failed(&ErrorKind::NotConnected.into(), is_asked_for))?;
+        let is_sent = is_asked_for && connection.is_sent();
+        let Some(status) = connection.status else {
+            let e = connection.error.unwrap_or_else(|| {
+                // It is a response that ureq refuses; or else a request that it cannot write.
+                permanent(response.result.err().map_or("it is not HTTP".into(), |e| format!("{e}")))
+            });
+            return Err(failed(&e, is_sent && e.kind() != ErrorKind::ConnectionRefused));
+        };
+        log::debug!(target: "portal_backup", "status {status} after {} ms", start.elapsed().as_millis());
+        let result = self.decide(status, is_sent, response, &mut connection);
+        pool.put_back(agent, connection);
+        result
+    }
+
     /// Sends the request, and receives what ureq makes of the response.
-    fn receive(
-        &mut self,
-        agent: &Agent,
-        operation: &Operation<'_>,
-        request_body: &mut RequestBody<'_>,
-    ) -> Result<(), ureq::Error> {
+    fn exchange(&self, agent: &Agent, body: &mut RequestBody<'_>, response: &mut Response) -> Result<(), ureq::Error> {
         let request = Request::builder()
-            .method(operation.request.method())
-            .uri(operation.uri)
-            .header(header::AUTHORIZATION, operation.authorization)
+            .method(self.request.method())
+            .uri(self.uri)
+            .header(header::AUTHORIZATION, self.authorization)
             .header(header::CONTENT_TYPE, wire::CONTENT_TYPE)
-            .header(header::CONTENT_LENGTH, operation.request.body_len())
-            .body(SendBody::from_reader(request_body))?;
+            .header(header::CONTENT_LENGTH, self.request.body_len())
+            .body(SendBody::from_reader(body))?;
         let (head, mut body) = agent.run(request)?.into_parts();
-        let max = if head.status.is_success() { operation.limits.max_body } else { wire::MAX_ERROR_BODY };
-        self.headers = head.headers;
+        let max = if head.status.is_success() { self.limits.max_body } else { wire::MAX_ERROR_BODY };
+        response.headers = head.headers;
         let expected = body.content_length().unwrap_or(16 << 10).min(max as u64);
         // With room to find the end.
-        self.body = Buffer::with_capacity(expected as usize + 1);
+        response.body = Buffer::with_capacity(expected as usize + 1);
         let mut reader = body.with_config().limit(max as u64).reader();
-        while self.body.append(|room| reader.read(room))? > 0 {}
+        while response.body.append(|room| reader.read(room))? > 0 {}
         Ok(())
     }
 
     /// What became of the call, now that there is a status.
-    fn conclude<T>(
-        self,
-        status: u16,
-        is_sent: bool,
-        result: Result<(), ureq::Error>,
-        connection: &mut Connection,
-        operation: &Operation<'_>,
-        parse: Parse<T>,
-    ) -> Result<T, Error> {
-        let (call, len) = (operation.limits.call, self.body.filled().len());
+    fn decide(&self, status: u16, is_sent: bool, response: Response, connection: &mut Connection) -> Result<T, Error> {
+        let Response { headers, body, result } = response;
+        let (call, len) = (self.limits.call, body.filled().len());
         let is_too_long = matches!(result, Err(ureq::Error::BodyExceedsLimit(_)));
         let is_malformed = result.is_err() && !is_too_long && connection.error.is_none();
         // Without a length, the closing brace tells that nothing is missing.
-        let has_length = self.headers.contains_key(header::CONTENT_LENGTH);
+        let has_length = headers.contains_key(header::CONTENT_LENGTH);
         let is_open_end = call == Call::Backup && !(has_length || is_too_long || is_malformed);
         let may_be_whole = result.is_ok() || is_open_end || !matches!(status, 200..=299);
         let incomplete = result.err().map(|e| match &connection.error {
@@ -126,19 +116,22 @@ impl Response {
             Some(e) if e.kind() == ErrorKind::TimedOut => format!("the time was up after {len} bytes of it"),
             Some(_) => format!("the connection broke after {len} bytes of it"),
         });
-        let body = self.body.into_bytes();
-        let header = |name: HeaderName| self.headers.get(name).and_then(|value| value.to_str().ok());
+        let header = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
         let retry_after = header(header::RETRY_AFTER);
-        let response = RawResponse { status, retry_after, body, redactor: operation.redactor };
-        let result = if may_be_whole { parse(response) } else { Err(response.unreadable(call, "")) };
+        let response = RawResponse { status, retry_after, body: body.into_bytes(), redactor: &self.redactor };
+        let result = if may_be_whole { (self.parse)(response) } else { Err(response.unreadable(call, "")) };
         result.map_err(|failure| match failure {
             Failure::Refused(mut e) => {
                 if let (300..=399, Some(location)) = (status, header(header::LOCATION)) {
-                    // The rest of it may hold anything.
-                    let uri = location.parse::<Uri>().ok().filter(|uri| uri.scheme().is_some());
-                    let host = uri.as_ref().and_then(Uri::host).unwrap_or("another place");
+                    // A reference without a scheme keeps that of the request; the rest of it may hold anything.
+                    let scheme = if location.starts_with("//") { "https:" } else { "" };
+                    let uri = format!("{scheme}{location}").parse::<Uri>().ok();
+                    let host = match scheme.is_empty() && !location.contains("://") {
+                        true => "the same host",
+                        false => uri.as_ref().and_then(Uri::host).unwrap_or("an invalid address"),
+                    };
                     let what = format!("a redirect, not followed, to {host}");
-                    e.body.message = Some(operation.redacted(&what, 150).into());
+                    e.body.message = Some(self.redacted(&what, 150).into());
                 }
                 Error::Refused(e)
             }
@@ -147,7 +140,7 @@ impl Response {
             Failure::Failed(e) => Error::Failed(e),
             Failure::Unreadable(mut e) => {
                 if let Some(what) = incomplete {
-                    e.what = operation.redacted(&what, 200);
+                    e.what = self.redacted(&what, 200);
                 }
                 if !is_too_long {
                     connection.read_rest();
@@ -159,9 +152,7 @@ impl Response {
             }
         })
     }
-}
 
-impl Operation<'_> {
     fn failed(&self, e: TransportError, is_sent: bool) -> Error {
         let (what, is_transient) = (self.redacted(&e.what, 400), e.is_transient && !is_sent);
         Error::Transport(TransportError { what, is_sent, is_transient, ..e })

@@ -13,8 +13,8 @@ pub(super) fn status_line(received: &[u8]) -> Option<(u16, usize)> {
     let [a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', b' ' | b'\r' | b'\n', ..] = status else {
         return None;
     };
-    let digits = [a, b, c].into_iter().map(|digit| u16::from(digit & 0xf));
-    Some((digits.fold(0, |status, digit| status * 10 + digit), len))
+    let status = [a, b, c].into_iter().fold(0, |status, digit| status * 10 + u16::from(digit & 0xf));
+    Some((status, len))
 }
 
 /// Where the empty line behind a head ends.

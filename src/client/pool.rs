@@ -2,7 +2,6 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::time::Duration;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -23,15 +22,14 @@ const MAX_IDLE: usize = 32;
 
 /// Opens connections, and keeps them from one request to the next.
 pub(super) struct Pool {
-    options: ConnectOptions,
-    keep_alive: Duration,
+    pub(super) options: ConnectOptions,
     idle: Mutex<Vec<PooledAgent>>,
 }
 
 /// An agent that has one connection, which is in the slot whenever ureq does not use it.
 pub(super) struct PooledAgent {
     pub(super) agent: Agent,
-    slot: Slot,
+    pub(super) slot: Slot,
     uri: Uri,
     last_use: Instant,
 }
@@ -39,8 +37,8 @@ pub(super) struct PooledAgent {
 type Slot = Arc<Mutex<Option<Connection>>>;
 
 impl Pool {
-    pub(super) fn new(options: ConnectOptions, keep_alive: Duration) -> Self {
-        Self { options, keep_alive, idle: Mutex::default() }
+    pub(super) fn new(options: ConnectOptions) -> Self {
+        Self { options, idle: Mutex::default() }
     }
 
     /// An agent with a connection to the server of this URL: the one that was used last, which is the most likely to be
@@ -58,7 +56,7 @@ impl Pool {
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
-            .user_agent(&self.options.user_agent)
+            .user_agent(&self.options.settings.user_agent)
             .accept(wire::CONTENT_TYPE)
             .accept_encoding("identity")
             .max_response_header_size(MAX_HEAD)
@@ -70,7 +68,7 @@ impl Pool {
 
     fn take_idle(&self, uri: &Uri) -> Option<PooledAgent> {
         let mut idle = lock(&self.idle);
-        idle.retain(|agent| agent.last_use.elapsed() <= self.keep_alive);
+        idle.retain(|agent| agent.last_use.elapsed() <= self.options.settings.keep_alive);
         let is_its_server = |to: &Uri| to.scheme() == uri.scheme() && to.authority() == uri.authority();
         let last = idle.iter().rposition(|agent| is_its_server(&agent.uri))?;
         Some(idle.remove(last))
@@ -78,7 +76,7 @@ impl Pool {
 
     /// Keeps the connection for the next request, if it is fit for one.
     pub(super) fn put_back(&self, mut agent: PooledAgent, mut connection: Connection) {
-        if connection.reset() && !self.keep_alive.is_zero() {
+        if connection.reset() && !self.options.settings.keep_alive.is_zero() {
             *lock(&agent.slot) = Some(connection);
             agent.last_use = Instant::now();
             let mut idle = lock(&self.idle);
@@ -89,15 +87,8 @@ impl Pool {
     }
 }
 
-impl PooledAgent {
-    /// What ureq has given back.
-    pub(super) fn take_connection(&self) -> Option<Connection> {
-        lock(&self.slot).take()
-    }
-}
-
 /// Nothing under these locks leaves anything half changed.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -26,18 +26,21 @@ pub(super) struct Proxy {
     /// The header with user name and password (RFC 7617), if there are any.
     authorization: SecretBytes,
     /// The hosts that it is not used for.
-    no_proxy: String,
+    pub(super) no_proxy: String,
 }
 
 impl Proxy {
     /// Reads `[http[s]://][user[:password]@]host[:port][/]`; the port is 80 or 443 if there is none.
     ///
-    /// The error never quotes the URL, which may hold a password or what was pasted into the wrong place.
+    /// The error quotes no more of the URL, which may hold a password or what was pasted into the wrong place, than that
+    /// it is `socks`.
     pub(super) fn parse(url: &SecretBytes) -> Result<Self, InvalidInput> {
         let url = core::str::from_utf8(url.expose()).unwrap_or_default();
-        Self::read(url).ok_or(InvalidInput::new(
-            "the proxy must be http://[user:password@]host[:port], or https; no other kind is supported",
-        ))
+        let kind = url.split_once("://").map(|(kind, _)| kind);
+        let socks = kind.filter(|kind| matches!(*kind, "socks" | "socks4" | "socks4a" | "socks5" | "socks5h"));
+        let not = socks.map(|kind| format!(", and not {kind}")).unwrap_or_default();
+        let mistake = format!("the proxy must be http://[user:password@]host[:port], or https{not}");
+        Self::read(url).ok_or(InvalidInput::new(mistake))
     }
 
     /// Reads what the environment says, unless each of these URLs is reached directly in any case.
@@ -75,10 +78,6 @@ impl Proxy {
         is_whole.then(|| Self { host: host.into(), port, is_tls, authorization, no_proxy: String::new() })
     }
 
-    pub(super) fn is_used_for(&self, url: &Uri) -> bool {
-        is_used(&self.no_proxy, url)
-    }
-
     /// What asks for a tunnel to that host, which is without brackets (RFC 9110, section 9.3.6).
     pub(super) fn connect_request(&self, host: &str, port: u16, user_agent: &str) -> SecretBytes {
         let target = authority(host, port);
@@ -95,7 +94,7 @@ impl fmt::Display for Proxy {
 }
 
 /// Plain HTTP is for this machine itself.
-fn is_used(no_proxy: &str, url: &Uri) -> bool {
+pub(super) fn is_used(no_proxy: &str, url: &Uri) -> bool {
     let is_named = host_and_port(url).is_some_and(|(host, port)| no_proxy::names(no_proxy, host, port));
     url.scheme_str() == Some("https") && !is_named
 }

@@ -45,7 +45,8 @@ pub(super) fn config(
     };
     let Some(pem) = client_cert_pem else { return Ok(Arc::new(builder.with_no_client_auth())) };
     let chain = certificates(pem.expose(), "client certificate")?;
-    let no_key = "the PEM of the client certificate holds no private key, or an encrypted one: decrypt that first";
+    let no_key = "the PEM of the client certificate holds no private key that can be read: add it, \
+                  decrypted with `openssl pkey -in OLD -out NEW`";
     let key = PrivateKeyDer::from_pem_slice(pem.expose()).map_err(|_| InvalidInput::new(no_key))?;
     let config = builder.with_client_auth_cert(chain, key);
     config.map(Arc::new).map_err(unusable("the client certificate cannot be used"))
@@ -107,18 +108,14 @@ pub(super) fn explain(e: &Error) -> (String, &'static str) {
         }
         Invalid(Bad::UnknownIssuer) => ("its certificate is signed by an authority that is not trusted", ISSUER),
         // Such as an authority that was made anew under its old name.
-        Invalid(Bad::BadSignature) => {
-            ("its certificate is not signed by the trusted authority of that name, or with a short key", ISSUER)
-        }
+        Invalid(Bad::BadSignature) => ("its certificate is not signed by the trusted authority of that name", ISSUER),
         Invalid(Bad::NotValidForNameContext { presented, .. }) => {
             // Each is written as `DnsName("a.example")`.
             let names = presented.iter().map(|name| name.split('"').nth(1).unwrap_or(name));
             let names = Vec::from_iter(names).join(", ");
             return (format!("its certificate is for other names: {names}"), SERVER);
         }
-        Invalid(Bad::InvalidPurpose | Bad::InvalidPurposeContext { .. }) => {
-            ("its certificate is not for servers", SERVER)
-        }
+        Invalid(Bad::InvalidPurposeContext { .. }) => ("its certificate is not for servers", SERVER),
         Invalid(
             Bad::UnsupportedSignatureAlgorithmContext { .. }
             | Bad::UnsupportedSignatureAlgorithmForPublicKeyContext { .. },

@@ -41,20 +41,7 @@ pub struct Child(Command);
 impl Child {
     /// With the root of these tests as the only one.
     pub fn new(url: &str) -> Self {
-        Self::under(&[], url)
-    }
-
-    /// Started by another program, such as one that changes the clock.
-    pub fn under(starter: &[&str], url: &str) -> Self {
-        let this = env::current_exe().unwrap();
-        let mut command = match starter {
-            [] => Command::new(this),
-            [program, arguments @ ..] => {
-                let mut command = Command::new(program);
-                command.args(arguments).arg(this);
-                command
-            }
-        };
+        let mut command = Command::new(env::current_exe().unwrap());
         for name in AMBIENT {
             command.env_remove(name);
         }

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use rustls::crypto::ring;
 use rustls::{ServerConfig, SupportedProtocolVersion};
 
-use super::x509::{Identity, Request, Usage};
+use super::x509::{Identity, Request};
 
 /// What a server shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -13,13 +13,8 @@ pub enum Certificate {
     /// For `localhost` and the loopback addresses, by the authority that is trusted.
     Trusted,
     OtherName,
-    Expired,
-    NotYetValid,
-    SelfSigned,
     /// By an authority that nobody trusts.
     Untrusted,
-    /// By the authority that is trusted, for the other end of a connection.
-    ForClients,
 }
 
 fn trusted() -> &'static Identity {
@@ -57,10 +52,6 @@ fn identity(certificate: Certificate) -> Identity {
     let mut request = Request::hosts(&["localhost", "127.0.0.1", "::1"]);
     match certificate {
         Certificate::OtherName => request.hosts = &["other.example"],
-        Certificate::Expired => request.years = 2001..2002,
-        Certificate::NotYetValid => request.years = 3001..3002,
-        Certificate::ForClients => request.usage = Usage::OnlyForClients,
-        Certificate::SelfSigned => return request.self_signed(),
         Certificate::Untrusted => return request.signed_by(&Identity::authority("trusted by nobody")),
         Certificate::Trusted => {}
     }

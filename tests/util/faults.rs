@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use portal_backup::Outcome;
@@ -115,8 +115,7 @@ pub struct Fault {
 }
 
 enum Target {
-    /// With the port on which nobody listens.
-    Nobody(String, Option<Arc<ClosedPort>>),
+    Nobody(String),
     Served(Option<Arc<ServerConfig>>, Arc<Script>),
 }
 
@@ -124,16 +123,15 @@ enum Target {
 pub struct Stage {
     pub url: String,
     pub server: Option<Server>,
-    _closed: Option<Arc<ClosedPort>>,
 }
 
 impl Fault {
     pub fn stage(&self) -> Stage {
         match &self.target {
-            Target::Nobody(url, port) => Stage { url: url.clone(), server: None, _closed: port.clone() },
+            Target::Nobody(url) => Stage { url: url.clone(), server: None },
             Target::Served(tls, script) => {
                 let server = Server::run(tls.clone(), script.clone());
-                Stage { url: server.url(), server: Some(server), _closed: None }
+                Stage { url: server.url(), server: Some(server) }
             }
         }
     }
@@ -290,13 +288,10 @@ pub fn chunked(body: &str, size: usize) -> String {
 /// Pauses that take a call of a few hundred bytes far past its deadline.
 const DRIP: Duration = Duration::from_millis(40);
 
-/// Every status from 300 to 599 that is registered with IANA, and some that are only seen.
-const STATUSES: [u16; 62] = [
-    300, 301, 302, 303, 304, 305, 306, 307, 308, 399, //
-    400, 401, 402, 403, 404, 405, 406, 407, 408, 409, 410, 411, 412, 413, 414, 415, 416, 417, 418, //
-    421, 422, 423, 424, 425, 426, 428, 429, 431, 440, 444, 451, 499, //
-    500, 501, 502, 503, 504, 505, 506, 507, 508, 509, 510, 511, 520, 522, 524, 529, 530, 598, 599, //
-    600,
+/// Each class, those that mean something of their own to HTTP or to this crate, and some that are not registered.
+const STATUSES: [u16; 25] = [
+    300, 301, 304, 307, 308, 399, 400, 401, 403, 404, 407, 408, 409, 413, 418, 421, 425, 429, 499, //
+    500, 502, 503, 504, 599, 600,
 ];
 
 /// The whole table.
@@ -304,7 +299,6 @@ pub fn all() -> Vec<Fault> {
     let trusted = certificates::server_config(Certificate::Trusted);
     let mut table = Table { trusted, rows: Vec::new() };
     before_the_request(&mut table);
-    certificates(&mut table);
     within_the_request(&mut table);
     refused_within_the_request(&mut table);
     instead_of_a_response(&mut table);
@@ -316,29 +310,18 @@ pub fn all() -> Vec<Fault> {
 }
 
 fn before_the_request(t: &mut Table) {
-    let port = Arc::new(ClosedPort::new());
-    let closed = Target::Nobody(format!("https://127.0.0.1:{}", port.number()), Some(port));
-    t.add("name not found", NOT_CONNECTED, Target::Nobody("https://no-such-name.invalid".into(), None));
-    t.add("connection refused", NOT_CONNECTED, closed);
+    static CLOSED: OnceLock<ClosedPort> = OnceLock::new();
+    let closed = format!("https://127.0.0.1:{}", CLOSED.get_or_init(ClosedPort::new).number());
+    t.add("name not found", NOT_CONNECTED, Target::Nobody("https://no-such-name.invalid".into()));
+    t.add("connection refused", NOT_CONNECTED, Target::Nobody(closed));
     t.tls("closed after accept", NOT_SENT_AGAIN, |_| Ok(()));
-    t.tls("closed on the first bytes", NOT_SENT_AGAIN, |c| {
-        c.raw().wait_for_bytes()?;
-        c.raw().read_some()
-    });
+    t.tls("closed on the first bytes", NOT_SENT_AGAIN, |c| c.raw().read_some());
     t.tls("reset after accept", NOT_SENT_AGAIN, |c| {
         c.will_reset();
         c.raw().wait_for_bytes()
     });
     // Nobody can tell whether the kernel of the other end had taken the request before it was closed.
-    let (closes, resets): (Arc<Script>, Arc<Script>) = (
-        Arc::new(|_: &mut Connection| Ok(())),
-        Arc::new(|c: &mut Connection| {
-            c.will_reset();
-            c.raw().wait_for_bytes()
-        }),
-    );
-    t.add("closed after accept, over plain HTTP", UNKNOWN, Target::Served(None, closes));
-    t.add("reset after accept, over plain HTTP", UNKNOWN, Target::Served(None, resets));
+    t.add("closed after accept, over plain HTTP", UNKNOWN, Target::Served(None, Arc::new(|_: &mut Connection| Ok(()))));
     t.tls("silent before TLS", NOT_SENT, |c| c.raw().silence()).lasts();
     t.tls("not even read before TLS", NOT_SENT, Connection::stall).lasts();
     t.tls("dripping in the TLS handshake", NOT_SENT, |c| {
@@ -346,6 +329,10 @@ fn before_the_request(t: &mut Table) {
         good(c)
     })
     .lasts();
+    for certificate in [Certificate::Untrusted, Certificate::OtherName] {
+        let target = Target::Served(Some(certificates::server_config(certificate)), Arc::new(good));
+        t.add(format!("certificate: {certificate:?}"), NOT_SENT, target);
+    }
     t.tls("TLS 1.1 only", NOT_SENT, |c| {
         c.raw().wait_for_bytes()?;
         // Handshake record: server hello, TLS 1.1, random, no session, ECDHE-RSA-AES128-SHA, no compression.
@@ -354,24 +341,6 @@ fn before_the_request(t: &mut Table) {
         c.raw().send([0, 0xc0, 0x13, 0])?;
         c.raw().silence()
     });
-}
-
-fn certificates(t: &mut Table) {
-    for (name, certificate) in [
-        ("by an unknown authority", Certificate::Untrusted),
-        ("for another name", Certificate::OtherName),
-        ("expired", Certificate::Expired),
-        ("not yet valid", Certificate::NotYetValid),
-        ("signed by itself", Certificate::SelfSigned),
-        ("for clients", Certificate::ForClients),
-    ] {
-        for (version, config) in
-            [("1.3", certificates::server_config(certificate)), ("1.2", certificates::tls12_server_config(certificate))]
-        {
-            let target = Target::Served(Some(config), Arc::new(good));
-            t.add(format!("certificate {name}, in TLS {version}"), NOT_SENT, target);
-        }
-    }
 }
 
 /// So much is read of a request that is 8 MB long.
@@ -415,10 +384,6 @@ fn refused_within_the_request(t: &mut Table) {
 
 fn instead_of_a_response(t: &mut Table) {
     t.both("closed after the request", UNKNOWN, |c| c.request().map(drop));
-    t.tls("closed after the request, with notice", UNKNOWN, |c| {
-        c.request()?;
-        c.close_notify()
-    });
     t.both("reset after the request", UNKNOWN, |c| {
         c.will_reset();
         c.request().map(drop)
@@ -427,7 +392,6 @@ fn instead_of_a_response(t: &mut Table) {
     t.respond("not HTTP at all", UNKNOWN, "220 mail.example ESMTP\r\n");
     t.respond("HTTP without a head", UNKNOWN, secrets::backup_response(0));
     t.respond("binary noise", UNKNOWN, [0, 255, 13, 10, 128, 7, 13, 10, 13, 10].repeat(20));
-    t.respond("HTTP/2", UNKNOWN, b"\0\0\x12\x04\0\0\0\0\0\0\x03\0\0\0\x80\0\x04\0\x01\0\0\0\x05\0\xff\xff\xff");
     let whole = response_of(200, "{}").replacen("HTTP/1.1", "HTTP/3.0", 1);
     let behind = behind_status(&whole).to_string();
     t.respond("HTTP/3.0 in its status line", raw(behind), whole);
@@ -522,18 +486,14 @@ fn bodies(t: &mut Table) {
     t.respond("cut before the last chunk", WHOLE, format!("{in_chunks}{}", chunked(&body, 1000)));
     t.respond("cut inside the last chunk", WHOLE, format!("{in_chunks}{}0\r", chunked(&body, 1000)));
     t.respond("cut behind the last chunk", SUCCESS, format!("{in_chunks}{}0\r\n", chunked(&body, 1000)));
-    t.respond("a chunk that is not closed", WHOLE, format!("{in_chunks}{whole_len:x}\r\n{body}"));
     let chunks = "Transfer-Encoding: chunked\r\n\r\n";
     t.raw("a chunk whose length is no number", format!("{chunks}{}many\r\n{half}\r\n", chunked(half, 1000)));
     t.raw("a chunk longer than it says", format!("{chunks}100\r\n{body}\r\n0\r\n\r\n"));
     t.raw("a chunk's length without a carriage return", format!("{chunks}{whole_len:x}\n{body}\n0\n\n"));
     // A size may have 20 bytes.
     let size = |len: usize| format!("{len:x};a=0123456789abcdefg;b=\"c d\"");
-    let (first, later, last) = (size(body.len()), size(half.len()), size(0));
+    let (first, last) = (size(body.len()), size(0));
     t.raw("a long extension of the first chunk", format!("{chunks}{first}\r\n{body}\r\n0\r\n\r\n"));
-    t.raw("a long extension of a later chunk", {
-        format!("{chunks}{}{later}\r\n{half}\r\n0\r\n\r\n", chunked(half, 5000))
-    });
     t.raw("a long extension of the last chunk", format!("{chunks}{whole_len:x}\r\n{body}\r\n{last}\r\n\r\n"));
     t.raw("no chunks, though its head says so", format!("{chunks}{body}"));
     t.raw("a last chunk that comes too early", format!("{chunks}{}0\r\n\r\n{half}", chunked(half, 1000)));
@@ -549,8 +509,6 @@ fn bodies(t: &mut Table) {
     });
     let bytes = with_length(whole_len) + half;
     t.then("silent in a body", incomplete(half), bytes, Then::Silence).lasts();
-    let bytes = format!("{in_chunks}{whole_len:x}\r\n{half}");
-    t.then("silent in a chunk", incomplete(half), bytes, Then::Silence).lasts();
     let drip = Then::Pieces(body.clone().into(), 1, DRIP);
     t.then("dripping in a body", incomplete(&*body).from(10), with_length(whole_len), drip).lasts();
     let drip = Then::Pieces(chunked(&body, 1).into(), 6, DRIP);
@@ -561,8 +519,6 @@ fn bodies(t: &mut Table) {
     t.then("an endless body", longest(), format!("{head}\r\n"), endless(&spaces));
     t.then("endless chunks", longest(), &*in_chunks, endless(&format!("1000\r\n{spaces}\r\n")));
     t.then("terabytes announced and sent", longest(), with_length(1 << 44), endless(&spaces));
-    let bytes = with_length(1 << 44) + half;
-    t.then("terabytes announced, then silence", incomplete(half), bytes, Then::Silence).lasts();
     let start = format!("{in_chunks}{}1;", chunked(half, 1000));
     let kept = raw(behind_status(&start).to_string() + &"x".repeat(MAX)).from(MAX / 2);
     t.then("an endless chunk head", kept, start, endless(&"x".repeat(4096)));
@@ -590,7 +546,6 @@ fn bodies(t: &mut Table) {
     t.respond("success with a page", unreadable("<html>"), response_of(203, "<html>"));
     t.respond("success that is not UTF-8", unreadable([255, 254]), b"HTTP/1.1 200 OK\r\n\r\n\xff\xfe");
     t.respond("success without a body", unreadable(""), "HTTP/1.1 204 No Content\r\n\r\n");
-    t.respond("success without a body, but a type", unreadable(""), response_of(205, ""));
     let long = secrets::generate_response().replace("generate-secp-0", &"i".repeat(257));
     t.respond("an id of 257 bytes", unreadable(&*long), response_of(200, &long));
 }
@@ -600,9 +555,12 @@ fn statuses(t: &mut Table) {
         // 408: the time was up while the service worked on it.
         let promise = if status < 500 && status != 408 { REFUSED } else { UNKNOWN };
         let body = if status == 304 { "" } else { r#"{"id":"SOME_ID","message":"What it says"}"# };
-        let name = format!("status {status}");
-        let response = response_of(status, body);
-        t.tls(name, promise, move |c| {
+        let mut response = response_of(status, body);
+        if status < 500 && ![408, 429].contains(&status) {
+            // No other refusal is repeated, whatever it asks for.
+            response = response.replacen("\r\n", "\r\nRetry-After: 0\r\n", 1);
+        }
+        t.tls(format!("status {status}"), promise, move |c| {
             c.request()?;
             c.send(&response)
         });
@@ -611,7 +569,6 @@ fn statuses(t: &mut Table) {
     t.respond("a refusal without a body", REFUSED, "HTTP/1.1 400 \r\nContent-Length: 0\r\n\r\n");
     t.respond("a refusal that is cut", REFUSED, "HTTP/1.1 400 \r\nContent-Length: 100\r\n\r\n{\"id");
     t.respond("a failure that is cut", UNKNOWN, "HTTP/1.1 500 \r\nContent-Length: 100\r\n\r\n{\"id");
-    t.respond("a refusal with a page", REFUSED, response_of(403, "<html>\n<h1>Forbidden</h1>\n</html>"));
     t.respond("a redirect to nowhere", REFUSED, "HTTP/1.1 307 \r\nLocation: \0\r\n\r\n".replace('\0', "%%%"));
     for (name, promise, status) in [("an endless refusal", REFUSED, 400), ("an endless failure", UNKNOWN, 500)] {
         t.then(name, promise, format!("HTTP/1.1 {status} No\r\n\r\n"), Then::Endless(vec![b'x'; 4096]));
@@ -619,7 +576,7 @@ fn statuses(t: &mut Table) {
     let start = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 100\r\n\r\n{\"id";
     t.then("a refusal that stops in its body", REFUSED, start, Then::Silence).lasts();
     // The other end may repeat what it got, anywhere.
-    for status in [307, 400, 401, 500] {
+    for status in [307, 400, 500] {
         t.both(&format!("status {status} that repeats the request"), by_status(status), move |c| {
             let request = String::from_utf8(c.request()?).unwrap();
             c.send(response_of(status, &request))
@@ -652,17 +609,12 @@ fn successes(t: &mut Table) {
     let config = certificates::tls12_server_config(Certificate::Trusted);
     t.add("as the service responds, in TLS 1.2", SUCCESS, Target::Served(Some(config), Arc::new(good)));
     t.respond("closed with the response", SUCCESS, response_of(200, &body));
-    t.tls("closed with the response, with notice", SUCCESS, |c| {
-        good(c)?;
-        c.close_notify()
-    });
-    t.respond("created", SUCCESS, response_of(201, &body));
-    t.respond("without a length", SUCCESS, format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{body}"));
     t.tls("without a length, closed with notice", SUCCESS, |c| {
         c.request()?;
         c.send(format!("HTTP/1.1 200 OK\r\n\r\n{}", secrets::backup_response(0)))?;
         c.close_notify()
     });
+    t.respond("without a length", SUCCESS, format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{body}"));
     let chunks = "HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n";
     for size in [1, 100, 1 << 20] {
         let name = format!("chunks of at most {size}");
@@ -673,12 +625,9 @@ fn successes(t: &mut Table) {
     for head in [
         "HTTP/1.0 200 OK",
         "HTTP/1.0 200 OK\r\nContent-Length: LEN",
-        "HTTP/1.1 200 OK\r\nContent-Length: LEN",
         "HTTP/1.1 200\r\nContent-Length: LEN",
         "HTTP/1.1 200 ok\r\ncontent-type: application/json\r\ncontent-length: LEN",
-        "HTTP/1.1 200 OK\r\nCONTENT-TYPE: APPLICATION/JSON\r\nCONTENT-LENGTH: LEN",
-        "HTTP/1.1 200 OK\r\nContent-Type: application/json;charset=\"UTF-8\"\r\nContent-Length: LEN",
-        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: LEN",
+        "HTTP/1.1 200 OK\r\nCONTENT-TYPE: TEXT/PLAIN\r\nCONTENT-LENGTH: LEN",
         "HTTP/1.1 200 OK\r\nContent-Type: ?\r\nContent-Length: LEN",
         "HTTP/1.1 200 OK\r\nA:b\r\nContent-Length:  \tLEN  ",
         "HTTP/1.1 200 OK\r\nContent-Length: LEN\r\nContent-Length: LEN",
@@ -690,7 +639,6 @@ fn successes(t: &mut Table) {
         "\r\n",
         "\n\r\n",
         "HTTP/1.0 100 Continue\r\n\r\n",
-        "HTTP/1.1 100 Continue\n\n",
         "HTTP/1.1 100 Continue\nDate: today\n\n",
         "HTTP/1.1 102 Processing\r\n\r\n",
         "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 100 Continue\r\nDate: today\r\n\r\n",

@@ -85,12 +85,6 @@ impl Server {
         self.shared.state().requests.clone()
     }
 
-    /// Waits until no connection is left.
-    #[track_caller]
-    pub fn wait_for_all_closed(&self) {
-        self.wait_for_closed(self.connections());
-    }
-
     /// Waits until that many connections were closed.
     #[track_caller]
     pub fn wait_for_closed(&self, connections: usize) {
@@ -130,8 +124,11 @@ impl Shared {
     }
 
     fn accept(self: Arc<Self>, listener: &TcpListener, tls: Option<&Arc<ServerConfig>>, script: &Arc<Script>) {
-        let mut threads = Vec::new();
+        let mut threads: Vec<JoinHandle<()>> = Vec::new();
         for stream in listener.incoming() {
+            let (finished, running): (Vec<_>, _) = threads.into_iter().partition(JoinHandle::is_finished);
+            finished.into_iter().for_each(|thread| thread.join().unwrap());
+            threads = running;
             let Ok(stream) = stream else { continue };
             let copy = stream.try_clone().unwrap();
             stream.set_nodelay(true).unwrap();
@@ -155,20 +152,11 @@ impl Shared {
                 shared.state().closed += 1;
                 shared.changed.notify_all();
             }));
-            threads = join_finished(threads);
         }
         for thread in threads {
             thread.join().unwrap();
         }
     }
-}
-
-fn join_finished(threads: Vec<JoinHandle<()>>) -> Vec<JoinHandle<()>> {
-    let (finished, running): (Vec<_>, Vec<_>) = threads.into_iter().partition(JoinHandle::is_finished);
-    for thread in finished {
-        thread.join().unwrap();
-    }
-    running
 }
 
 /// One accepted connection. Reading and writing make the TLS handshake first, where there is TLS.
@@ -224,13 +212,9 @@ impl Connection {
 
     fn receive(&mut self) -> io::Result<()> {
         let mut room = [0; 16 << 10];
-        match self.read(&mut room)? {
-            0 => Err(io::ErrorKind::UnexpectedEof.into()),
-            n => {
-                self.received.extend_from_slice(&room[..n]);
-                Ok(())
-            }
-        }
+        let len = self.read(&mut room)?;
+        self.received.extend_from_slice(&room[..len]);
+        if len > 0 { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
     }
 
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
@@ -281,6 +265,28 @@ impl Connection {
     pub fn stall(&mut self) -> io::Result<()> {
         loop {
             self.socket.pause(Duration::from_secs(60))?;
+        }
+    }
+
+    /// Becomes a tunnel to that port of this machine until either end leaves; returns what went there and what came back.
+    pub fn tunnel(&mut self, port: u16) -> io::Result<[Vec<u8>; 2]> {
+        let mut other = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+        // One thread for both directions, since they share the state of TLS: each is looked at in turn.
+        for stream in [&self.socket.stream, &other] {
+            stream.set_read_timeout(Some(Duration::from_millis(2)))?;
+        }
+        let (mut room, mut seen) = (vec![0; 64 << 10], [Vec::new(), Vec::new()]);
+        loop {
+            for is_back in [false, true] {
+                let read = if is_back { other.read(&mut room) } else { self.read(&mut room) };
+                let bytes = match read {
+                    Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => continue,
+                    Ok(0) | Err(_) => return Ok(seen),
+                    Ok(len) => &room[..len],
+                };
+                seen[usize::from(is_back)].extend_from_slice(bytes);
+                if is_back { self.write_all(bytes)? } else { other.write_all(bytes)? }
+            }
         }
     }
 
@@ -378,19 +384,6 @@ impl Socket {
     pub fn silence(&mut self) -> io::Result<()> {
         while self.read(&mut [0; 4 << 10])? > 0 {}
         Ok(())
-    }
-
-    /// Becomes a tunnel to that port of this machine, until either end leaves.
-    pub fn tunnel(&mut self, port: u16) -> io::Result<()> {
-        let other = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
-        let (mut there, mut back) = (other.try_clone()?, self.stream.try_clone()?);
-        let returning = thread::spawn(move || {
-            let _ = io::copy(&mut there, &mut back);
-            let _ = back.shutdown(Shutdown::Both);
-        });
-        let _ = io::copy(&mut self.stream, &mut &other);
-        let _ = other.shutdown(Shutdown::Both);
-        returning.join().map_err(|_| io::ErrorKind::Other.into())
     }
 
     /// Lets time pass, but not past the end of the server.
