@@ -131,13 +131,11 @@ fn the_watcher_sees_what_is_not_wiped() {
     assert_eq!(freed(|| drop(black_box(text.as_bytes().to_vec()))).len(), 1);
     assert_eq!(freed(|| drop(black_box(key.to_string()))).len(), 1);
     assert_eq!(freed(|| drop(black_box(PLAIN.to_vec()))).len(), 1);
-    let grown = freed(|| {
-        let mut grown = PLAIN.to_vec();
+    let grow = |mut grown: Vec<u8>| {
         grown.push(0);
         grown.fill(0);
-        drop(black_box(grown));
-    });
-    assert_eq!(grown.len(), 1, "the smaller block that it grew out of");
+    };
+    assert_eq!(freed(|| grow(black_box(PLAIN.to_vec()))).len(), 1, "the smaller block that it grew out of");
     let decoded = BackupShares::parse(text).unwrap().secp256k1().decode().unwrap().into_vec();
     assert_eq!(freed(|| drop(decoded)).len(), 1, "what is in a share is known in clear, too");
     assert!(MARKS[2..].iter().all(|mark| memmem::find(text.as_bytes(), mark).is_some()));
@@ -349,18 +347,15 @@ mod with_client {
         let _turn = turn();
         let folder = tempfile::tempdir().unwrap();
         for (number, text) in texts().iter().enumerate() {
-            let path = folder.path().join(number.to_string());
-            assert_wiped("stored", || {
-                let slot = FileSlot::reserve(&path).unwrap();
-                let shares = BackupShares::parse(*text).unwrap();
-                show(&slot.store(&shares).unwrap());
-            });
-            let path = folder.path().join(format!("{number} bytes"));
-            assert_wiped("stored", || FileSlot::reserve(&path).unwrap().store_bytes(text.as_bytes()).unwrap());
-            let path = folder.path().join(format!("{number} taken"));
+            let reserve = |name| {
+                let path = folder.path().join(format!("{number} {name}"));
+                (FileSlot::reserve(&path).unwrap(), path)
+            };
+            assert_wiped("stored", || show(&reserve("shares").0.store(&BackupShares::parse(*text).unwrap()).unwrap()));
+            assert_wiped("stored", || reserve("bytes").0.store_bytes(text.as_bytes()).unwrap());
             assert_wiped("not stored", || {
-                let slot = FileSlot::reserve(&path).unwrap();
-                fs::write(&path, "theirs").unwrap();
+                let (slot, path) = reserve("taken");
+                fs::write(path, "theirs").unwrap();
                 show(&slot.store(&BackupShares::parse(*text).unwrap()).unwrap_err());
             });
         }
@@ -384,14 +379,11 @@ mod with_client {
         }
         let _turn = turn();
         assert_wiped("a key", || assert_eq!(ApiKey::from_env("WIPING_KEY").unwrap().expose(), key()));
-        assert_wiped("no key", || {
-            let e = ApiKey::from_env("WIPING_NO_KEY").unwrap_err();
-            assert!(e.to_string().contains("a character that no key has"), "{e}");
-        });
-        assert_wiped("no text", || {
-            let e = ApiKey::from_env("WIPING_NO_TEXT").unwrap_err();
-            assert!(cfg!(not(unix)) || e.to_string().contains("a character that no key has"), "{e}");
-        });
+        let no_text = cfg!(unix).then_some("WIPING_NO_TEXT");
+        for name in ["WIPING_NO_KEY"].into_iter().chain(no_text) {
+            let refused = || ApiKey::from_env(name).unwrap_err().to_string();
+            assert_wiped(name, || assert!(refused().contains("a character that no key has")));
+        }
     }
 
     #[test]
