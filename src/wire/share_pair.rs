@@ -35,11 +35,8 @@ impl SharePair {
             let (what, end) = if e.is_eof() { ("ends too early", text.len()) } else { ("is not JSON", at) };
             let mut reader = Reader::new(text.get(..end).unwrap_or_default());
             while reader.next_value().is_some() {}
-            let mut path = reader.path();
-            let nearest = (0..path.len()).rev().find_map(|depth| {
-                path[depth] = None;
-                member(path)
-            });
+            let [outer, inner, _] = reader.path();
+            let nearest = member([outer, inner, None]).or(member([outer, None, None]));
             return Err(mistake(nearest.unwrap_or(0), what, at));
         }
         let (mut reader, mut found) = (Reader::new(text), [None; 7]);
