@@ -296,7 +296,7 @@ fn help_fits_a_screen_and_every_line_a_terminal() {
     assert_eq!(version.stdout, concat!("portal-backup ", env!("CARGO_PKG_VERSION"), "\n"));
 }
 
-/// While the confirmation waits for its answer, the shares are stored and have no business in memory.
+/// While the confirmation waits for its response, the shares are stored and have no business in memory.
 #[cfg(target_os = "linux")]
 #[test]
 fn no_share_and_no_generate_response_is_left_in_memory() {

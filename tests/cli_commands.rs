@@ -275,6 +275,7 @@ fn the_command_for_later_names_nothing_that_is_gone_by_then() {
     scene.run_in("sh", &format!("unset PORTAL_CLIENT_API_KEY; {printed}")).exits(0);
     for (i, key) in ["<(cat gr*key)", "/dev/stdin < gr*key", "/proc/self/fd/5 5< gr*key"].iter().enumerate() {
         let ran = scene.run_in("bash", &line(&format!("./-{i}\n.json"), key)).exits(0);
+        let ran = ran.says("will be gone: add --api-key-file");
         let printed = ran.stderr.lines().last().unwrap().to_string();
         assert!(!printed.contains("/dev") && !printed.contains("/proc"), "{printed}");
         scene.run_in("sh", &printed).exits(0).says("confirmed");
@@ -282,15 +283,15 @@ fn the_command_for_later_names_nothing_that_is_gone_by_then() {
 }
 
 #[test]
-fn a_key_file_is_named_in_what_is_wrong_with_it_but_a_key_is_not() {
+fn what_is_wrong_with_a_key_file_is_told_and_no_key_is_shown() {
     use std::os::unix::fs::PermissionsExt as _;
     let scene = Scene::new();
     let run = |file: &str, output: &str| scene.back_up(&["-o", output, "--api-key-file", file, GENERATE]);
-    run("missing.txt", "x").exits(2).says("--api-key-file: No such file").says("nothing was sent");
+    run("missing.txt", "x").exits(2).says("--api-key-file missing.txt: No such file").says("nothing was sent");
     let key = "0d7a11c8-2f6e-4b1c-9a55-8e1f0c3d7b21";
     assert!(!run(key, "x").exits(2).stderr.contains("0d7a"));
     fs::write(scene.path("key"), "'quoted'\n").unwrap();
-    run("key", "x").exits(2).says("--api-key-file: the client API key is in quotes");
+    run("key", "x").exits(2).says("--api-key-file key: the client API key is in quotes");
     fs::write(scene.path("key"), scene.sandbox.api_key()).unwrap();
     for (mode, warns) in [(0o600, false), (0o640, true), (0o604, true), (0o400, false)] {
         fs::set_permissions(scene.path("key"), fs::Permissions::from_mode(mode)).unwrap();

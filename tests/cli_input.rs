@@ -121,11 +121,11 @@ fn verify_reads_standard_input() {
 fn what_cannot_be_meant_is_refused_with_the_way_to_say_it() {
     let scene = Scene::new();
     let no_value = "needs a value; one that begins with - is written ./-";
-    let no_file = "the first argument is neither a file nor a command";
+    let stdout = "shares are not written to stdout; for a file called - use ./-";
     let cases: &[(&[&str], &str)] = &[
-        (&["-o", "-", GENERATE], no_value),
-        (&["-o-", GENERATE], no_value),
-        (&["--output=-", GENERATE], no_value),
+        (&["-o", "-", GENERATE], stdout),
+        (&["-o-", GENERATE], stdout),
+        (&["--output=-", GENERATE], stdout),
         (&["-o", "--json", GENERATE], no_value),
         (&["-o", "--", GENERATE], no_value),
         (&["-o", "x.json", GENERATE, "--timeout"], no_value),
@@ -133,9 +133,9 @@ fn what_cannot_be_meant_is_refused_with_the_way_to_say_it() {
         (&["--store-with", "", GENERATE], "--store-with needs a command"),
         (&["--store-with", " \t\n", GENERATE], "--store-with needs a command"),
         (&["--json=yes", "-o", "x.json", GENERATE], "an option has a value that it does not take"),
-        (&["-o", "x.json", "verify"], no_file),
-        (&["-q", "confirm", "x.json"], "a command comes before all options"),
-        (&["verfy", "x.json"], no_file),
+        (&["-o", "x.json", "verify"], "verify is no command and no file; a command comes first"),
+        (&["-q", "confirm", "x.json"], "confirm is no command and no file; a command comes first"),
+        (&["verfy", "x.json"], "verfy is no command and no file"),
         (&["-o", "x.json", "--resume", "--encrypt-with", "cat", GENERATE], "--resume needs -o FILE without"),
         (&["--resume", "--store-with", "cat > x", GENERATE], "--resume needs -o FILE without"),
         (&["--encrypt-with", "cat", GENERATE], "--encrypt-with needs -o FILE"),
@@ -144,6 +144,8 @@ fn what_cannot_be_meant_is_refused_with_the_way_to_say_it() {
         (&["-o", "x.json", "--ca-cert", "x.pem", "--system-certs", GENERATE], "cannot be combined"),
         (&["confirm"], "confirm needs a stored file or two share pair ids"),
         (&["confirm", "a", "b", "c"], "too many arguments"),
+        (&["-o", "x.json", "missing.json"], "generate response missing.json: No such file"),
+        (&["verify", "no/such"], "stored backup no/such: No such file"),
         (&["confirm", "missing"], "missing: it cannot be read"),
         (&["verify"], "verify needs a file, or - for stdin"),
     ];
@@ -198,6 +200,39 @@ fn a_command_that_cannot_be_run_is_found_before_anything_is_sent() {
     ran.exits(2).says("--store-with needs sh");
     assert_eq!(scene.sandbox.requests(), []);
     assert_eq!(scene.names(), [""; 0], "nothing of the command is run");
+}
+
+#[test]
+fn confirm_takes_no_file_for_an_id() {
+    let scene = Scene::new();
+    fs::write(scene.path("here"), "x").unwrap();
+    for [first, second] in [["a.json", "b.json"], ["c1", "folder/b"], ["here", "c2"], ["c1", "here"], [GENERATE; 2]] {
+        Ran::new(scene.command(&["confirm", first, second]).output().unwrap()).exits(2).says("which are no files");
+    }
+    assert!(scene.sandbox.requests().is_empty());
+}
+
+#[test]
+fn a_line_that_a_terminal_has_cut_is_told_to_come_from_a_file_or_a_pipe() {
+    let scene = Scene::new();
+    let typed = generate().replace('\n', " ") + "\n\u{4}\u{4}";
+    assert!(typed.len() > 4096);
+    fs::write(scene.path("typed"), typed).unwrap();
+    let line = format!("{} -o x.json -", env!("CARGO_BIN_EXE_portal-backup"));
+    let mut script = Command::new("timeout");
+    script.args(["60", "script", "-qec", &line, "/dev/null"]).current_dir(scene.folder.path());
+    script.env("PORTAL_CLIENT_API_KEY", scene.sandbox.api_key());
+    let output = match script.stdin(fs::File::open(scene.path("typed")).unwrap()).output() {
+        Ok(output) if output.status.code() != Some(127) => output,
+        _ => return eprintln!("skipped: there is no script"),
+    };
+    let shown = String::from_utf8_lossy(&output.stdout);
+    for said in
+        ["reading the generate response from standard input", "4,095 bytes: use a file or a pipe; nothing was sent"]
+    {
+        assert!(shown.contains(said), "{}", shown.lines().last().unwrap_or_default());
+    }
+    assert_eq!((output.status.code(), scene.sandbox.requests().len()), (Some(2), 0));
 }
 
 #[test]

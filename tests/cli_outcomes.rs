@@ -143,7 +143,7 @@ fn an_answer_that_is_not_understood_is_kept_for_its_owner_alone() {
     for_each_row(backups(), |row| {
         let kept = row.file("backup.json.unreadable");
         let Some(Kept { of, least, .. }) = &row.promise.kept else {
-            return expect("a kept answer", kept, None);
+            return expect("a kept response", kept, None);
         };
         let kept = match kept {
             None if *least == 0 => return Ok(()),

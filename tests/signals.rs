@@ -1,4 +1,4 @@
-//! A run that is ended by a signal: its files are in order at every step, and no answer is lost on its way to the disk.
+//! A run that is ended by a signal: its files are in order at every step, and no response is lost on its way to the disk.
 #![cfg(all(feature = "cli", unix))]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -6,6 +6,8 @@ mod util;
 
 use std::fs;
 use std::io::Write as _;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -28,7 +30,7 @@ const CONFIRMED: &str = "HTTP/1.1 204 No Content\r\n\r\n";
 #[derive(Clone, Copy, PartialEq)]
 enum Until {
     Request,
-    HalfAnAnswer,
+    HalfAResponse,
     Confirmation,
     TheEnd,
 }
@@ -60,13 +62,13 @@ impl Service {
                 }
                 return c.send(CONFIRMED);
             }
-            let answer = response_of(200, &secrets::backup_response(0));
-            let (first, second) = answer.split_at(answer.len() / 2);
+            let response = response_of(200, &secrets::backup_response(0));
+            let (first, second) = response.split_at(response.len() / 2);
             if until == Until::Request {
                 wait(c)?;
             }
             c.send(first)?;
-            if until == Until::HalfAnAnswer {
+            if until == Until::HalfAResponse {
                 wait(c)?;
             }
             c.send(second)
@@ -147,8 +149,8 @@ fn whole(path: &Path) -> BackupShares {
 }
 
 #[test]
-fn until_the_answer_is_there_nothing_is_left_and_the_run_says_what_the_service_can_have_done() {
-    for until in [Until::Request, Until::HalfAnAnswer] {
+fn until_the_response_is_there_nothing_is_left_and_the_run_says_what_the_service_can_have_done() {
+    for until in [Until::Request, Until::HalfAResponse] {
         for (signal, number) in SIGNALS {
             let (folder, service) = (folder(), Service::start(until));
             let child = program(folder.path(), &service, &["-o", "x.json", "--json", GENERATE]).spawn().unwrap();
@@ -229,9 +231,9 @@ fn from_the_response_on_the_shares_are_stored_first_and_nothing_is_said() {
 }
 
 #[test]
-fn a_signal_that_comes_with_the_answer_finds_nothing_or_the_whole_file() {
+fn a_signal_that_comes_with_the_response_finds_nothing_or_the_whole_file() {
     for round in 0..12 {
-        let (folder, service) = (folder(), Service::start(Until::HalfAnAnswer));
+        let (folder, service) = (folder(), Service::start(Until::HalfAResponse));
         let child = program(folder.path(), &service, &["-o", "x.json", GENERATE]).spawn().unwrap();
         service.wait_until_reached();
         let process = child.id().to_string();
@@ -300,8 +302,34 @@ fn a_signal_that_is_ignored_from_the_start_ends_nothing() {
 }
 
 #[test]
+fn a_signal_ends_the_run_also_when_nobody_reads_what_it_says() {
+    let (folder, service) = (folder(), Service::start(Until::Request));
+    let (stderr, _reader) = UnixStream::pair().unwrap();
+    let mut writer = stderr.try_clone().unwrap();
+    writer.set_nonblocking(true).unwrap();
+    while writer.write(&[b'.'; 4096]).is_ok() {}
+    let mut command = program(folder.path(), &service, &["-o", "x.json", GENERATE]);
+    let mut child = command.stderr(OwnedFd::from(stderr)).spawn().unwrap();
+    service.wait_until_reached();
+    kill("TERM", &child.id().to_string());
+    let start = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if start.elapsed() > Duration::from_secs(20) {
+            child.kill().unwrap();
+        }
+        thread::sleep(Duration::from_millis(10));
+    };
+    service.go_on();
+    assert_eq!(status.code(), Some(143));
+    assert_eq!(names(folder.path()), [""; 0]);
+}
+
+#[test]
 fn a_limit_on_the_size_of_files_is_an_error_and_no_death() {
-    let (folder, service) = (folder(), Service::start(Until::HalfAnAnswer));
+    let (folder, service) = (folder(), Service::start(Until::HalfAResponse));
     let child = program(folder.path(), &service, &["-o", "x.json", GENERATE]).spawn().unwrap();
     service.wait_until_reached();
     let process = child.id().to_string();

@@ -57,14 +57,14 @@ pub(crate) fn serve() {
         for socket in listener.incoming().flatten() {
             let tls = ServerConnection::new(config.clone()).unwrap();
             // A client that leaves ends its thread with an error, as it should.
-            thread::spawn(move || _ = answer_all(tls, socket));
+            thread::spawn(move || _ = serve_all(tls, socket));
         }
     });
     io::copy(&mut io::stdin(), &mut io::sink()).unwrap();
 }
 
 /// Responds to each request with shares of about its own length.
-fn answer_all(tls: ServerConnection, socket: TcpStream) -> io::Result<()> {
+fn serve_all(tls: ServerConnection, socket: TcpStream) -> io::Result<()> {
     socket.set_nodelay(true)?;
     let mut stream = BufReader::with_capacity(64 << 10, StreamOwned::new(tls, socket));
     let mut line = String::new();

@@ -198,7 +198,7 @@ fn serve(state: &Mutex<Service>, mut connection: TcpStream) -> io::Result<()> {
         _ => locked.respond(&request),
     };
     if let Some(Fault::Body(body)) = &fault {
-        response = Response::json(200, body.clone());
+        response = Response::new(200, body.clone());
     }
     request.status = response.status;
     locked.watchers.retain(|watcher| watcher.send(request.clone()).is_ok());

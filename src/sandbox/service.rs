@@ -97,20 +97,19 @@ impl Service {
         let key = request.api_key.as_ref();
         let Some(client) = self.clients.iter_mut().find(|client| Some(&client.api_key) == key) else {
             return match key {
-                _ if request.path.starts_with("/api/") => Response::json(401, "{}"),
-                Some(_) => Response::text(401, "Authorization header is invalid"),
+                _ if request.path.starts_with("/api/") => Response::new(401, "{}"),
+                Some(_) => Response::new(401, "Authorization header is invalid"),
                 None => Response::with_status(401),
             };
         };
         let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
         let ids = match (request.method.as_str(), request.path.as_str()) {
-            ("POST", GENERATE) => return Response::json(200, new_shares(&mut client.signing)),
+            ("POST", GENERATE) => return Response::new(200, new_shares(&mut client.signing)),
             ("POST", wire::backup::PATH) => {
                 let generate = body["generateResponse"].as_str().unwrap_or_default();
-                return match GenerateResponse::parse(generate) {
-                    Ok(_) => Response::json(200, new_shares(&mut client.backup)),
-                    Err(_) => Response::with_status(400),
-                };
+                let is_known = GenerateResponse::parse(generate).is_ok();
+                let new = is_known.then(|| Response::new(200, new_shares(&mut client.backup)));
+                return new.unwrap_or(Response::with_status(400));
             }
             ("PATCH", SIGNING_SHARES) => two_ids(&body, "STORED_CLIENT", "signingSharePairIds", &client.signing),
             ("PATCH", wire::confirm::PATH) => {
@@ -119,9 +118,9 @@ impl Service {
                 self.confirmed.extend(new.collect::<Vec<_>>());
                 ids
             }
-            _ => return Response::error(404, "NOT_FOUND", "No such endpoint"),
+            _ => return Response::with_status(404),
         };
-        if ids.is_some() { Response::with_status(204) } else { Response::json(400, "{}") }
+        if ids.is_some() { Response::with_status(204) } else { Response::new(400, "{}") }
     }
 }
 
@@ -135,40 +134,33 @@ fn two_ids(request: &Value, status: &str, field: &str, issued: &[String]) -> Opt
 
 pub(super) struct Response {
     pub(super) status: u16,
-    content_type: &'static str,
     pub(super) body: Vec<u8>,
 }
 
 impl Response {
-    fn text(status: u16, body: &str) -> Self {
-        Self { status, content_type: "text/plain", body: body.into() }
-    }
-
-    pub(super) fn json(status: u16, body: impl Into<Vec<u8>>) -> Self {
-        Self { status, content_type: wire::CONTENT_TYPE, body: body.into() }
-    }
-
-    fn error(status: u16, id: &str, message: &str) -> Self {
-        Self::json(status, format!(r#"{{"id":"{id}","message":"{message}"}}"#))
+    pub(super) fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        Self { status, body: body.into() }
     }
 
     /// As a service responds with this status.
     pub(super) fn with_status(status: u16) -> Self {
-        match status {
-            204 => Self::text(204, ""),
-            400 => Self::error(400, "BAD_REQUEST", "Can't parse the request body"),
-            401 => Self::text(401, "Authorization header is missing"),
-            429 => Self::error(429, "RATE_LIMITED", "Too many requests"),
-            500.. => Self::error(status, "INTERNAL_ERROR", "Something went wrong"),
-            _ => Self::error(status, "SANDBOX_FAULT", "This call was told to fail"),
-        }
+        let (id, message) = match status {
+            204 => return Self::new(204, ""),
+            401 => return Self::new(401, "Authorization header is missing"),
+            400 => ("BAD_REQUEST", "Can't parse the request body"),
+            404 => ("NOT_FOUND", "No such endpoint"),
+            429 => ("RATE_LIMITED", "Too many requests"),
+            500.. => ("INTERNAL_ERROR", "Something went wrong"),
+            _ => ("SANDBOX_FAULT", "This call was told to fail"),
+        };
+        Self::new(status, format!(r#"{{"id":"{id}","message":"{message}"}}"#))
     }
 
     /// With these headers, each with its line break.
     pub(super) fn to_http(&self, mut headers: String) -> Vec<u8> {
         if self.status != 204 {
-            let len = self.body.len();
-            headers += &format!("Content-Type: {}\r\nContent-Length: {len}\r\n", self.content_type);
+            let content_type = if self.body.starts_with(b"{") { wire::CONTENT_TYPE } else { "text/plain" };
+            headers += &format!("Content-Type: {content_type}\r\nContent-Length: {}\r\n", self.body.len());
         }
         let head = format!("HTTP/1.1 {} Sandbox\r\nConnection: close\r\n{headers}\r\n", self.status);
         [head.as_bytes(), &self.body].concat()

@@ -225,7 +225,7 @@ fn reserve_refuses_a_name_that_is_taken_and_says_how_to_go_on() {
         let e = FileSlot::reserve(&path).unwrap_err();
         assert!(e.already_exists());
         let text = assert_not_sent(Err(e), &path);
-        assert!(text.contains("exists already, and nothing is replaced"), "{text}");
+        assert!(text.contains("exists already") && text.contains("FileSlot::load"), "{text}");
     }
     assert_eq!(look_at_all(folder.path()), before);
 }

@@ -186,22 +186,38 @@ impl Spoilt {
         (call, parts): (&str, &[&str]),
         meanwhile: impl FnOnce(),
     ) -> Option<Run> {
-        // The same names in another folder.
-        let rehearsal = folder();
-        let name = path.file_name().unwrap();
-        let number = Self::run(&rehearsal.path().join(name), spoil)?.number_of(call, parts);
-        let stop = format!("{call}:signal=STOP:when={number}");
-        let mut spoilt = Self::attach(Process::start(this_test_binary(path)), &[spoil, &[&stop]].concat())?;
-        spoilt.process.go();
+        for _ in 0..5 {
+            // The same names in another folder.
+            let rehearsal = folder();
+            let name = path.file_name().unwrap();
+            let number = Self::run(&rehearsal.path().join(name), spoil)?.number_of(call, parts);
+            let stop = format!("{call}:signal=STOP:when={number}");
+            let mut spoilt = Self::attach(Process::start(this_test_binary(path)), &[spoil, &[&stop]].concat())?;
+            spoilt.process.go();
+            if spoilt.has_stopped() {
+                meanwhile();
+                let id = spoilt.process.child.id().to_string();
+                assert!(Command::new("kill").args(["-CONT", &id]).status().unwrap().success());
+                return Some(spoilt.finish());
+            }
+            // The system's libraries made another call of this name in one of the two runs.
+            fs::remove_file(path).unwrap();
+        }
+        panic!("it never stops at {call} {parts:?}");
+    }
+
+    /// Waits until the process is stopped, or has ended.
+    fn has_stopped(&mut self) -> bool {
         let start = Instant::now();
-        while !spoilt.log().contains("--- stopped by SIGSTOP ---") {
-            assert!(start.elapsed() < Duration::from_secs(30), "it does not stop: {}", spoilt.log());
+        loop {
+            let has_ended = self.strace.try_wait().unwrap().is_some();
+            let has_stopped = self.log().contains("--- stopped by SIGSTOP ---");
+            if has_stopped || has_ended {
+                return has_stopped;
+            }
+            assert!(start.elapsed() < Duration::from_secs(30), "it does not stop: {}", self.log());
             thread::sleep(Duration::from_millis(1));
         }
-        meanwhile();
-        let id = spoilt.process.child.id().to_string();
-        assert!(Command::new("kill").args(["-CONT", &id]).status().unwrap().success());
-        Some(spoilt.finish())
     }
 
     fn attach(process: Process, spoil: &[&str]) -> Option<Self> {

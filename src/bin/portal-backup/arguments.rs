@@ -76,9 +76,12 @@ impl Arguments {
                 .ok_or_else(|| format!("{} is not an option here", display_path(option.as_ref())))?;
             let value = if takes_value { parser.value().ok() } else { Some(OsString::new()) };
             // What begins like an option is no value, it is the value that was forgotten.
-            let value = value.filter(|value| !value.as_encoded_bytes().starts_with(b"-"));
+            let value = value.filter(|value| value == "-" || !value.as_encoded_bytes().starts_with(b"-"));
             let value =
                 value.ok_or_else(|| format!("{option} needs a value; one that begins with - is written ./-"))?;
+            if name == "--output" && value == "-" {
+                return Err("shares are not written to stdout; for a file called - use ./-".into());
+            }
             self.options.insert(name, value);
         }
         self.text = if self.has("--version") { Some(VERSION) } else { self.has("--help").then_some(help) };
@@ -96,8 +99,8 @@ impl Arguments {
         let (encrypts, stores) = (self.has("--encrypt-with"), self.has("--store-with"));
         let mistake = match (self.command, &self.values[..]) {
             ("", []) => "a generate response is needed: a file, or - for stdin",
-            ("", [file, ..]) if file != "-" && Path::new(file).symlink_metadata().is_err() => {
-                "the first argument is neither a file nor a command; a command comes before all options"
+            ("", [word, ..]) if is_unknown_word(word) => {
+                return Err(format!("{} is no command and no file; a command comes first", word.to_string_lossy()));
             }
             ("", _) if self.has("--output") == stores || stores && encrypts => {
                 "-o FILE or --store-with COMMAND is needed, not both; --encrypt-with needs -o FILE"
@@ -110,6 +113,9 @@ impl Arguments {
             }
             ("verify", []) => "verify needs a file, or - for stdin",
             ("confirm", []) => "confirm needs a stored file or two share pair ids",
+            ("confirm", [_, _]) if self.values.iter().any(|id| is_file(id)) => {
+                "confirm takes one stored file, or two share pair ids, which are no files"
+            }
             ("confirm", [_] | [_, _]) | ("" | "verify", [_]) | ("sandbox", []) => return Ok(()),
             _ => "there are too many arguments",
         };
@@ -129,24 +135,38 @@ impl Arguments {
         self.value(name).map(Path::new)
     }
 
-    /// The command that confirms later what is in a file, or else what has these ids, as it is pasted into a shell. There
-    /// is none for what a stand-in has made.
-    pub(crate) fn confirm_command(&self, ids: [&str; 2], file: Option<&Path>) -> Option<String> {
-        let mut words = vec!["portal-backup confirm".to_string()];
+    /// The command that confirms later what is in a file, or else what has these ids, as it is pasted into a shell; before
+    /// it, what it has to be given anew. There is none for what a stand-in has made.
+    pub(crate) fn confirm_command(&self, ids: [&str; 2], file: Option<&Path>) -> Option<[String; 2]> {
+        let (mut words, mut note) = (vec!["portal-backup confirm".to_string()], String::new());
         for name in ["--api-key-file", "--ca-cert", "--client-api-url", "--system-certs"] {
             match self.value(name) {
                 Some(flag) if flag.is_empty() => words.push(name.into()),
-                Some(url) if name == "--client-api-url" => words.push(format!("{name} {}", quoted(url))),
-                Some(file) if is_lasting(file.as_ref()) => words.push(format!("{name} {}", quoted(file))),
-                _ => {}
+                Some(value) if name == "--client-api-url" || is_lasting(value.as_ref()) => {
+                    words.push(format!("{name} {}", quoted(value)));
+                }
+                Some(file) => note += &format!(" ({} will be gone: add {name})", display_path(file.as_ref())),
+                None => {}
             }
         }
         // The confirmation cannot read what is encrypted.
         let file = file.filter(|file| is_lasting(file) && !self.has("--encrypt-with"));
         let stored = file.map_or(ids.map(OsStr::new).to_vec(), |file| vec![file.as_os_str()]);
         words.extend(stored.into_iter().map(quoted));
-        Some(words.join(" ")).filter(|line| !self.has("--sandbox") && is_printable(line))
+        Some([note, words.join(" ")]).filter(|[_, line]| !self.has("--sandbox") && is_printable(line))
     }
+}
+
+/// Whether an argument may be shown, though nobody knows what it is.
+fn is_unknown_word(argument: &OsStr) -> bool {
+    let bytes = argument.as_encoded_bytes();
+    let is_word = bytes.len() < 30 && bytes.iter().all(|b| b.is_ascii_alphabetic() || *b == b'-') && argument != "-";
+    is_word && Path::new(argument).symlink_metadata().is_err()
+}
+
+/// Whether an argument is the path of a file, and no share pair id.
+fn is_file(argument: &OsStr) -> bool {
+    argument.as_encoded_bytes().iter().any(|b| b"./\\".contains(b)) || Path::new(argument).symlink_metadata().is_ok()
 }
 
 /// Whether a path leads to the same file once this process has ended, and can be printed as it is.

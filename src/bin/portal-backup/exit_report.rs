@@ -48,9 +48,10 @@ impl ExitReport {
         self.with(json!({ "outcome": Outcome::Unknown, "call": call }))
     }
 
-    /// Adds the command to go on with, which confirms, if there is one.
-    pub(crate) fn next(mut self, command: Option<String>) -> Self {
-        self.what += if command.is_some() { " To confirm:" } else { "" };
+    /// Adds the command to go on with, which confirms, if there is one, and what is to be known of it.
+    pub(crate) fn next(mut self, command: Option<[String; 2]>) -> Self {
+        let Some([note, command]) = command else { return self };
+        self.what += &format!(" To confirm{note}:");
         self.with(json!({ "next": command }))
     }
 

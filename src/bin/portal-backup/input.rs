@@ -1,10 +1,8 @@
 //! What is read from files and from standard input, as editors and shells write it.
-//!
-//! No error shows the path: what is no file may be a secret in the wrong place.
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, IsTerminal as _, Read};
 use std::path::Path;
 
 use portal_backup::{ApiKey, SecretBytes, wire};
@@ -12,34 +10,66 @@ use portal_backup::{ApiKey, SecretBytes, wire};
 use crate::exit_report::{Result, wrong};
 use crate::terminal::{display_path, tell};
 
-/// All of a file, or for `-` of standard input. A buffer that grows leaves copies behind, which the allocator of this
-/// program wipes.
-pub(crate) fn read(what: &str, from: &OsStr) -> Result<SecretBytes> {
-    let limit = wire::backup::MAX_GENERATE_RESPONSE;
-    let mut bytes = Vec::new();
-    let mut read = |source: &mut dyn Read| source.take(limit as u64 + 1).read_to_end(&mut bytes);
-    let len = match from == "-" {
-        true => read(&mut io::stdin()),
-        false => File::open(from).and_then(|mut file| read(&mut file)),
-    };
-    let bytes = SecretBytes::new(bytes);
-    match len.map_err(wrong(what))? {
-        len if len > limit => Err(wrong(what)("it is longer than 4 MiB")),
-        _ => Ok(bytes),
+/// What was read, and what an error calls it.
+pub(crate) struct Input {
+    name: String,
+    bytes: SecretBytes,
+}
+
+impl Input {
+    /// All of a file, or for `-` of standard input. A buffer that grows leaves copies behind, which the allocator of this
+    /// program wipes.
+    pub(crate) fn read(what: &str, from: &OsStr) -> Result<Self> {
+        let limit = wire::backup::MAX_GENERATE_RESPONSE;
+        let (name, mut bytes) = (name_of(what, from), Vec::new());
+        let mut read = |source: &mut dyn Read| source.take(limit as u64 + 1).read_to_end(&mut bytes);
+        let is_typed = from == "-" && io::stdin().is_terminal();
+        if is_typed {
+            tell(format_args!("reading the {name}"));
+        }
+        let len = match from == "-" {
+            true => read(&mut io::stdin()),
+            false => File::open(from).and_then(|mut file| read(&mut file)),
+        };
+        let input = Self { name, bytes: SecretBytes::new(bytes) };
+        let is_cut = |line: &[u8]| is_typed && line.len() >= 4095;
+        match len.map_err(wrong(&input.name))? {
+            len if len > limit => Err(wrong(&input.name)("it is longer than 4 MiB")),
+            _ if input.bytes.expose().split(|b| *b == b'\n').any(is_cut) => {
+                Err(wrong(&input.name)("a terminal cuts lines at 4,095 bytes: use a file or a pipe"))
+            }
+            _ => Ok(input),
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.bytes.expose()
+    }
+
+    /// The text without its byte order mark.
+    pub(crate) fn text(&self) -> Result<&str> {
+        let text = core::str::from_utf8(self.bytes());
+        let text = text.map_err(|_| wrong(&self.name)("it is not UTF-8, perhaps UTF-16: save it as UTF-8"))?;
+        Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
     }
 }
 
-/// The text without its byte order mark.
-pub(crate) fn text<'a>(what: &str, bytes: &'a SecretBytes) -> Result<&'a str> {
-    let text = core::str::from_utf8(bytes.expose());
-    let text = text.map_err(|_| wrong(what)("it is not UTF-8, perhaps UTF-16: save it as UTF-8"))?;
-    Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
+/// What a file is for, and its path. What is no file may be a secret in the wrong place, and is shown only if it looks
+/// like a path.
+fn name_of(what: &str, from: &OsStr) -> String {
+    let path = Path::new(from);
+    let has_extension = path.extension().is_some_and(|extension| extension.len() < 6) && from.len() < 64;
+    let is_path = path.exists() || from.len() < 24 || has_extension || path.parent().is_some_and(Path::is_dir);
+    match is_path {
+        _ if from == "-" => format!("{what} from standard input"),
+        true => format!("{what} {}", display_path(path)),
+        false => what.into(),
+    }
 }
 
 pub(crate) fn read_key(file: &Path) -> Result<ApiKey> {
-    let bytes = read("--api-key-file", file.as_os_str())?;
-    let text = text("--api-key-file", &bytes)?;
-    let key = ApiKey::new(text.trim_end_matches(['\r', '\n'])).map_err(wrong("--api-key-file"))?;
+    let input = Input::read("--api-key-file", file.as_os_str())?;
+    let key = ApiKey::new(input.text()?.trim_end_matches(['\r', '\n'])).map_err(wrong(&input.name))?;
     warn_of_readers(file);
     Ok(key)
 }

@@ -18,10 +18,9 @@ use std::time::Duration;
 use arguments::{API_KEY, Arguments};
 use destination::Destination;
 use exit_report::{ExitReport, Result, wrong};
-use input::{read, read_key, text, warn_of_readers};
+use input::{Input, read_key, warn_of_readers};
 use portal_backup::{
-    ApiKey, BackupShares, Client, Error, FileSlot, GenerateResponse, Outcome, Sandbox, SecretBytes, ShareForm,
-    StoredShares, wire,
+    ApiKey, BackupShares, Client, Error, FileSlot, GenerateResponse, Outcome, Sandbox, ShareForm, StoredShares, wire,
 };
 use serde_json::json;
 use signals::{defer_signals, on_signal};
@@ -30,8 +29,6 @@ use terminal::{display_path, print, show_progress, tell};
 /// Wipes what ureq, rustls and the standard library free without wiping it.
 #[global_allocator]
 static ALLOCATOR: zeroizing_alloc::ZeroAlloc<std::alloc::System> = zeroizing_alloc::ZeroAlloc(std::alloc::System);
-
-const GENERATE: &str = "generate response";
 
 fn main() -> ExitCode {
     ExitCode::from(run().unwrap_or_else(|failed| failed).tell())
@@ -62,7 +59,7 @@ fn start(arguments: &Arguments) -> Result {
 }
 
 fn back_up(input: &OsStr, arguments: &Arguments) -> Result {
-    let generate = read(GENERATE, input)?;
+    let generate = Input::read("generate response", input)?;
     let sandbox = arguments.has("--sandbox").then(Sandbox::start).transpose();
     let sandbox = sandbox.map_err(wrong("the sandbox cannot be started"))?;
     let client = client(arguments, sandbox.as_ref())?;
@@ -82,8 +79,8 @@ fn back_up(input: &OsStr, arguments: &Arguments) -> Result {
 }
 
 /// All that sees a share, so that none is left when the confirmation waits for its response.
-fn make_and_store(input: SecretBytes, client: &Client, arguments: &Arguments) -> Result<StoredShares> {
-    let generate = GenerateResponse::parse(text(GENERATE, &input)?)?;
+fn make_and_store(input: Input, client: &Client, arguments: &Arguments) -> Result<StoredShares> {
+    let generate = GenerateResponse::parse(input.text()?)?;
     let file = arguments.path("--output");
     if let Some(file) = file.filter(|file| arguments.has("--resume") && file.symlink_metadata().is_ok()) {
         let stored = whole_backup(file, &input)?;
@@ -99,7 +96,7 @@ fn make_and_store(input: SecretBytes, client: &Client, arguments: &Arguments) ->
         // What a stand-in has made is nothing to confirm.
         let file = file.filter(|_| !arguments.has("--sandbox"));
         let Some(Ok(stored)) = file.map(|file| whole_backup(file, &input)) else { return failed };
-        failed.what += "\nIt holds a backup. If that is not confirmed yet, --resume does it.";
+        failed.what += "\nIt holds a backup.";
         failed.next(arguments.confirm_command(stored.share_pair_ids(), file))
     })?;
     let interrupted = ExitReport::new(0, "the service may have acted: run again, which makes a new pair of shares");
@@ -127,9 +124,9 @@ fn make_and_store(input: SecretBytes, client: &Client, arguments: &Arguments) ->
 }
 
 /// What a file holds, if that is a whole backup, and not the generate response, which has the same form.
-fn whole_backup(file: &Path, generate: &SecretBytes) -> Result<StoredShares> {
+fn whole_backup(file: &Path, generate: &Input) -> Result<StoredShares> {
     let (shares, stored) = FileSlot::load(file)?;
-    let generate = BackupShares::parse(text(GENERATE, generate)?);
+    let generate = BackupShares::parse(generate.text()?);
     match generate.is_ok_and(|generate| generate.share_pair_ids() == shares.share_pair_ids()) {
         true => Err(ExitReport::new(2, format!("{}: it holds the generate response", display_path(file)))),
         false => Ok(stored),
@@ -165,7 +162,7 @@ fn verify(file: &OsStr) -> Result {
     let path = Some(Path::new(file)).filter(|_| file != "-");
     let verify = || {
         let shares =
-            BackupShares::parse(read("stored backup", file)?.expose()).map_err(wrong("damaged or no backup"))?;
+            BackupShares::parse(Input::read("stored backup", file)?.bytes()).map_err(wrong("damaged or no backup"))?;
         let form = shares.check().map_err(wrong("damaged or no backup"))?;
         path.into_iter().for_each(warn_of_readers);
         let [first, second] = shares.share_pair_ids().map(str::escape_debug);
@@ -211,7 +208,7 @@ fn client(arguments: &Arguments, sandbox: Option<&Sandbox>) -> Result<Client> {
         // One call to each host: a connection that is kept keeps the last bytes that TLS decrypted.
         .keep_alive(Duration::ZERO);
     if let Some(file) = arguments.path("--ca-cert") {
-        builder = builder.root_certs_pem(read("--ca-cert", file.as_os_str())?.expose());
+        builder = builder.root_certs_pem(Input::read("--ca-cert", file.as_os_str())?.bytes());
     }
     Ok(builder.build()?)
 }

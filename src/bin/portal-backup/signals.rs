@@ -1,7 +1,8 @@
 //! Ctrl-C, SIGTERM and SIGHUP: a run is ended with its files in order, and never between a response and its storage.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::{io, process};
+use std::time::Duration;
+use std::{io, process, thread};
 
 use portal_backup::Outcome;
 use serde_json::json;
@@ -58,6 +59,12 @@ impl State {
         if report.code == 0 {
             report.code = u8::try_from(128 + number).unwrap_or(u8::MAX);
         }
+        // Whoever reads what is said may have stopped.
+        let code = report.code.into();
+        let _ = thread::Builder::new().spawn(move || {
+            thread::sleep(Duration::from_secs(1));
+            process::exit(code);
+        });
         process::exit(report.tell().into());
     }
 }
@@ -79,7 +86,7 @@ fn call_on_signals(call: impl Fn(i32, &'static str) + Send + 'static) -> io::Res
             call(signal, signal_hook::low_level::signal_name(signal).unwrap_or("a signal"));
         }
     };
-    std::thread::Builder::new().spawn(watch).map(drop)
+    thread::Builder::new().spawn(watch).map(drop)
 }
 
 #[cfg(not(unix))]
