@@ -70,16 +70,13 @@ fn token_len(text: &str) -> usize {
     match text.bytes().next() {
         Some(b'{' | b'}' | b'[') => 1,
         Some(b'"') => {
-            let mut len = 1;
-            while let Some(at) = text.as_bytes().get(len..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
-                len += at + 1;
-                if text.as_bytes()[len - 1] == b'"' {
-                    return len;
-                }
-                // What is escaped.
-                len += 1;
+            let mut end = 1 + memchr2(b'"', b'\\', &text.as_bytes()[1..]).unwrap_or(text.len());
+            while text.as_bytes().get(end) == Some(&b'\\') {
+                // In a string with an escape, the next is near: no search in blocks.
+                let rest = text.as_bytes().get(end + 2..).unwrap_or_default();
+                end += 2 + rest.iter().position(|b| matches!(b, b'"' | b'\\')).unwrap_or(rest.len());
             }
-            text.len()
+            text.len().min(end + 1)
         }
         _ => text.find([' ', '\t', '\r', '\n', ',', ':', '{', '}', '[', ']', '"']).unwrap_or(text.len()),
     }
@@ -112,7 +109,7 @@ fn unescape(mut written: &str) -> Option<SecretString> {
     // An escape is never shorter than what it stands for, so this never grows.
     let mut out = SecretString::with_capacity(written.len());
     let mut from = 0;
-    while let Some(at) = memchr(b'\\', written.as_bytes().get(from..)?) {
+    while let Some(at) = written.as_bytes().get(from..)?.iter().position(|b| *b == b'\\') {
         out.push_within_capacity(&written[..from + at]);
         written = &written[from + at + 1..];
         let (c, len) = match written.bytes().next()? {
