@@ -32,10 +32,6 @@ fn backups(sandbox: &Sandbox) -> usize {
     sandbox.requests().iter().filter(|request| request.path == BACKUP).count()
 }
 
-fn fail(sandbox: &Sandbox, faults: impl IntoIterator<Item = Fault>) {
-    faults.into_iter().for_each(|fault| sandbox.fail_next(fault));
-}
-
 #[track_caller]
 fn assert_success(output: &Output) {
     assert!(output.status.success(), "{}", said(output));
@@ -110,7 +106,7 @@ fn backup_says_what_failed_and_what_to_do() {
     one.fails(&one.command().env_remove("PORTAL_CLIENT_API_KEY").output().unwrap(), &["PORTAL_CLIENT_API_KEY"], &[]);
 
     // What may have acted is tried three times, with pauses.
-    fail(&one.sandbox, [503; 3].map(Fault::Status));
+    (0..3).for_each(|_| one.sandbox.fail_next(Fault::Status(503)));
     let output = one.run();
     one.fails(&output, &["Once more in 1 s", "Once more in 2 s", "it may have acted"], &[]);
 
@@ -126,7 +122,7 @@ fn backup_says_what_failed_and_what_to_do() {
 #[test]
 fn backup_keeps_what_it_cannot_read_and_then_backs_up() {
     let one = One::new();
-    fail(&one.sandbox, ["no shares", "nor here"].map(|body| Fault::Body(body.into())));
+    ["no shares", "nor here"].into_iter().for_each(|body| one.sandbox.fail_next(Fault::Body(body.into())));
     assert_success(&one.run());
     one.is_confirmed();
     assert_eq!(backups(&one.sandbox), 3);
@@ -138,9 +134,9 @@ fn backup_keeps_what_it_cannot_read_and_then_backs_up() {
 #[test]
 fn backup_that_could_not_confirm_does_so_the_next_time() {
     let one = One::new();
-    fail(&one.sandbox, [Fault::StatusRetryAfter(429, Duration::from_secs(1))]); // which the client waits for
+    one.sandbox.fail_next(Fault::StatusRetryAfter(429, Duration::from_secs(1))); // which the client waits for
     assert_success(&one.run());
-    fail(&one.sandbox, [503; 3].map(Fault::Status));
+    (0..3).for_each(|_| one.sandbox.fail_next(Fault::Status(503)));
     let output = one.run();
     one.fails(&output, &["status 503", "backup.json is stored, but not confirmed"], &["backup.json"]);
     assert!(one.run().status.success());
@@ -278,7 +274,7 @@ fn many_wallets_confirm_what_is_stored_and_look_after_what_is_not_there() {
     let many = Many::new(2);
     assert_eq!(many.run().0, 0);
     fs::remove_file(many.path("backups", 1, "confirmed")).unwrap();
-    fail(&many.sandbox, [503; 3].map(Fault::Status));
+    (0..3).for_each(|_| many.sandbox.fail_next(Fault::Status(503)));
     let (status, text) = many.run();
     assert!(status == 1 && text.contains("user.1: stored, but not confirmed: "), "{text}");
     assert_eq!(many.run().0, 0);
@@ -305,7 +301,7 @@ fn many_wallets_keep_the_pace_and_wait_as_long_as_the_service_asks() {
 
     // Put off three times, the client gives up, and the next wallet waits for the third second.
     let many = Many::new(2);
-    fail(&many.sandbox, [1; 3].map(|seconds| Fault::StatusRetryAfter(429, Duration::from_secs(seconds))));
+    (0..3).for_each(|_| many.sandbox.fail_next(Fault::StatusRetryAfter(429, Duration::from_secs(1))));
     let start = Instant::now();
     assert_eq!(many.run().0, 1);
     assert!(start.elapsed() >= Duration::from_secs(3), "{:?}", start.elapsed());

@@ -141,18 +141,8 @@ impl Secrets {
     fn assert_all(&self, what: &str, e: impl Into<Error>) {
         let e = &e.into();
         self.assert_error(what, e);
-        match e {
-            Error::Refused(inner) | Error::Failed(inner) => {
-                self.assert_error(what, inner);
-                for text in [inner.id(), inner.message()].into_iter().flatten() {
-                    self.assert_not_in(what, text);
-                }
-            }
-            Error::Unreadable(inner) => self.assert_error(what, inner),
-            Error::Transport(inner) => self.assert_error(what, inner),
-            Error::InvalidInput(inner) => self.assert_error(what, inner),
-            Error::Store(inner) => self.assert_error(what, inner),
-            _ => panic!("{what}: what is {e:?}?"),
+        if let Error::Refused(inner) | Error::Failed(inner) = e {
+            [inner.id(), inner.message()].into_iter().flatten().for_each(|text| self.assert_not_in(what, text));
         }
     }
 }
@@ -300,20 +290,19 @@ fn an_echo_is_replaced_and_nothing_else() {
             }
         }
     }
-    // A line break in a share is written as an escape, and may come back as itself.
     let (secrets, server) = (Secrets::json(), Server::start());
-    let generate = GenerateResponse::parse(&secrets.generate).unwrap();
     let at = secrets.sent[0].find('\n').unwrap();
-    *server.response.lock().unwrap() = response(400, format!("no {}", &secrets.sent[0][at - 6..at + 7]));
-    let Err(Error::Refused(e)) = secrets.client(&server).backup(&generate) else { panic!("not refused") };
-    assert_eq!(e.message(), Some("no [redacted]"));
-    // A placeholder is no secret.
-    let server = Server::start();
-    let client = Secrets::base64().builder(&server).build().unwrap();
-    let text = r#"{"SECP256K1":{"share":"abc","id":"1"},"ED25519":{"share":"abcd","id":"2"}}"#;
-    *server.response.lock().unwrap() = response(400, "abc abcd abcde");
-    let e = client.backup(&GenerateResponse::parse(text).unwrap()).unwrap_err();
-    assert!(e.to_string().contains("status 400, abc [redacted] [redacted]e;"), "{e}");
+    let placeholders = r#"{"SECP256K1":{"share":"abc","id":"1"},"ED25519":{"share":"abcd","id":"2"}}"#;
+    for (generate, echo, shown) in [
+        // A line break in a share is written as an escape, and may come back as itself.
+        (&*secrets.generate, &secrets.sent[0][at - 6..at + 7], "[redacted]"),
+        // A placeholder is no secret.
+        (placeholders, "abc abcd abcde", "abc [redacted] [redacted]e"),
+    ] {
+        *server.response.lock().unwrap() = response(400, echo);
+        let e = secrets.client(&server).backup(&GenerateResponse::parse(generate).unwrap()).unwrap_err();
+        assert!(e.to_string().contains(&format!("status 400, {shown};")), "{e}");
+    }
 }
 
 #[test]
@@ -323,13 +312,11 @@ fn an_echo_of_the_whole_request_shows_nothing_of_it() {
         let client = secrets.client(&server);
         let request = backup::request(&GenerateResponse::parse(&secrets.generate).unwrap());
         let body = String::from_utf8(request.to_bytes().into_vec()).unwrap();
-        let head = format!("POST /v1/backup HTTP/1.1\r\nauthorization: Bearer {}\r\n", secrets.key);
-        let body_first = format!("{body}\r\n\r\n{head}");
-        for echo in [body, format!("{head}\r\n"), body_first, secrets.generate.clone()] {
-            for status in [400, 500] {
-                let quoted = serde_json::json!({ "message": echo });
-                secrets.check_response(&server, &client, "text", &response(status, &echo));
-                secrets.check_response(&server, &client, "a message", &response(status, quoted));
+        let head = format!("POST /v1/backup HTTP/1.1\r\nauthorization: Bearer {}\r\n\r\n", secrets.key);
+        for echo in [format!("{body}\r\n\r\n{head}"), body, head, secrets.generate.clone()] {
+            for shown in [echo.clone(), serde_json::json!({ "message": echo }).to_string()] {
+                secrets.check_response(&server, &client, "a refusal", &response(400, &shown));
+                secrets.check_response(&server, &client, "a failure", &response(500, &shown));
             }
         }
     }

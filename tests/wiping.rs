@@ -177,15 +177,10 @@ fn a_request_is_wiped() {
         assert_wiped("a request", || {
             let generate = GenerateResponse::parse(text).unwrap();
             let request = backup::request(&generate);
-            show(&generate);
-            show(&request);
             assert!(request.body_len() > text.len());
-            drop(black_box(request.to_bytes()));
-            let mut body = request.body();
-            let mut buffer = vec![0; 100];
+            let (mut body, mut buffer) = (request.body(), vec![0; 100]);
             while body.read(&mut buffer) > 0 {}
-            show(&body);
-            drop(SecretBytes::new(buffer));
+            show(&(&generate, &request, request.to_bytes(), &body, SecretBytes::new(buffer)));
         });
         let part = &text[..text.len() / 2];
         assert_wiped("a refused text", || show(&GenerateResponse::parse(part).unwrap_err()));
