@@ -1,7 +1,5 @@
 //! What a call can fail with: everything that the parts below return.
 
-#[cfg(feature = "client")]
-use alloc::string::ToString as _;
 use core::fmt;
 use core::time::Duration;
 
@@ -62,30 +60,11 @@ impl Error {
             Self::InvalidInput(e) => (None, e.outcome(), None, None),
             #[cfg(feature = "client")]
             Self::Transport(e) => (Some(e.call), e.outcome(), None, None),
-            Self::Refused(e) => (Some(e.call), Outcome::Refused, Some(e.status()), Some(e)),
-            Self::Failed(e) => (Some(e.call), Outcome::Unknown, Some(e.status()), Some(e)),
+            Self::Refused(e) | Self::Failed(e) => (Some(e.call), e.outcome(), Some(e.status()), Some(e)),
             Self::Unreadable(e) => (Some(e.call), e.outcome(), Some(e.status()), None),
             #[cfg(feature = "client")]
             Self::Store(e) => (None, e.outcome(), None, None),
         }
-    }
-
-    /// Adds what a later attempt of the same call ended with: this error decides what is known, but both are told.
-    #[cfg(feature = "client")]
-    pub(crate) fn with_later_failure(mut self, later: &Self) -> Self {
-        let later = match later {
-            Self::Refused(e) | Self::Failed(e) => e.to_string(),
-            Self::Transport(e) => e.what.clone(),
-            other => other.to_string(),
-        };
-        match &mut self {
-            Self::Transport(TransportError { what, .. }) | Self::Unreadable(Unreadable { what, .. }) => {
-                what.extend(["; then: ", &later]);
-            }
-            Self::Failed(e) => e.later_failure = Some(later.into()),
-            _ => {}
-        }
-        self
     }
 }
 
@@ -112,7 +91,7 @@ impl fmt::Display for Error {
             Self::InvalidInput(e) => write!(f, "{e}; nothing was sent"),
             #[cfg(feature = "client")]
             Self::Transport(e) => e.fmt(f),
-            Self::Refused(e) | Self::Failed(e) => e.write_line(self.outcome(), f),
+            Self::Refused(e) | Self::Failed(e) => e.fmt(f),
             Self::Unreadable(e) => e.fmt(f),
             #[cfg(feature = "client")]
             Self::Store(e) => e.fmt(f),
@@ -124,11 +103,11 @@ debug_is_display!(Error);
 
 impl core::error::Error for Error {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        #[cfg(feature = "client")]
-        if let Self::Store(e) = self {
-            return core::error::Error::source(e);
+        match self {
+            #[cfg(feature = "client")]
+            Self::Store(e) => core::error::Error::source(e),
+            _ => None,
         }
-        None
     }
 }
 
@@ -145,13 +124,6 @@ impl From<Failure> for Error {
             Failure::Failed(e) => Self::Failed(e),
             Failure::Unreadable(e) => Self::Unreadable(e),
         }
-    }
-}
-
-#[cfg(feature = "client")]
-impl From<TransportError> for Error {
-    fn from(e: TransportError) -> Self {
-        Self::Transport(e)
     }
 }
 

@@ -5,7 +5,6 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::collections::BTreeSet;
-use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -31,6 +30,15 @@ fn said(output: &Output) -> String {
 
 fn backups(sandbox: &Sandbox) -> usize {
     sandbox.requests().iter().filter(|request| request.path == BACKUP).count()
+}
+
+#[track_caller]
+fn assert_success(output: &Output) {
+    assert!(output.status.success(), "{}", said(output));
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap()).collect()
 }
 
 /// One wallet, and the folder that it is backed up in.
@@ -63,8 +71,7 @@ impl One {
         assert_eq!(output.status.code(), Some(1), "{text}");
         assert!(text.contains("Error: ") && !text.contains(['{', '"', '\\']), "{text}");
         assert!(lines.iter().all(|line| text.contains(line)), "{lines:?} in {text}");
-        let names = fs::read_dir(self.folder.path()).unwrap();
-        let names: Vec<_> = names.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+        let names = names(self.folder.path());
         let is_expected = |name: &&String| more.iter().any(|more| name.starts_with(more));
         assert_eq!(names.iter().filter(is_expected).count(), more.len(), "{names:?}");
         assert_eq!(names.len(), 1 + more.len(), "{names:?}");
@@ -81,8 +88,7 @@ impl One {
 fn backup_makes_shares_once_and_confirms_them_each_time() {
     let one = One::new();
     for confirmations in 1..3 {
-        let output = one.run();
-        assert!(output.status.success(), "{}", said(&output));
+        assert_success(&one.run());
         one.is_confirmed();
         assert_eq!((backups(&one.sandbox), one.sandbox.requests().len()), (1, 1 + confirmations));
     }
@@ -91,12 +97,13 @@ fn backup_makes_shares_once_and_confirms_them_each_time() {
 #[test]
 fn backup_says_what_failed_and_what_to_do() {
     let one = One::new();
-    let output = one.command().env("PORTAL_SANDBOX_URL", "http://127.0.0.1:9").output().unwrap();
-    one.fails(&output, &["the request was not sent"], &[]);
-    let output = one.command().env("PORTAL_CLIENT_API_KEY", "wrong").output().unwrap();
-    one.fails(&output, &["status 401", "No shares were made"], &[]);
-    let output = one.command().env_remove("PORTAL_CLIENT_API_KEY").output().unwrap();
-    one.fails(&output, &["PORTAL_CLIENT_API_KEY"], &[]);
+    for (name, value, lines) in [
+        ("PORTAL_SANDBOX_URL", "http://127.0.0.1:9", &["the request was not sent"][..]),
+        ("PORTAL_CLIENT_API_KEY", "wrong", &["status 401", "No shares were made"]),
+    ] {
+        one.fails(&one.command().env(name, value).output().unwrap(), lines, &[]);
+    }
+    one.fails(&one.command().env_remove("PORTAL_CLIENT_API_KEY").output().unwrap(), &["PORTAL_CLIENT_API_KEY"], &[]);
 
     // What may have acted is tried three times, with pauses.
     (0..3).for_each(|_| one.sandbox.fail_next(Fault::Status(503)));
@@ -115,16 +122,12 @@ fn backup_says_what_failed_and_what_to_do() {
 #[test]
 fn backup_keeps_what_it_cannot_read_and_then_backs_up() {
     let one = One::new();
-    for body in ["no shares", "nor here"] {
-        one.sandbox.fail_next(Fault::Body(body.into()));
-    }
-    let output = one.run();
-    assert!(output.status.success(), "{}", said(&output));
+    ["no shares", "nor here"].into_iter().for_each(|body| one.sandbox.fail_next(Fault::Body(body.into())));
+    assert_success(&one.run());
     one.is_confirmed();
     assert_eq!(backups(&one.sandbox), 3);
-    let files = fs::read_dir(one.folder.path()).unwrap().map(|file| file.unwrap().path());
-    let kept = files.filter(|path| path.to_str().unwrap().contains("backup.json.unreadable-"));
-    let kept: BTreeSet<_> = kept.map(|path| fs::read_to_string(path).unwrap()).collect();
+    let kept = names(one.folder.path()).into_iter().filter(|name| name.starts_with("backup.json.unreadable-"));
+    let kept: BTreeSet<_> = kept.map(|name| fs::read_to_string(one.folder.path().join(name)).unwrap()).collect();
     assert_eq!(kept, ["no shares", "nor here"].map(String::from).into());
 }
 
@@ -132,8 +135,7 @@ fn backup_keeps_what_it_cannot_read_and_then_backs_up() {
 fn backup_that_could_not_confirm_does_so_the_next_time() {
     let one = One::new();
     one.sandbox.fail_next(Fault::StatusRetryAfter(429, Duration::from_secs(1))); // which the client waits for
-    let output = one.run();
-    assert!(output.status.success(), "{}", said(&output));
+    assert_success(&one.run());
     (0..3).for_each(|_| one.sandbox.fail_next(Fault::Status(503)));
     let output = one.run();
     one.fails(&output, &["status 503", "backup.json is stored, but not confirmed"], &["backup.json"]);
@@ -260,9 +262,8 @@ fn many_wallets_leave_what_fails_to_the_next_run() {
         assert_eq!(many.stored(), [false, true, true]);
         assert_eq!(many.run().0, 0);
         assert_eq!(many.made(), [1 + usize::from(is_made_again), 1, 1]);
-        let files = fs::read_dir(many.folder.path().join("backups")).unwrap();
-        let kept = files
-            .filter(|file| file.as_ref().unwrap().file_name().into_string().unwrap().starts_with("user.0.unreadable-"));
+        let kept =
+            names(&many.folder.path().join("backups")).into_iter().filter(|it| it.starts_with("user.0.unreadable-"));
         assert_eq!(kept.count(), usize::from(is_unreadable));
         many.all_is_done();
     }
@@ -295,8 +296,7 @@ fn many_wallets_confirm_what_is_stored_and_look_after_what_is_not_there() {
 fn many_wallets_keep_the_pace_and_wait_as_long_as_the_service_asks() {
     let many = Many::new(4);
     let start = Instant::now();
-    let output = many.command(&["300", "1"]).output().unwrap();
-    assert!(output.status.success(), "{}", said(&output));
+    assert_success(&many.command(&["300", "1"]).output().unwrap());
     assert!(start.elapsed() >= Duration::from_millis(600), "{:?}", start.elapsed());
 
     // Put off three times, the client gives up, and the next wallet waits for the third second.
@@ -313,12 +313,10 @@ fn many_wallets_keep_the_pace_and_wait_as_long_as_the_service_asks() {
 #[test]
 fn many_wallets_are_backed_up_by_many_threads_and_what_was_left_behind_is_reported() {
     let many = Many::new(20);
-    let slot = FileSlot::reserve(many.path("backups", 3, "backup")).unwrap();
-    let hidden = slot.hidden_path().to_path_buf();
-    drop(slot);
+    let hidden = FileSlot::reserve(many.path("backups", 3, "backup")).unwrap().hidden_path().to_path_buf();
     fs::write(&hidden, "of a run that was killed").unwrap();
     let output = many.command(&["60000", "8"]).output().unwrap();
-    assert!(output.status.success(), "{}", said(&output));
+    assert_success(&output);
     let text = said(&output);
     assert_eq!(text.matches("backed up and confirmed").count(), 20, "{text}");
     assert!(text.contains(hidden.file_name().unwrap().to_str().unwrap()), "{text}");
@@ -326,19 +324,17 @@ fn many_wallets_are_backed_up_by_many_threads_and_what_was_left_behind_is_report
 }
 
 #[test]
-fn many_wallets_show_a_line_for_each_and_refuse_wrong_arguments() -> io::Result<()> {
+fn many_wallets_show_a_line_for_each_and_refuse_wrong_arguments() {
     let many = Many::new(2);
-    let mut run = many.command(&["60000", "1"]).stderr(Stdio::piped()).spawn()?;
-    let lines = BufReader::new(run.stderr.take().unwrap()).lines().collect::<io::Result<Vec<_>>>()?;
-    assert!(run.wait()?.success());
-    let expected = ["user.0: backed up and confirmed", "user.1: backed up and confirmed"];
-    assert_eq!(lines, [expected[0], expected[1], "Done: 2 of 2."]);
+    let output = many.command(&["60000", "1"]).output().unwrap();
+    assert_success(&output);
+    let lines = ["user.0: backed up and confirmed", "user.1: backed up and confirmed", "Done: 2 of 2.", ""];
+    assert_eq!(said(&output), lines.join("\n"));
 
     for arguments in [&["wallets"][..], &["nowhere", "backups"], &["backups", "backups"], &["wallets", "nowhere"]] {
         let mut command = example("many_wallets", &many.sandbox);
-        let output = command.current_dir(many.folder.path()).args(arguments).output()?;
+        let output = command.current_dir(many.folder.path()).args(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", said(&output));
     }
-    assert_eq!(many.command(&["fast", "1"]).output()?.status.code(), Some(2));
-    Ok(())
+    assert_eq!(many.command(&["fast", "1"]).output().unwrap().status.code(), Some(2));
 }

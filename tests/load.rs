@@ -59,7 +59,7 @@ impl Fate {
         match self {
             Self::Served | Self::ServedAndClosed | Self::PutOff => None,
             Self::Refused | Self::Unauthorized => Some(Outcome::Refused),
-            Self::Failed | Self::Closed | Self::CutInHead | Self::CutInBody | Self::Noise => Some(Outcome::Unknown),
+            _ => Some(Outcome::Unknown),
         }
     }
 }
@@ -78,8 +78,8 @@ fn generate_response(call: usize) -> String {
 }
 
 fn number_of(request: &[u8]) -> usize {
-    let at = request.windows(7).position(|word| word == b"number ").unwrap() + 7;
-    std::str::from_utf8(&request[at..at + 6]).unwrap().parse().unwrap()
+    let (_, text) = std::str::from_utf8(request).unwrap().split_once("number ").unwrap();
+    text[..6].parse().unwrap()
 }
 
 /// Serves each call as is its fate, if it came with the key of its wallet; counts the requests of each.
@@ -92,21 +92,15 @@ fn service(requests: Arc<Mutex<HashMap<usize, usize>>>) -> Server {
         loop {
             let request = c.request_unrecorded()?;
             let call = number_of(&request);
-            let count = {
-                let mut requests = requests.lock().unwrap();
-                let count = requests.entry(call).or_default();
-                *count += 1;
-                *count
-            };
-            let head = request.windows(4).position(|end| end == b"\r\n\r\n").unwrap();
-            let head = std::str::from_utf8(&request[..head]).unwrap();
+            *requests.lock().unwrap().entry(call).or_default() += 1;
+            let head = std::str::from_utf8(&request).unwrap().split("\r\n\r\n").next().unwrap();
             let key = key_of(wallet_of(call));
             assert_eq!(header(head, "authorization"), Some(&*format!("Bearer {key}")), "call {call}");
             let response = response_of(200, &secrets::backup_response(call));
             match Fate::of(call) {
                 Fate::Unauthorized => c.send(response_of(401, r#"{"id":"AUTH_FAILED","message":"revoked"}"#))?,
                 Fate::Refused => c.send(response_of(400, r#"{"id":"BAD_REQUEST","message":"no"}"#))?,
-                Fate::PutOff if count == 1 => {
+                Fate::PutOff if requests.lock().unwrap()[&call] == 1 => {
                     c.send(response_of(429, "{}").replacen("\r\n", "\r\nRetry-After: 1\r\n", 1))?;
                 }
                 Fate::Failed => c.send(response_of(503, "{}"))?,
@@ -114,9 +108,7 @@ fn service(requests: Arc<Mutex<HashMap<usize, usize>>>) -> Server {
                 Fate::CutInHead => return c.send(&response[..30]),
                 Fate::CutInBody => return c.send(&response[..response.len() - 1000]),
                 Fate::Noise => return c.send("220 mail.example ESMTP\r\n"),
-                Fate::ServedAndClosed => {
-                    return c.send(response.replacen("\r\n", "\r\nConnection: close\r\n", 1));
-                }
+                Fate::ServedAndClosed => return c.send(response.replacen("\r\n", "\r\nConnection: close\r\n", 1)),
                 Fate::Served | Fate::PutOff => c.send(response)?,
             }
         }
@@ -162,13 +154,8 @@ fn ten_thousand_backups_of_two_thousand_wallets_are_never_mixed_up_and_leave_not
     };
     let next = AtomicUsize::new(0);
     let call_until = |end: usize| {
-        let calls = || {
-            while let Ok(call) =
-                next.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |next| (next < end).then_some(next + 1))
-            {
-                check(call);
-            }
-        };
+        let call = || next.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |next| (next < end).then_some(next + 1));
+        let calls = || std::iter::from_fn(|| call().ok()).for_each(check);
         std::thread::scope(|scope| (0..THREADS).for_each(|_| _ = scope.spawn(calls)));
     };
 

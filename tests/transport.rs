@@ -287,22 +287,18 @@ fn a_confirmation_passes_after_a_5xx_or_a_broken_connection() {
 }
 
 #[test]
-fn a_confirmation_that_may_have_arrived_is_unknown_and_what_its_repetition_ended_with_is_told() {
-    let revoked = response_of(401, r#"{"id":"UNAUTHORIZED","message":"key revoked"}"#);
+fn a_confirmation_that_may_have_arrived_is_unknown_whatever_its_repetition_ended_with() {
     for (first, words) in [
-        (responding(response_of(500, "{}")), "status 500; then: "),
-        (closing_after_the_request(), "localhost: the connection was closed; then: "),
+        (responding(response_of(500, "{}")), "status 500; "),
+        (closing_after_the_request(), "localhost: the connection was closed; "),
     ] {
-        for (then, later) in [
-            (closing(), "; then: localhost: "),
-            (responding(&*revoked), "; then: status 401, UNAUTHORIZED, key revoked"),
-        ] {
+        for then in [closing(), responding(response_of(401, "{}"))] {
             let server = Server::in_turn(tls(), vec![first.clone(), then.clone(), then]);
             let client = util::builder(&server.url()).keep_alive(Duration::ZERO).build().unwrap();
             let error = confirm(&client).unwrap_err();
             assert_eq!(error.outcome(), Outcome::Unknown, "{error}");
             assert!(server.connections() > 1);
-            assert!([words, later].iter().all(|it| error.to_string().contains(it)), "{error}");
+            assert!(error.to_string().contains(words), "{error}");
         }
     }
 }

@@ -90,11 +90,6 @@ fn assert_wiped(what: impl Display, act: impl FnOnce()) {
     assert!(found.is_empty(), "{what}: {} blocks were not wiped:{report}", found.len());
 }
 
-/// Static, so that the texts that the tests begin with are no blocks to be freed.
-fn leak(text: String) -> &'static str {
-    text.leak()
-}
-
 fn base64(text: &[u8]) -> String {
     use base64::Engine as _;
     let mut out = vec![0; text.len() * 2];
@@ -102,8 +97,9 @@ fn base64(text: &[u8]) -> String {
     String::from_utf8(out[..len].to_vec()).unwrap()
 }
 
+/// Static, as all texts that the tests begin with, so that none is a block to be freed.
 fn two_shares(share: &str) -> &'static str {
-    leak(format!(r#"{{"SECP256K1":{{"share":"{share}","id":"id-1"}},"ED25519":{{"share":"{share}","id":"id-2"}}}}"#))
+    format!(r#"{{"SECP256K1":{{"share":"{share}","id":"id-1"}},"ED25519":{{"share":"{share}","id":"id-2"}}}}"#).leak()
 }
 
 /// Texts of two shares: base64 as today, JSON as before, and with escapes in names and values.
@@ -113,15 +109,15 @@ fn texts() -> &'static [&'static str] {
         let clear = String::from_utf8(PLAIN.repeat(340)).unwrap();
         let escaped = format!(r#"{{\"made\":\"{clear}\",\n\"\u0075p\":\"{clear}\"}}"#);
         let names = two_shares(&escaped).replace("share\":", "sh\\u0061re\":").replace("ED25519", "\\u0045D25519");
-        [two_shares(&base64(clear.as_bytes())), two_shares(&escaped), leak(names)]
+        [two_shares(&base64(clear.as_bytes())), two_shares(&escaped), names.leak()]
     })
 }
 
 fn key() -> &'static str {
-    concat!("key-MARK-7f21a", ".key-MARK-7f21a", ".key-MARK-7f21a")
+    "key-MARK-7f21a.key-MARK-7f21a.key-MARK-7f21a"
 }
 
-/// Goes through all that formats a value; the texts are looked into when they are freed.
+/// Goes through all that formats a value, of errors `Display`, too; the texts are looked into when they are freed.
 fn show(value: &dyn Debug) {
     drop(black_box(format!("{value:?} {value:#?}")));
 }
@@ -135,13 +131,11 @@ fn the_watcher_sees_what_is_not_wiped() {
     assert_eq!(freed(|| drop(black_box(text.as_bytes().to_vec()))).len(), 1);
     assert_eq!(freed(|| drop(black_box(key.to_string()))).len(), 1);
     assert_eq!(freed(|| drop(black_box(PLAIN.to_vec()))).len(), 1);
-    let grown = freed(|| {
-        let mut grown = PLAIN.to_vec();
+    let grow = |mut grown: Vec<u8>| {
         grown.push(0);
         grown.fill(0);
-        drop(black_box(grown));
-    });
-    assert_eq!(grown.len(), 1, "the smaller block that it grew out of");
+    };
+    assert_eq!(freed(|| grow(black_box(PLAIN.to_vec()))).len(), 1, "the smaller block that it grew out of");
     let decoded = BackupShares::parse(text).unwrap().secp256k1().decode().unwrap().into_vec();
     assert_eq!(freed(|| drop(decoded)).len(), 1, "what is in a share is known in clear, too");
     assert!(MARKS[2..].iter().all(|mark| memmem::find(text.as_bytes(), mark).is_some()));
@@ -152,40 +146,26 @@ fn the_watcher_sees_what_is_not_wiped() {
 #[test]
 fn buffers_are_wiped_with_all_their_room() {
     let _turn = turn();
-    let key = key();
     assert_wiped("a buffer", || drop(SecretBytes::new(PLAIN.repeat(50))));
-    assert_wiped("what was cut off", || {
-        let mut bytes = PLAIN.repeat(50);
-        bytes.truncate(3);
-        drop(SecretBytes::new(bytes));
-    });
-    assert_wiped("what was cleared", || {
-        let mut bytes = PLAIN.repeat(50);
-        bytes.clear();
-        show(&SecretBytes::new(bytes));
-    });
+    for len in [3, 0] {
+        assert_wiped("what was cut off", || {
+            let mut bytes = PLAIN.repeat(50);
+            bytes.truncate(len);
+            show(&SecretBytes::new(bytes));
+        });
+    }
     assert_wiped("what was taken out and put back", || {
         let bytes = SecretBytes::new(PLAIN.repeat(50)).into_vec();
         drop(SecretBytes::new(bytes));
     });
-    assert_wiped("a key", || show(&ApiKey::new(key).unwrap()));
+    assert_wiped("a key", || show(&ApiKey::new(key()).unwrap()));
 }
 
 #[test]
 fn a_refused_key_is_not_kept() {
     let _turn = turn();
-    for mistake in [
-        format!("{KEY}\n"),
-        format!("{KEY} {KEY}"),
-        KEY.repeat(400),
-        format!("\"{KEY}\""),
-        format!("Bearer {KEY}"),
-        format!("export K={KEY}"),
-        format!("\u{feff}{KEY}"),
-        format!("{KEY}\u{e9}"),
-    ]
-    .map(leak)
-    {
+    let texts = "@\n|@ @|\"@\"|Bearer @|export K=@|\u{feff}@|@\u{e9}".split('|').map(|text| text.replace('@', KEY));
+    for mistake in texts.chain([KEY.repeat(400)]).map(String::leak) {
         assert_wiped("a key", || show(&ApiKey::new(mistake).unwrap_err()));
     }
 }
@@ -197,15 +177,10 @@ fn a_request_is_wiped() {
         assert_wiped("a request", || {
             let generate = GenerateResponse::parse(text).unwrap();
             let request = backup::request(&generate);
-            show(&generate);
-            show(&request);
             assert!(request.body_len() > text.len());
-            drop(black_box(request.to_bytes()));
-            let mut body = request.body();
-            let mut buffer = vec![0; 100];
+            let (mut body, mut buffer) = (request.body(), vec![0; 100]);
             while body.read(&mut buffer) > 0 {}
-            show(&body);
-            drop(SecretBytes::new(buffer));
+            show(&(&generate, &request, request.to_bytes(), &body, SecretBytes::new(buffer)));
         });
         let part = &text[..text.len() / 2];
         assert_wiped("a refused text", || show(&GenerateResponse::parse(part).unwrap_err()));
@@ -232,8 +207,7 @@ fn a_response_is_wiped() {
         });
     }
     // Decoded for the most part when it is found not to be base64.
-    let broken = texts()[0].replace("\",\"id\"", "-\",\"id\"");
-    let broken = leak(broken);
+    let broken = &*texts()[0].replace("\",\"id\"", "-\",\"id\"").leak();
     assert_wiped("a share that is not base64", || {
         let shares = BackupShares::parse(broken).unwrap();
         assert!(shares.secp256k1().decode().is_err());
@@ -249,18 +223,15 @@ fn an_unreadable_response_is_wiped() {
             assert_wiped(len, || {
                 let failure = backup::response(200, None, part.to_vec()).unwrap_err();
                 show(&failure);
-                drop(black_box(failure.to_string()));
-                let error = portal_backup::Error::from(failure);
-                show(&error);
-                drop(black_box(error.to_string()));
+                show(&portal_backup::Error::from(failure));
             });
             assert_wiped(len, || show(&BackupShares::parse(part).unwrap_err()));
         }
-        let behind = leak(format!("{text}{text}"));
+        let behind = &*[*text, text].concat().leak();
         assert_wiped("bytes behind the end", || drop(backup::response(200, None, behind.into())));
-        let twice = leak(text.replace("\"id\"", "\"share\""));
+        let twice = &*text.replace("\"id\"", "\"share\"").leak();
         assert_wiped("a share twice", || drop(BackupShares::parse(twice)));
-        let half = leak(text.replace("\",\"id\"", "\\ud800\",\"id\""));
+        let half = &*text.replace("\",\"id\"", "\\ud800\",\"id\"").leak();
         assert_wiped("half a surrogate pair", || drop(BackupShares::parse(half)));
         let not_utf8: &[u8] = Vec::leak([text.as_bytes(), b"\xff"].concat());
         assert_wiped("not UTF-8", || show(&BackupShares::parse(not_utf8).unwrap_err()));
@@ -305,16 +276,14 @@ fn what_serde_json_reads_leaves_no_copy() {
         format!("HTTP/1.1 200 OK\r\n\r\n{spelled}"),
         format!("<title>{share} &amp; {share}</title>"),
     ] {
-        let text = leak(text);
-        let (what, _) = text.split_at(text.len().min(40));
-        assert_wiped(what, || drop(black_box(GenerateResponse::parse(text).map(|generate| show(&generate)))));
+        let text = &*text.leak();
+        let what = &text[..text.len().min(40)];
+        assert_wiped(what, || show(&GenerateResponse::parse(text)));
         for status in [200, 400] {
-            assert_wiped(what, || drop(black_box(backup::response(status, None, text.into()).map_err(|e| show(&e)))));
-            assert_wiped(what, || {
-                _ = black_box(confirm::response(status, None, text.into()).map_err(|e| show(&e)));
-            });
+            assert_wiped(what, || show(&backup::response(status, None, text.into())));
+            assert_wiped(what, || show(&confirm::response(status, None, text.into())));
         }
-        assert_wiped(what, || drop(black_box(BackupShares::parse(text).map_err(|e| show(&e)))));
+        assert_wiped(what, || show(&BackupShares::parse(text)));
     }
 }
 
@@ -345,9 +314,7 @@ fn a_refusal_is_wiped() {
         let body: &[u8] = body.leak();
         for status in [302, 400, 503] {
             assert_wiped(String::from_utf8_lossy(body), || {
-                let failure = backup::response(status, Some("1"), body.to_vec()).unwrap_err();
-                show(&failure);
-                drop(black_box(failure.to_string()));
+                show(&backup::response(status, Some("1"), body.to_vec()).unwrap_err());
                 show(&confirm::response(status, Some("1"), body.to_vec()).unwrap_err());
             });
         }
@@ -375,18 +342,15 @@ mod with_client {
         let _turn = turn();
         let folder = tempfile::tempdir().unwrap();
         for (number, text) in texts().iter().enumerate() {
-            let path = folder.path().join(number.to_string());
-            assert_wiped("stored", || {
-                let slot = FileSlot::reserve(&path).unwrap();
-                let shares = BackupShares::parse(*text).unwrap();
-                show(&slot.store(&shares).unwrap());
-            });
-            let path = folder.path().join(format!("{number} bytes"));
-            assert_wiped("stored", || FileSlot::reserve(&path).unwrap().store_bytes(text.as_bytes()).unwrap());
-            let path = folder.path().join(format!("{number} taken"));
+            let reserve = |name| {
+                let path = folder.path().join(format!("{number} {name}"));
+                (FileSlot::reserve(&path).unwrap(), path)
+            };
+            assert_wiped("stored", || show(&reserve("shares").0.store(&BackupShares::parse(*text).unwrap()).unwrap()));
+            assert_wiped("stored", || reserve("bytes").0.store_bytes(text.as_bytes()).unwrap());
             assert_wiped("not stored", || {
-                let slot = FileSlot::reserve(&path).unwrap();
-                fs::write(&path, "theirs").unwrap();
+                let (slot, path) = reserve("taken");
+                fs::write(path, "theirs").unwrap();
                 show(&slot.store(&BackupShares::parse(*text).unwrap()).unwrap_err());
             });
         }
@@ -410,14 +374,11 @@ mod with_client {
         }
         let _turn = turn();
         assert_wiped("a key", || assert_eq!(ApiKey::from_env("WIPING_KEY").unwrap().expose(), key()));
-        assert_wiped("no key", || {
-            let e = ApiKey::from_env("WIPING_NO_KEY").unwrap_err();
-            assert!(e.to_string().contains("a character that no key has"), "{e}");
-        });
-        assert_wiped("no text", || {
-            let e = ApiKey::from_env("WIPING_NO_TEXT").unwrap_err();
-            assert!(cfg!(not(unix)) || e.to_string().contains("a character that no key has"), "{e}");
-        });
+        let no_text = cfg!(unix).then_some("WIPING_NO_TEXT");
+        for name in ["WIPING_NO_KEY"].into_iter().chain(no_text) {
+            let refused = || ApiKey::from_env(name).unwrap_err().to_string();
+            assert_wiped(name, || assert!(refused().contains("a character that no key has")));
+        }
     }
 
     #[test]
@@ -431,17 +392,10 @@ mod with_client {
                 assert_wiped(scenario, || {
                     let client = server.builder(scenario).build().unwrap();
                     for _ in 0..2 {
-                        let came_to = match client.backup(&generate) {
-                            Ok(shares) => {
-                                show(&shares);
-                                "ok"
-                            }
-                            Err(e) => show_error(&e),
-                        };
-                        assert_eq!(came_to, *expected, "{scenario}");
-                        if let Err(e) = client.confirm(&StoredShares::from_share_pair_ids(["id-1", "id-2"]).unwrap()) {
-                            show_error(&e);
-                        }
+                        let result = client.backup(&generate);
+                        show(&result);
+                        assert_eq!(result.as_ref().map_or_else(name, |_| "ok"), *expected, "{scenario}");
+                        show(&client.confirm(&StoredShares::from_share_pair_ids(["id-1", "id-2"]).unwrap()));
                     }
                     show(&client);
                     drop(client);
@@ -450,9 +404,7 @@ mod with_client {
         }
     }
 
-    fn show_error(e: &Error) -> &'static str {
-        show(e);
-        drop(black_box(e.to_string()));
+    fn name(e: &Error) -> &'static str {
         match e {
             Error::Unreadable(_) => "Unreadable",
             Error::Refused(_) => "Refused",
@@ -468,12 +420,10 @@ mod with_client {
         let server = Server::start();
         let shut = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let large = texts()[0].replacen('{', &format!("{{{}", "\n".repeat((4 << 20) - texts()[0].len())), 1);
-        let large = leak(large);
-        let generate = GenerateResponse::parse(large).unwrap();
+        let generate = GenerateResponse::parse(&large).unwrap();
         for url in [format!("http://{shut}"), server.url("reads nothing"), server.url("reads a little")] {
-            let url = leak(url);
-            assert_wiped(url, || {
-                let client = server.builder("").base_url(url).timeout(Duration::from_millis(300)).build().unwrap();
+            assert_wiped(&url, || {
+                let client = server.builder("").base_url(&url).timeout(Duration::from_millis(300)).build().unwrap();
                 show(&client.backup(&generate).unwrap_err());
             });
         }
@@ -485,13 +435,11 @@ mod with_client {
         let server = Server::start();
         let generate = GenerateResponse::parse(texts()[0]).unwrap();
         // Of some of these, all but the end of the head fits.
-        let urls = (16_200..16_700).map(|len| format!("{}/{}", server.url("announced"), "p".repeat(len)));
-        let urls: Vec<_> = urls.collect();
+        let url = |len| format!("{}/{}", server.url("announced"), "p".repeat(len));
+        let urls: Vec<_> = (16_200..16_700).map(url).collect();
         assert_wiped("a long head", || {
             for url in &urls {
-                if let Err(e) = server.builder("").base_url(url).build().unwrap().backup(&generate) {
-                    show_error(&e);
-                }
+                show(&server.builder("").base_url(url).build().unwrap().backup(&generate));
             }
         });
     }
@@ -499,8 +447,8 @@ mod with_client {
     #[test]
     fn settings_are_wiped() {
         let _turn = turn();
-        let pem =
-            leak(format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", base64(&PLAIN.repeat(40))));
+        let base64 = base64(&PLAIN.repeat(40));
+        let pem = &*format!("-----BEGIN PRIVATE KEY-----\n{base64}\n-----END PRIVATE KEY-----\n").leak();
         let key = key();
         assert_wiped("a builder that is dropped", || {
             drop(Client::builder(ApiKey::new(key).unwrap()).client_cert_pem(pem).proxy(key));
@@ -516,12 +464,7 @@ mod with_client {
         ("not kept alive", "200 S\r\nContent-Length: <len>\r\nConnection: close\r\n\r\n<shares>", false, "ok"),
         ("in chunks", "200 S\r\nTransfer-Encoding: chunked\r\n\r\n<chunks>0\r\n\r\n", true, "ok"),
         ("until the end", "200 S\r\n\r\n<shares>", false, "ok"),
-        (
-            "after another response",
-            "103 S\r\nLink: x\r\n\r\nHTTP/1.1 200 S\r\nContent-Length: <len>\r\n\r\n<shares>",
-            true,
-            "ok",
-        ),
+        ("after another", "103 S\r\n\r\nHTTP/1.1 200 S\r\nContent-Length: <len>\r\n\r\n<shares>", true, "ok"),
         ("cut", "200 S\r\nContent-Length: 9<len>\r\n\r\n<shares>", false, "Unreadable"),
         ("silent in the body", "200 S\r\nContent-Length: 9<len>\r\n\r\n<shares>", true, "Unreadable"),
         ("cut in a chunk", "200 S\r\nTransfer-Encoding: chunked\r\n\r\nfffff\r\n<shares>", false, "ok"),
@@ -532,12 +475,7 @@ mod with_client {
         ("no head", "200 S\r\n<shares>\r\n\r\n", false, "Unreadable"),
         ("silent in the head", "200 S\r\nX: <shares>", true, "Unreadable"),
         ("refused", "400 S\r\nContent-Length: <len>\r\n\r\n<shares>", true, "Refused"),
-        (
-            "sent elsewhere",
-            "307 S\r\nLocation: https://example.com/\r\nContent-Length: <len>\r\n\r\n<shares>",
-            true,
-            "Refused",
-        ),
+        ("elsewhere", "307 S\r\nLocation: https://x/\r\nContent-Length: <len>\r\n\r\n<shares>", true, "Refused"),
         ("failed", "503 S\r\nTransfer-Encoding: chunked\r\n\r\n<chunks>0\r\n\r\n", true, "Failed"),
         ("silent", "", true, "Transport"),
         ("closed", "", false, "Transport"),
@@ -601,10 +539,9 @@ mod with_client {
 
     fn respond(c: &mut Connection) -> std::io::Result<()> {
         let shares = texts()[0];
-        let chunks: String = shares
-            .as_bytes()
-            .chunks(1000)
-            .fold(String::new(), |chunks, chunk| chunks + &format!("{:x}\r\n{}\r\n", chunk.len(), str_of(chunk)));
+        let chunk = |at: usize| &shares[at..shares.len().min(at + 1000)];
+        let chunks = (0..shares.len()).step_by(1000).map(chunk);
+        let chunks: String = chunks.map(|chunk| format!("{:x}\r\n{chunk}\r\n", chunk.len())).collect();
         loop {
             c.part_of_request(30)?;
             if c.received().starts_with(b"POST /reads-nothing") {
@@ -631,9 +568,5 @@ mod with_client {
                 return Ok(());
             }
         }
-    }
-
-    fn str_of(bytes: &[u8]) -> &str {
-        core::str::from_utf8(bytes).unwrap()
     }
 }

@@ -149,10 +149,7 @@ impl Client {
             };
             let left = deadline.saturating_duration_since(Instant::now());
             let Some(pause) = pause.filter(|&pause| attempts < settings.attempts && pause < left) else {
-                return Err(match may_have_acted.filter(|_| !is_unknown) {
-                    Some(earlier) => earlier.with_later_failure(&error),
-                    None => error,
-                });
+                return Err(may_have_acted.filter(|_| !is_unknown).unwrap_or(error));
             };
             log::info!(target: "portal_backup", "waiting {} s: {}", pause.as_secs_f32(), reason(&error));
             thread::sleep(pause);

@@ -14,7 +14,7 @@ use super::connection::{Connection, Limits};
 use super::pool::{Pool, lock};
 use super::stream::Buffer;
 use crate::error::Error;
-use crate::outcome::Call;
+use crate::outcome::{Call, Outcome};
 use crate::redact::Redactor;
 use crate::transport_error::{TransportError, TransportErrorKind as Kind};
 use crate::wire::{self, Failure, RawResponse};
@@ -136,7 +136,10 @@ impl<T> Operation<'_, T> {
                 Error::Refused(e)
             }
             // The status is about the time that the request took: nobody can have acted on a part of it.
-            Failure::Failed(e) if status == 408 && !is_sent => Error::Refused(e),
+            Failure::Failed(mut e) if status == 408 && !is_sent => {
+                e.outcome = Outcome::Refused;
+                Error::Refused(e)
+            }
             Failure::Failed(e) => Error::Failed(e),
             Failure::Unreadable(mut e) => {
                 if let Some(what) = incomplete {

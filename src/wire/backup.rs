@@ -113,17 +113,17 @@ impl BackupShares {
 
     /// The share on secp256k1.
     pub fn secp256k1(&self) -> MpcShare<'_> {
-        self.views()[0]
+        self.pair.of(self.expose_json())[0]
     }
 
     /// The share on ed25519.
     pub fn ed25519(&self) -> MpcShare<'_> {
-        self.views()[1]
+        self.pair.of(self.expose_json())[1]
     }
 
     /// Both share pair ids, secp256k1 first; they are not secret.
     pub fn share_pair_ids(&self) -> [&str; 2] {
-        self.views().map(|share| share.id())
+        [self.secp256k1().id(), self.ed25519().id()]
     }
 
     /// The service's response, to the byte: what to store, and what `recover` takes as its `backupResponse`.
@@ -152,8 +152,7 @@ impl BackupShares {
     /// # Ok::<(), Box<dyn core::error::Error>>(())
     /// ```
     pub fn check(&self) -> Result<ShareForm, InvalidInput> {
-        let [secp256k1, ed25519] = self.views();
-        let forms = [secp256k1.check("SECP256K1")?, ed25519.check("ED25519")?];
+        let forms = [self.secp256k1().check("SECP256K1")?, self.ed25519().check("ED25519")?];
         Ok(if forms == [ShareForm::Known; 2] { ShareForm::Known } else { ShareForm::Unknown })
     }
 
@@ -180,16 +179,11 @@ impl BackupShares {
         save(self.expose_json())?;
         Ok(StoredShares::of(self.share_pair_ids()))
     }
-
-    fn views(&self) -> [MpcShare<'_>; 2] {
-        self.pair.of(self.expose_json())
-    }
 }
 
 impl fmt::Debug for BackupShares {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [secp256k1, ed25519] = self.views();
-        f.debug_struct("BackupShares").field("SECP256K1", &secp256k1).field("ED25519", &ed25519).finish()
+        write!(f, "BackupShares({:?}, {:?})", self.secp256k1(), self.ed25519())
     }
 }
 

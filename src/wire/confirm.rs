@@ -7,7 +7,6 @@ use alloc::vec::Vec;
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Serialize, Serializer};
 
-use super::error_body::without_bom;
 use super::failure::{Failure, RawResponse};
 use super::json::{self, Reader};
 use super::request::Request;
@@ -98,16 +97,12 @@ pub fn response(status: u16, retry_after: Option<&str>, body: Vec<u8>) -> Result
 
 pub(crate) fn respond(response: RawResponse<'_>) -> Result<(), Failure> {
     let response = response.check_status(Call::Confirm)?;
-    match why_not(response.body.expose()) {
-        Some(what) => Err(response.unreadable(Call::Confirm, what)),
-        None => Ok(()),
-    }
+    why_not(response.body.expose()).map_or(Ok(()), |what| Err(response.unreadable(Call::Confirm, what)))
 }
 
 /// Why the body of a success does not confirm; `None` when it does.
 fn why_not(body: &[u8]) -> Option<&'static str> {
-    let body = without_bom(body).trim_ascii();
-    let Ok(text) = core::str::from_utf8(body) else { return Some("it is not UTF-8") };
+    let Ok(text) = core::str::from_utf8(body.trim_ascii()) else { return Some("it is not UTF-8") };
     if json::check(text).is_err() {
         return (!text.is_empty()).then_some("it is not JSON");
     }

@@ -6,9 +6,10 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+use zeroize::Zeroizing;
+
 use super::json::{self, Path, Reader, Text};
 use crate::redact::Redactor;
-use crate::secret::SecretString;
 
 /// Longest body that is looked at, in bytes: documented errors have less than a hundred.
 pub(crate) const MAX_ERROR_BODY: usize = 64 << 10;
@@ -34,7 +35,7 @@ impl ErrorBody {
     pub(super) fn parse(body: &[u8], may_be_share: bool, redactor: &Redactor<'_>) -> Self {
         let body = body.get(..MAX_ERROR_BODY).unwrap_or(body);
         // What stands before the end of a body that is cut, or before bytes that are no text, is shown, too.
-        let text = without_bom(body).utf8_chunks().next().map_or("", |chunk| chunk.valid()).trim_ascii();
+        let text = body.utf8_chunks().next().map_or("", |chunk| chunk.valid()).trim_ascii();
         let mut found = Self::default();
         if let Some(title) = title(text) {
             found.message = printed(title, MAX_MESSAGE, redactor);
@@ -51,17 +52,19 @@ impl ErrorBody {
             if *name < IDS {
                 found.id = found.id.or_else(|| printed(first.of(text), MAX_ID, redactor));
             } else {
-                let joined = joined(same, text);
-                found.message = found.message.or_else(|| printed(joined.expose(), MAX_MESSAGE, redactor));
+                let texts = same.iter().map(|(_, string)| string.of(text)).filter(|text| !text.is_empty());
+                // Allocated once, with the right length.
+                let joined = Zeroizing::new(texts.collect::<Vec<_>>().join("; "));
+                found.message = found.message.or_else(|| printed(&joined, MAX_MESSAGE, redactor));
             }
         }
         if found.id.is_none() && found.message.is_none() && !may_be_share {
             // Of other JSON, nothing but a string is known to say something.
             let string = Text::new(text, text);
-            let shown = match (is_object || json::check(text).is_ok(), &string) {
-                (false, _) => text,
-                (true, Some(string)) => string.of(text),
-                (true, None) => "",
+            let shown = match &string {
+                Some(string) => string.of(text),
+                None if is_object || json::check(text).is_ok() => "",
+                None => text,
             };
             found.message = printed(shown, MAX_MESSAGE, redactor);
         }
@@ -76,9 +79,7 @@ impl fmt::Display for ErrorBody {
 }
 
 /// The order of preference: first by the place, then by the name.
-type Rank = (usize, usize);
-
-fn rank(path: Path<'_>) -> Option<Rank> {
+fn rank(path: Path<'_>) -> Option<(usize, usize)> {
     let (place, name) = match path {
         [Some("error"), Some(name), None] => (0, name),
         [Some("errors"), Some(name), None] => (2, name),
@@ -90,29 +91,11 @@ fn rank(path: Path<'_>) -> Option<Rank> {
     Some((place, NAMES.iter().position(|known| *known == name)?))
 }
 
-fn joined(strings: &[(Rank, Text)], text: &str) -> SecretString {
-    let strings = || strings.iter().map(|(_, string)| string.of(text));
-    let mut all = SecretString::with_capacity(strings().map(|string| string.len() + 2).sum());
-    for string in strings() {
-        all.push_within_capacity(if all.expose().is_empty() { "" } else { "; " });
-        all.push_within_capacity(string);
-    }
-    all
-}
-
-pub(super) fn without_bom(body: &[u8]) -> &[u8] {
-    body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body)
-}
-
 /// Text made fit to show; `None` when it shows nothing. JSON in it is left out: nobody knows what it holds.
 fn printed(text: &str, limit: usize, redactor: &Redactor<'_>) -> Option<Box<str>> {
     let json = ["{", "[\"", "[\\", "[["].into_iter().filter_map(|start| text.find(start)).min();
-    let shown = &text[..json.unwrap_or(text.len())];
     let mut out = String::new();
-    // The quotes of a text that was put into JSON twice say nothing.
-    if json.is_none() || shown.contains(char::is_alphanumeric) {
-        redactor.push_printable(shown, limit, &mut out);
-    }
+    redactor.push_printable(&text[..json.unwrap_or(text.len())], limit, &mut out);
     if json.is_some() && !out.is_empty() && !out.ends_with('…') {
         out.push('…');
     }

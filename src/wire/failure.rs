@@ -1,6 +1,5 @@
 //! What comes back instead of a success that can be read.
 
-use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -9,7 +8,7 @@ use core::time::Duration;
 
 use super::error_body::ErrorBody;
 use super::retry_after;
-use crate::outcome::{Call, Outcome, debug_is_display, error_is_display};
+use crate::outcome::{Call, Outcome, error_is_display};
 use crate::redact::Redactor;
 use crate::secret::SecretBytes;
 
@@ -35,7 +34,7 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Refused(e) | Self::Failed(e) => e.write_line(self.outcome(), f),
+            Self::Refused(e) | Self::Failed(e) => e.fmt(f),
             Self::Unreadable(e) => e.fmt(f),
         }
     }
@@ -64,9 +63,11 @@ impl RawResponse<'_> {
         let now = None;
         let retry_after = self.retry_after.and_then(|value| retry_after::seconds(value, now));
         let body = ErrorBody::parse(body.expose(), false, redactor);
-        let response = MpcErrorResponse { call, status, body, retry_after, later_failure: None };
-        let is_refused = response.outcome() == Outcome::Refused;
-        Err(if is_refused { Failure::Refused(response) } else { Failure::Failed(response) })
+        let response = |outcome| MpcErrorResponse { call, outcome, status, body, retry_after };
+        Err(match status {
+            300..=407 | 409..=499 => Failure::Refused(response(Outcome::Refused)),
+            _ => Failure::Failed(response(Outcome::Unknown)),
+        })
     }
 
     /// Of a success whose body is not the documented one; an error in it is told.
@@ -84,17 +85,17 @@ impl RawResponse<'_> {
 #[derive(Clone)]
 pub struct MpcErrorResponse {
     pub(crate) call: Call,
+    pub(crate) outcome: Outcome,
     status: u16,
     pub(crate) body: ErrorBody,
     retry_after: Option<u32>,
-    /// What a later attempt of the same call ended with.
-    pub(crate) later_failure: Option<Box<str>>,
 }
 
 impl MpcErrorResponse {
-    /// [`Outcome::Refused`] for 3xx and 4xx, except 408; else [`Outcome::Unknown`].
+    /// [`Outcome::Refused`] for 3xx and 4xx, and for 408 to a request that was not sent whole; else
+    /// [`Outcome::Unknown`].
     pub const fn outcome(&self) -> Outcome {
-        if matches!(self.status, 300..=407 | 409..=499) { Outcome::Refused } else { Outcome::Unknown }
+        self.outcome
     }
 
     /// The HTTP status.
@@ -118,26 +119,21 @@ impl MpcErrorResponse {
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after.map(|seconds| Duration::from_secs(seconds.into()))
     }
+}
 
-    /// The line of an error with this outcome, which is another one for a 408 to a request that was not sent whole.
-    pub(crate) fn write_line(&self, outcome: Outcome, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (what, advice) = match (outcome, self.status) {
+error_is_display!(MpcErrorResponse);
+
+impl fmt::Display for MpcErrorResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, advice) = match (self.outcome, self.status) {
             (Outcome::Refused, 401) => ("refused", "check the key before you call again"),
             (Outcome::Refused, 425 | 429) => ("refused", "try again later"),
             (Outcome::Refused, _) => ("refused", "read its message before you call again"),
             _ => ("failed", "it may have acted, and the call may be repeated"),
         };
-        write!(f, "{}: the service {what}: {self}; {advice}", self.call.name())
-    }
-}
-
-debug_is_display!(MpcErrorResponse);
-
-impl fmt::Display for MpcErrorResponse {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "status {}{}", self.status, self.body)?;
+        write!(f, "{}: the service {what}: status {}{}", self.call.name(), self.status, self.body)?;
         self.retry_after.iter().try_for_each(|seconds| write!(f, ", retry after {seconds} s"))?;
-        self.later_failure.iter().try_for_each(|later| write!(f, "; then: {later}"))
+        write!(f, "; {advice}")
     }
 }
 
@@ -187,7 +183,6 @@ error_is_display!(Unreadable);
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let advice = match self.call {
-            Call::Backup if self.body.is_empty() => "shares may have been made",
             Call::Backup => "shares may have been made: keep the body of this error",
             Call::Confirm => "the shares may be confirmed or not",
         };

@@ -41,15 +41,18 @@ impl<'t> Reader<'t> {
     /// The next value as it is written; of an object or array the bracket, and then what is in it.
     pub(super) fn next_value(&mut self) -> Option<&'t str> {
         loop {
-            self.rest = self.rest.trim_start_matches([' ', '\t', '\r', '\n', ',', ':', ']']);
-            let (token, rest) = self.rest.split_at(token_len(self.rest));
+            let start = self.rest.trim_start_matches([' ', '\t', '\r', '\n', ',', ':', ']']);
+            let before = &self.rest[..self.rest.len() - start.len()];
+            let (token, rest) = start.split_at(token_len(start));
             self.rest = rest.trim_start_matches([' ', '\t', '\r', '\n']);
+            // A text that is cut may end with a name.
+            let is_name = self.rest.starts_with(':') || self.rest.is_empty() && !before.contains(':');
             match token.bytes().next()? {
                 b'}' => {
                     self.depth = self.depth.saturating_sub(1);
                     self.names.iter_mut().skip(self.depth).for_each(|name| *name = None);
                 }
-                b'"' if self.depth > 0 && self.rest.starts_with(':') => {
+                b'"' if self.depth > 0 && is_name => {
                     // A name that stands for no text is none that is known.
                     self.names[self.depth.min(3) - 1] = Some(Text::new(token, self.text).unwrap_or_default());
                 }
@@ -67,16 +70,13 @@ fn token_len(text: &str) -> usize {
     match text.bytes().next() {
         Some(b'{' | b'}' | b'[') => 1,
         Some(b'"') => {
-            let mut len = 1;
-            while let Some(at) = text.as_bytes().get(len..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
-                len += at + 1;
-                if text.as_bytes()[len - 1] == b'"' {
-                    return len;
-                }
-                // What is escaped.
-                len += 1;
+            let mut end = 1 + memchr2(b'"', b'\\', &text.as_bytes()[1..]).unwrap_or(text.len());
+            while text.as_bytes().get(end) == Some(&b'\\') {
+                // In a string with an escape, the next is near: no search in blocks.
+                let rest = text.as_bytes().get(end + 2..).unwrap_or_default();
+                end += 2 + rest.iter().position(|b| matches!(b, b'"' | b'\\')).unwrap_or(rest.len());
             }
-            text.len()
+            text.len().min(end + 1)
         }
         _ => text.find([' ', '\t', '\r', '\n', ',', ':', '{', '}', '[', ']', '"']).unwrap_or(text.len()),
     }
@@ -108,27 +108,30 @@ impl Text {
 fn unescape(mut written: &str) -> Option<SecretString> {
     // An escape is never shorter than what it stands for, so this never grows.
     let mut out = SecretString::with_capacity(written.len());
-    while let Some(at) = memchr(b'\\', written.as_bytes()) {
-        out.push_within_capacity(&written[..at]);
-        let escape = &written[at + 1..];
-        let mut len = 1;
-        let c = match escape.chars().next()? {
-            'b' => '\u{8}',
-            'f' => '\u{c}',
-            'n' => '\n',
-            'r' => '\r',
-            't' => '\t',
-            'u' => {
-                let unit = |at: usize| u16::from_str_radix(escape.get(at..at + 4)?, 16).ok();
-                let second = escape.get(5..7).filter(|next| *next == "\\u").and_then(|_| unit(7));
+    let mut from = 0;
+    while let Some(at) = written.as_bytes().get(from..)?.iter().position(|b| *b == b'\\') {
+        out.push_within_capacity(&written[..from + at]);
+        written = &written[from + at + 1..];
+        let (c, len) = match written.bytes().next()? {
+            b'b' => ('\u{8}', 1),
+            b'f' => ('\u{c}', 1),
+            b'n' => ('\n', 1),
+            b'r' => ('\r', 1),
+            b't' => ('\t', 1),
+            b'u' => {
+                let unit = |at: usize| u16::from_str_radix(written.get(at..at + 4)?, 16).ok();
+                let second = written.get(5..7).filter(|next| *next == "\\u").and_then(|_| unit(7));
                 let c = char::decode_utf16([unit(1)?].into_iter().chain(second)).next()?.ok()?;
-                len = if c > '\u{ffff}' { 11 } else { 5 };
-                c
+                (c, if c > '\u{ffff}' { 11 } else { 5 })
             }
-            itself => itself,
+            _ => {
+                // Stands for itself, a backslash too.
+                from = 1;
+                continue;
+            }
         };
         out.push_within_capacity(c.encode_utf8(&mut [0; 4]));
-        written = escape.get(len..)?;
+        (written, from) = (written.get(len..)?, 0);
     }
     out.push_within_capacity(written);
     Some(out)

@@ -59,10 +59,8 @@ impl<'a> MpcShare<'a> {
     /// Whether the share is whole; see [`BackupShares::check`](crate::BackupShares::check).
     pub(super) fn check(&self, curve: &str) -> Result<ShareForm, InvalidInput> {
         let damaged = |what| InvalidInput::new(alloc::format!("{curve}.share is damaged: {what}"));
-        let decoded = match self.share.as_bytes() {
-            [b'{', ..] => None,
-            _ => Some(self.decode().map_err(|_| damaged("it is not base64"))?),
-        };
+        let decode = || self.decode().map_err(|_| damaged("it is not base64"));
+        let decoded = if self.share.starts_with('{') { None } else { Some(decode()?) };
         let text = decoded.as_ref().map_or(self.share.as_bytes(), SecretBytes::expose);
         if text.first() != Some(&b'{') {
             return Ok(ShareForm::Unknown);
@@ -75,9 +73,6 @@ impl<'a> MpcShare<'a> {
 
 impl fmt::Debug for MpcShare<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MpcShare")
-            .field("id", &self.id)
-            .field("share", &format_args!("{} bytes", self.share.len()))
-            .finish()
+        write!(f, "MpcShare({:?}, {} bytes)", self.id, self.share.len())
     }
 }

@@ -8,6 +8,7 @@ use crate::secret::SecretBytes;
 pub const CONTENT_TYPE: &str = "application/json";
 
 /// An HTTP request without its host and headers; it borrows the caller's text.
+#[derive(Debug)]
 pub struct Request<'t> {
     method: &'static str,
     path: &'static str,
@@ -48,12 +49,6 @@ impl<'t> Request<'t> {
         let mut bytes = SecretBytes::zeroed(self.body_len());
         self.body().read(bytes.expose_mut());
         bytes
-    }
-}
-
-impl fmt::Debug for Request<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Request({} {}, {} bytes)", self.method, self.path, self.body_len())
     }
 }
 

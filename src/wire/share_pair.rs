@@ -35,34 +35,34 @@ impl SharePair {
             let (what, end) = if e.is_eof() { ("ends too early", text.len()) } else { ("is not JSON", at) };
             let mut reader = Reader::new(text.get(..end).unwrap_or_default());
             while reader.next_value().is_some() {}
-            return Err(mistake(member(reader.path()).unwrap_or(0), what, at));
+            let [outer, inner, _] = reader.path();
+            let nearest = member([outer, inner, None]).or(member([outer, None, None]));
+            return Err(mistake(nearest.unwrap_or(0), what, at));
         }
         let (mut reader, mut found) = (Reader::new(text), [None; 7]);
         while let Some(value) = reader.next_value() {
-            let Some(member) = member(reader.path()) else { continue };
-            match found[member] {
-                None => found[member] = Some(value),
-                // Its elements.
-                Some("[") => {}
-                Some(_) => return Err(mistake(member, "appears twice", range_of(value, text).start)),
+            match member(reader.path()) {
+                Some(member) if found[member].is_none() => found[member] = Some(value),
+                // What follows a bracket is its elements.
+                Some(member) if found[member] != Some("[") => {
+                    return Err(mistake(member, "appears twice", range_of(value, text).start));
+                }
+                _ => {}
             }
         }
         let mut strings = [const { None }; 7];
         for (member, value) in found.into_iter().enumerate() {
             let is_object = PARENTS.contains(&member);
-            let string = value.and_then(|value| Text::new(value, text));
-            let what = match (value, string) {
+            strings[member] = value.and_then(|value| Text::new(value, text));
+            let what = match (value, &strings[member]) {
                 (None, _) => "is missing",
                 (Some("{"), _) if is_object => continue,
                 _ if is_object => "is not a JSON object",
                 (Some("\"\""), _) => "is empty",
                 (Some(value), _) if member % 3 == 0 && value.len() > MAX_ID + 2 => "is longer than 256 bytes",
-                (Some(value), None) if value.starts_with('"') => "contains an unpaired surrogate",
-                (_, None) => "is not a string",
-                (_, string) => {
-                    strings[member] = string;
-                    continue;
-                }
+                // A string with half a surrogate pair stands for no text.
+                (_, None) => "is not a valid string",
+                (_, Some(_)) => continue,
             };
             let place = value.or(found[PARENTS[member]]).unwrap_or(text);
             return Err(mistake(member, what, range_of(place, text).start));
@@ -78,13 +78,9 @@ impl SharePair {
 }
 
 fn member(path: Path<'_>) -> Option<usize> {
-    if path[0].is_none() {
-        return Some(0);
-    }
-    (1..MEMBERS.len()).find(|&member| {
-        let mut names = MEMBERS[member].split('.');
-        path == [names.next(), names.next(), None]
-    })
+    // The text itself is in no member.
+    let names = |member: &'static str| member.split('.').filter(|name| *name != MEMBERS[0]);
+    MEMBERS.iter().position(|member| names(member).eq(path.into_iter().flatten()))
 }
 
 /// What to do with an input that is no share pair, when it is one of the things that are often passed instead.
@@ -93,20 +89,17 @@ pub(super) fn hint(input: &[u8]) -> &'static str {
     if let [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, _, ..] | [_, 0, ..] = input {
         return ": it is UTF-16, save it as UTF-8";
     }
-    let mut hint = "";
-    let mut reader = Reader::new(core::str::from_utf8(input).unwrap_or_default());
+    let (mut hint, mut reader) = ("", Reader::new(core::str::from_utf8(input).unwrap_or_default()));
     while reader.next_value().is_some() {
-        match reader.path() {
+        hint = match reader.path() {
             // What is missing from it says more.
             [Some("SECP256K1" | "ED25519"), ..] => return "",
-            [Some("generateResponse"), ..] => {
-                hint = ": it is a saved request, pass the text of its `generateResponse` alone";
-            }
+            [Some("generateResponse"), ..] => ": it is a saved request, pass the text of its `generateResponse` alone",
             [_, Some("SECP256K1" | "ED25519"), _] => {
-                hint = ": both are inside of another member, pass the value of that alone";
+                ": both are inside of another member, pass the value of that alone"
             }
-            _ => {}
-        }
+            _ => hint,
+        };
     }
     hint
 }

@@ -65,8 +65,8 @@ impl<'a> Request<'a> {
 
     pub fn self_signed(&self) -> Identity {
         let key = new_key();
-        let signs = any_supported_type(&key).unwrap();
-        self.issue(key, self.name, &signs)
+        let signer = any_supported_type(&key).unwrap();
+        self.issue(key, self.name, &signer)
     }
 
     pub fn signed_by(&self, issuer: &Identity) -> Identity {
@@ -83,19 +83,14 @@ impl<'a> Request<'a> {
         let serial = ISSUED.fetch_add(1, Ordering::SeqCst).to_be_bytes();
         let algorithm = if self.is_sha1 { ECDSA_WITH_SHA1 } else { ECDSA_WITH_SHA256 };
         let algorithm = der(SEQUENCE, &[&der(OBJECT_ID, &[algorithm])]);
-        let content = der(
-            SEQUENCE,
-            &[
-                &der(CONTEXT, &[&der(INTEGER, &[&[2]])]), // version 3
-                &der(INTEGER, &[&serial]),
-                &algorithm,
-                &common_name(issuer),
-                &der(SEQUENCE, &[&first_day_of(self.years.start), &first_day_of(self.years.end)]),
-                &common_name(self.name),
-                &any_supported_type(&key).unwrap().public_key().unwrap(),
-                &self.extensions(),
-            ],
-        );
+        let version_3 = der(CONTEXT, &[&der(INTEGER, &[&[2]])]);
+        let serial = der(INTEGER, &[&serial]);
+        let years = der(SEQUENCE, &[&first_day_of(self.years.start), &first_day_of(self.years.end)]);
+        let (issuer, subject, extensions) = (common_name(issuer), common_name(self.name), self.extensions());
+        let key_pair = any_supported_type(&key).unwrap();
+        let public_key = key_pair.public_key().unwrap();
+        let parts: &[&[u8]] = &[&version_3, &serial, &algorithm, &issuer, &years, &subject, &public_key, &extensions];
+        let content = der(SEQUENCE, parts);
         let signer = signs.choose_scheme(&[SignatureScheme::ECDSA_NISTP256_SHA256]).unwrap();
         let signature = der(BIT_STRING, &[&[0], &signer.sign(&content).unwrap()]);
         let certificate = der(SEQUENCE, &[&content, &algorithm, &signature]).into();
@@ -111,9 +106,7 @@ impl<'a> Request<'a> {
         match self.usage {
             Usage::Any => {}
             Usage::SignsOthers => list.extend(extension(BASIC_CONSTRAINTS, &der(BOOLEAN, &[&[0xff]]))),
-            Usage::OnlyForClients => {
-                list.extend(extension(EXTENDED_KEY_USAGE, &der(OBJECT_ID, &[CLIENT_AUTH])));
-            }
+            Usage::OnlyForClients => list.extend(extension(EXTENDED_KEY_USAGE, &der(OBJECT_ID, &[CLIENT_AUTH]))),
         }
         // An empty list is not allowed.
         if list.is_empty() { list } else { der(CONTEXT | 3, &[&der(SEQUENCE, &[&list])]) }
@@ -138,7 +131,6 @@ const BIT_STRING: u8 = 3;
 const OCTET_STRING: u8 = 4;
 const OBJECT_ID: u8 = 6;
 const UTF8_STRING: u8 = 12;
-const UTC_TIME: u8 = 23;
 const GENERALIZED_TIME: u8 = 24;
 const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
@@ -174,10 +166,7 @@ fn common_name(name: &str) -> Vec<u8> {
 }
 
 fn first_day_of(year: u16) -> Vec<u8> {
-    match year {
-        1950..2050 => der(UTC_TIME, &[format!("{:02}0101000000Z", year % 100).as_bytes()]),
-        _ => der(GENERALIZED_TIME, &[format!("{year:04}0101000000Z").as_bytes()]),
-    }
+    der(GENERALIZED_TIME, &[format!("{year:04}0101000000Z").as_bytes()])
 }
 
 fn alternative_name(host: &str) -> Vec<u8> {
