@@ -6,7 +6,7 @@ use core::time::Duration;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
 use crate::invalid_input::InvalidInput;
-use crate::outcome::{Call, Outcome, debug_is_display};
+use crate::outcome::{Call, Outcome, error_is_display};
 #[cfg(feature = "client")]
 use crate::store::StoreError;
 #[cfg(feature = "client")]
@@ -99,17 +99,7 @@ impl fmt::Display for Error {
     }
 }
 
-debug_is_display!(Error);
-
-impl core::error::Error for Error {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match self {
-            #[cfg(feature = "client")]
-            Self::Store(e) => core::error::Error::source(e),
-            _ => None,
-        }
-    }
-}
+error_is_display!(Error);
 
 impl From<InvalidInput> for Error {
     fn from(e: InvalidInput) -> Self {

@@ -501,9 +501,9 @@ fn no_debug_shows_what_a_type_holds() {
         let slot = FileSlot::reserve(folder.path().join("backup.json")).unwrap();
         secrets.assert_debug(&slot);
         std::fs::write(folder.path().join("backup.json"), "theirs").unwrap();
-        let e = Error::from(slot.store(&shares).unwrap_err());
+        let e = slot.store(&shares).unwrap_err();
         assert!(e.source().is_some(), "what the system said");
-        secrets.assert_all("the store", e);
+        secrets.assert_all("the store", Error::from(e));
     }
 }
 

@@ -57,7 +57,6 @@ impl Client {
     /// let second = first.with_key(ApiKey::new("0d7a11c8-second")?);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[must_use]
     pub fn with_key(&self, key: ApiKey) -> Self {
         Self { shared: self.shared.clone(), authorization: authorization(&key) }
     }

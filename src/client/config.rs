@@ -213,21 +213,20 @@ impl ClientBuilder {
         let lasts = |time: Duration| (Duration::from_millis(1)..=day).contains(&time);
         let (settings, name) = (&self.settings, &self.settings.user_agent);
         let is_name = !name.trim().is_empty() && name.len() <= 256 && name.bytes().all(|b| matches!(b, b' '..=b'~'));
+        let is_bounded = (1..=1 << 30).contains(&settings.max_response_bytes);
         let has_two_roots = self.root_certs_pem.is_some() && self.platform_verifier;
-        let ensure = |is_right, mistake: &'static str| match is_right {
-            true => Ok(()),
-            false => Err(InvalidInput::new(mistake)),
-        };
-        ensure(lasts(settings.timeout), "timeout must be from 1 ms to 24 h")?;
-        ensure(lasts(settings.connect_timeout), "connect_timeout must be from 1 ms to 24 h")?;
-        ensure(settings.keep_alive <= day, "keep_alive must be at most 24 h")?;
-        ensure((1..=100).contains(&settings.attempts), "attempts must be from 1 to 100")?;
-        ensure(
-            (1..=1 << 30).contains(&settings.max_response_bytes),
-            "max_response_bytes must be from 1 byte to 1 GiB",
-        )?;
-        ensure(is_name, "user_agent must be visible ASCII, from 1 to 256 characters")?;
-        ensure(!has_two_roots, "root_certs_pem and platform_verifier exclude each other")?;
+        let rules = [
+            (lasts(settings.timeout), "timeout must be from 1 ms to 24 h"),
+            (lasts(settings.connect_timeout), "connect_timeout must be from 1 ms to 24 h"),
+            (settings.keep_alive <= day, "keep_alive must be at most 24 h"),
+            ((1..=100).contains(&settings.attempts), "attempts must be from 1 to 100"),
+            (is_bounded, "max_response_bytes must be from 1 byte to 1 GiB"),
+            (is_name, "user_agent must be visible ASCII, from 1 to 256 characters"),
+            (!has_two_roots, "root_certs_pem and platform_verifier exclude each other"),
+        ];
+        if let Some((_, rule)) = rules.into_iter().find(|(is_kept, _)| !is_kept) {
+            return Err(InvalidInput::new(rule).into());
+        }
         let backup = endpoint("base_url", &self.base_url, wire::backup::PATH)?;
         let confirm = endpoint("client_api_url", &self.client_api_url, wire::confirm::PATH)?;
         let proxy = match &self.proxy {

@@ -188,7 +188,6 @@ impl fmt::Debug for BackupShares {
 }
 
 /// The request that makes backup shares: `{"generateResponse":"…"}`, made while it is read.
-#[must_use]
 pub fn request<'t>(generate: &GenerateResponse<'t>) -> Request<'t> {
     // What was found to hold no escape needs none.
     let text = generate.text;

@@ -74,7 +74,6 @@ impl<'de> Deserialize<'de> for StoredShares {
 }
 
 /// The request that says that the shares with these ids are stored.
-#[must_use]
 pub fn request(share_pair_ids: [&str; 2]) -> Request<'_> {
     let [first, second] = share_pair_ids;
     let before = r#"{"status":"STORED_CLIENT_BACKUP_SHARE","backupSharePairIds":[""#;
