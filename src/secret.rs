@@ -167,20 +167,14 @@ fn mistake_in(key: &str) -> Option<&'static str> {
     let line = key.trim();
     let name = line.split_once('=').and_then(|(before, _)| before.split_whitespace().next_back());
     let is_name = |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    let is_bearer = line.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("bearer "));
     Some(match line {
         "" => "is empty",
-        _ if line.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("bearer ")) => {
-            "begins with `Bearer `: take that away"
-        }
+        _ if is_bearer => "begins with `Bearer `: take that away",
         _ if line.starts_with(QUOTES) || line.ends_with(QUOTES) => "is in quotes: take them away",
-        _ if name.is_some_and(is_name) => {
-            "is a line for a shell: pass what follows the equals sign alone, without quotes"
-        }
+        _ if name.is_some_and(is_name) => "is a line for a shell: pass what follows the equals sign alone",
         _ if key.len() > 4096 => "is longer than 4096 bytes",
-        _ => {
-            "holds a character that no key has, such as a line break: \
-             it is made of letters, digits, -._~+/, and = at its end"
-        }
+        _ => "holds a character that no key has: it is made of letters, digits, -._~+/, and = at its end",
     })
 }
 

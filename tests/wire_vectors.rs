@@ -138,7 +138,7 @@ const NOT_WHOLE: &[(&str, &str, usize, usize)] = &[
 
 const UTF16: &str = "it is UTF-16, save it as UTF-8";
 const SAVED_REQUEST: &str = "it is a saved request, pass the text of its `generateResponse` alone";
-const INSIDE: &str = "both are inside of another member, pass the value of that alone";
+const INSIDE: &str = "both are in another member, pass the value of that alone";
 
 /// Texts that are something else that is known: what is wrong, and what to do.
 const SOMETHING_ELSE: &[(&str, &str, &str)] = &[
@@ -919,14 +919,13 @@ const NO_KEYS: &[(&str, &[&str])] = &[
     ("is in quotes: take them away", &["\"k\"", "'k'", "`k`\n", "\u{201c}k\u{201d}", "k\""]),
     ("begins with `Bearer `: take that away", &["Bearer k", "bearer k\n", "BEARER  k"]),
     (
-        "is a line for a shell: pass what follows the equals sign alone, without quotes",
+        "is a line for a shell: pass what follows the equals sign alone",
         &["PORTAL_CLIENT_API_KEY=k", "export PORTAL_CLIENT_API_KEY=k", "PORTAL_CLIENT_API_KEY = \u{2032}k", "k=k.k"],
     ),
     (CHARACTER, &["k\n", "k\r\n", " k", "k k", "\u{feff}k", "=", "===", "a.b=c", "Bearerk:", "k\0", "k\u{7f}"]),
     (CHARACTER, &["k\u{1b}[2J", "k\u{e9}", "k:k", "${KEY}", "{\"key\":1}"]),
 ];
-const CHARACTER: &str = "holds a character that no key has, such as a line break: \
-                         it is made of letters, digits, -._~+/, and = at its end";
+const CHARACTER: &str = "holds a character that no key has: it is made of letters, digits, -._~+/, and = at its end";
 
 #[test]
 fn what_is_no_key_is_refused_with_what_to_take_away() {

@@ -118,8 +118,7 @@ impl Client {
         let settings = &pool.options.settings;
         // ureq-proto writes heads and bodies to this target; no filter of ours could take that back.
         if !settings.allow_trace_logging && log::log_enabled!(target: "ureq_proto::util", log::Level::Trace) {
-            let mistake = "`ureq_proto` is logged at TRACE, which would write shares to the log: \
-                           turn that off, or call `allow_trace_logging(true)`";
+            let mistake = "`ureq_proto` logs shares at TRACE: turn that off, or call `allow_trace_logging(true)`";
             return Err(InvalidInput::new(mistake).into());
         }
         let deadline = Instant::now() + settings.timeout;
@@ -132,10 +131,8 @@ impl Client {
         // A later attempt that was not sent, or was refused, does not undo what an earlier one may have done.
         let mut may_have_acted: Option<Error> = None;
         loop {
-            let error = match operation.attempt(pool) {
-                Ok(done) => return Ok(done),
-                Err(error) => error,
-            };
+            let result = operation.attempt(pool);
+            let Err(error) = result else { return result };
             let is_unknown = error.outcome() == Outcome::Unknown;
             // 0.1 s, 0.2 s, 0.4 s, … to 6.4 s.
             let backoff = Duration::from_millis(100 << attempts.min(6));

@@ -63,7 +63,7 @@ impl Sandbox {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
         let url = format!("http://{}", listener.local_addr()?);
         let mut state = Service::default();
-        let [api_key, generate_response] = state.add_client();
+        let (api_key, generate_response) = state.add_client();
         let state = Arc::new(Mutex::new(state));
         let shared = Arc::downgrade(&state);
         thread::Builder::new().name("sandbox".into()).spawn(move || accept(&shared, &listener))?;
@@ -84,8 +84,7 @@ impl Sandbox {
     ///
     /// A key can confirm only the shares that were made with it.
     pub fn add_api_key(&self) -> String {
-        let [api_key, _] = lock(&self.state).add_client();
-        api_key
+        lock(&self.state).add_client().0
     }
 
     /// A generate response to back up, of real size; `POST /v1/generate` makes others.

@@ -59,8 +59,7 @@ pub struct SeenRequest {
 
 impl fmt::Debug for SeenRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { method, path, body, status, .. } = self;
-        write!(f, "SeenRequest({method} {path}, {} bytes: {status})", body.len())
+        write!(f, "SeenRequest({} {}, {} bytes: {})", self.method, self.path, self.body.len(), self.status)
     }
 }
 
@@ -85,12 +84,12 @@ struct Client {
 
 impl Service {
     /// Adds a client; returns its key and the shares of a wallet.
-    pub(super) fn add_client(&mut self) -> [String; 2] {
+    pub(super) fn add_client(&mut self) -> (String, String) {
         let api_key = format!("sandbox-{}", random_id());
         let mut client = Client { api_key: api_key.clone(), ..Client::default() };
         let generate_response = new_shares(&mut client.signing);
         self.clients.push(client);
-        [api_key, generate_response]
+        (api_key, generate_response)
     }
 
     pub(super) fn respond(&mut self, request: &SeenRequest) -> Response {

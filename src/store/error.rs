@@ -24,8 +24,7 @@ type Cause = Box<dyn core::error::Error + Send + Sync>;
 /// A step that failed, and why.
 pub(super) type Failed = (&'static str, Option<Cause>);
 
-pub(super) const EXISTS: &str =
-    "exists already, and nothing is replaced (FileSlot::load or --resume takes up what is stored there)";
+pub(super) const EXISTS: &str = "exists already and is not replaced: FileSlot::load or --resume takes it up";
 
 /// For `map_err`: this step failed, and the error is why.
 pub(super) fn failed<E: Into<Cause>>(step: &'static str) -> impl FnOnce(E) -> Failed {

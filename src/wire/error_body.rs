@@ -34,6 +34,7 @@ impl ErrorBody {
     /// Reads the title of a web page, the known members of JSON, or, unless it may be a share, the text.
     pub(super) fn parse(body: &[u8], may_be_share: bool, redactor: &Redactor<'_>) -> Self {
         let body = body.get(..MAX_ERROR_BODY).unwrap_or(body);
+        let body = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
         // What stands before the end of a body that is cut, or before bytes that are no text, is shown, too.
         let text = body.utf8_chunks().next().map_or("", |chunk| chunk.valid()).trim_ascii();
         let mut found = Self::default();

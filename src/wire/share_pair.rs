@@ -95,9 +95,7 @@ pub(super) fn hint(input: &[u8]) -> &'static str {
             // What is missing from it says more.
             [Some("SECP256K1" | "ED25519"), ..] => return "",
             [Some("generateResponse"), ..] => ": it is a saved request, pass the text of its `generateResponse` alone",
-            [_, Some("SECP256K1" | "ED25519"), _] => {
-                ": both are inside of another member, pass the value of that alone"
-            }
+            [_, Some("SECP256K1" | "ED25519"), _] => ": both are in another member, pass the value of that alone",
             _ => hint,
         };
     }

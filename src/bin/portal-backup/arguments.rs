@@ -108,14 +108,10 @@ impl Arguments {
             _ if self.has("--resume") && (encrypts || stores) => {
                 "--resume needs -o FILE without a command: only shares that can be read can be checked"
             }
-            _ if self.has("--ca-cert") && self.has("--system-certs") => {
-                "--ca-cert and --system-certs cannot be combined"
-            }
+            _ if self.has("--ca-cert") && self.has("--system-certs") => "--ca-cert excludes --system-certs",
             ("verify", []) => "verify needs a file, or - for stdin",
             ("confirm", []) => "confirm needs a stored file or two share pair ids",
-            ("confirm", [_, _]) if self.values.iter().any(|id| is_file(id)) => {
-                "confirm takes one stored file, or two share pair ids, which are no files"
-            }
+            ("confirm", ids @ [_, _]) if ids.iter().any(is_file) => "confirm takes a file, or ids, which are no files",
             ("confirm", [_] | [_, _]) | ("" | "verify", [_]) | ("sandbox", []) => return Ok(()),
             _ => "there are too many arguments",
         };
@@ -165,7 +161,7 @@ fn is_unknown_word(argument: &OsStr) -> bool {
 }
 
 /// Whether an argument is the path of a file, and no share pair id.
-fn is_file(argument: &OsStr) -> bool {
+fn is_file(argument: &OsString) -> bool {
     argument.as_encoded_bytes().iter().any(|b| b"./\\".contains(b)) || Path::new(argument).symlink_metadata().is_ok()
 }
 

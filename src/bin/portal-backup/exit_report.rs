@@ -43,11 +43,6 @@ impl ExitReport {
         self.with(json!({ "sharePairIds": ids, "file": file, "confirmed": is_confirmed }))
     }
 
-    /// The service may have acted on this call.
-    pub(crate) fn in_doubt(self, call: &str) -> Self {
-        self.with(json!({ "outcome": Outcome::Unknown, "call": call }))
-    }
-
     /// Adds the command to go on with, which confirms, if there is one, and what is to be known of it.
     pub(crate) fn next(mut self, command: Option<[String; 2]>) -> Self {
         let Some([note, command]) = command else { return self };

@@ -13,7 +13,7 @@ use crate::terminal::{display_path, tell};
 /// What was read, and what an error calls it.
 pub(crate) struct Input {
     name: String,
-    bytes: SecretBytes,
+    pub(crate) bytes: SecretBytes,
 }
 
 impl Input {
@@ -42,13 +42,9 @@ impl Input {
         }
     }
 
-    pub(crate) fn bytes(&self) -> &[u8] {
-        self.bytes.expose()
-    }
-
     /// The text without its byte order mark.
     pub(crate) fn text(&self) -> Result<&str> {
-        let text = core::str::from_utf8(self.bytes());
+        let text = core::str::from_utf8(self.bytes.expose());
         let text = text.map_err(|_| wrong(&self.name)("it is not UTF-8, perhaps UTF-16: save it as UTF-8"))?;
         Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
     }

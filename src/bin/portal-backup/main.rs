@@ -18,7 +18,7 @@ use std::time::Duration;
 use arguments::{API_KEY, Arguments};
 use destination::Destination;
 use exit_report::{ExitReport, Result, wrong};
-use input::{Input, read_key, warn_of_readers};
+use input::{Input, read_key};
 use portal_backup::{
     ApiKey, BackupShares, Client, Error, FileSlot, GenerateResponse, Outcome, Sandbox, ShareForm, StoredShares, wire,
 };
@@ -88,8 +88,7 @@ fn make_and_store(input: Input, client: &Client, arguments: &Arguments) -> Resul
         return Ok(stored);
     }
     for path in file.map(FileSlot::left_behind).unwrap_or_default() {
-        let who = "by a run that was killed or goes on, or whoever may write there; it may hold shares";
-        tell(format_args!("left        {}: {who}", display_path(&path)));
+        tell(format_args!("left        {}: perhaps shares, of a run that was killed or goes on", display_path(&path)));
     }
     defer_signals();
     let destination = Destination::reserve(arguments).map_err(|mut failed| {
@@ -100,7 +99,7 @@ fn make_and_store(input: Input, client: &Client, arguments: &Arguments) -> Resul
         failed.next(arguments.confirm_command(stored.share_pair_ids(), file))
     })?;
     let interrupted = ExitReport::new(0, "the service may have acted: run again, which makes a new pair of shares");
-    on_signal(interrupted.in_doubt("backup"), Some(destination));
+    on_signal(interrupted.with(json!({ "outcome": Outcome::Unknown, "call": "backup" })), Some(destination));
 
     // Held until there is a response: what stores it must not fail for want of memory.
     let mut memory = Vec::<u8>::new();
@@ -147,7 +146,7 @@ fn call_confirm(
     arguments: &Arguments,
     interrupted: ExitReport,
 ) -> Result<ExitReport, Error> {
-    on_signal(interrupted.in_doubt("confirm"), None);
+    on_signal(interrupted.with(json!({ "outcome": Outcome::Unknown, "call": "confirm" })), None);
     let confirmed = show_progress("confirming", || client.confirm(stored));
     defer_signals();
     confirmed?;
@@ -161,10 +160,9 @@ fn call_confirm(
 fn verify(file: &OsStr) -> Result {
     let path = Some(Path::new(file)).filter(|_| file != "-");
     let verify = || {
-        let shares =
-            BackupShares::parse(Input::read("stored backup", file)?.bytes()).map_err(wrong("damaged or no backup"))?;
+        let shares = BackupShares::parse(Input::read("stored backup", file)?.bytes.expose())
+            .map_err(wrong("damaged or no backup"))?;
         let form = shares.check().map_err(wrong("damaged or no backup"))?;
-        path.into_iter().for_each(warn_of_readers);
         let [first, second] = shares.share_pair_ids().map(str::escape_debug);
         let known = if form == ShareForm::Known { "" } else { ", but what they hold is not the known form" };
         tell(format_args!("whole       both shares are there, {first} and {second}{known}"));
@@ -208,7 +206,7 @@ fn client(arguments: &Arguments, sandbox: Option<&Sandbox>) -> Result<Client> {
         // One call to each host: a connection that is kept keeps the last bytes that TLS decrypted.
         .keep_alive(Duration::ZERO);
     if let Some(file) = arguments.path("--ca-cert") {
-        builder = builder.root_certs_pem(Input::read("--ca-cert", file.as_os_str())?.bytes());
+        builder = builder.root_certs_pem(Input::read("--ca-cert", file.as_os_str())?.bytes.expose());
     }
     Ok(builder.build()?)
 }
