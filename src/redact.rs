@@ -53,14 +53,13 @@ impl Redactor<'_> {
 
     /// For each byte of `text`, whether it belongs to an echo, or to a run so long that it may be a share.
     fn hidden(&self, text: &str) -> Vec<bool> {
-        const SHORTEST_SUSPECT: usize = 64;
         let mut hidden = alloc::vec![false; text.len()];
         self.secrets.iter().for_each(|(secret, len)| hide_echoes(secret, *len, text, &mut hidden));
         let is_base64 = |b: &u8| b.is_ascii_alphanumeric() || b"+/-_=".contains(b);
         let mut start = 0;
         for run in text.as_bytes().chunk_by(|a, b| is_base64(a) == is_base64(b)) {
             let end = start + run.len();
-            if run.len() >= SHORTEST_SUSPECT && is_base64(&run[0]) {
+            if run.len() >= 64 && is_base64(&run[0]) {
                 hidden[start..end].fill(true);
             }
             start = end;

@@ -227,9 +227,7 @@ fn a_line_that_a_terminal_has_cut_is_told_to_come_from_a_file_or_a_pipe() {
         _ => return eprintln!("skipped: there is no script"),
     };
     let shown = String::from_utf8_lossy(&output.stdout);
-    for said in
-        ["reading the generate response from standard input", "4,095 bytes: use a file or a pipe; nothing was sent"]
-    {
+    for said in ["generate response from standard input", "4,095 bytes: use a file or a pipe; nothing was sent"] {
         assert!(shown.contains(said), "{}", shown.lines().last().unwrap_or_default());
     }
     assert_eq!((output.status.code(), scene.sandbox.requests().len()), (Some(2), 0));

@@ -75,7 +75,7 @@ fn each_way_to_end_has_its_line_of_json() {
         assert_eq!((json["exit"].as_i64(), ran.stdout.lines().count()), (Some(code.into()), 1));
         if code != 0 {
             let error = json["error"].as_str().unwrap();
-            assert!(ran.stderr.contains(&format!("portal-backup: {error}\n")), "{} {}", ran.stderr, ran.stdout);
+            assert!(ran.stderr.contains(&format!("portal-backup: {error}")), "{} {}", ran.stderr, ran.stdout);
         }
         if let Some(next) = json["next"].as_str() {
             assert_eq!(ran.stderr.lines().last().unwrap(), format!("  {next}"));
@@ -124,7 +124,7 @@ fn each_way_to_end_has_its_line_of_json() {
     assert_eq!(json["sharePairIds"], serde_json::json!(scene.stored("x.json").share_pair_ids()));
     assert_eq!((&json["call"], &json["outcome"]), (&"confirm".into(), &"notSent".into()));
     let refused = to(&["confirm", "unknown-1", "unknown-2", "--client-api-url", url]).exits(4);
-    parse(&refused, 4, "exit outcome error call status");
+    parse(&refused, 4, "exit outcome error call sharePairIds confirmed status");
 
     let whole = to(&["verify", "x.json"]).exits(0);
     assert_eq!(parse(&whole, 0, "exit sharePairIds file")["file"], "x.json");

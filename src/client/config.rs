@@ -278,7 +278,7 @@ fn endpoint(setting: &'static str, url: &str, path: &str) -> Result<Uri, Invalid
     match uri.scheme_str() {
         Some("https") => Ok(uri),
         Some("http") if is_loopback => Ok(uri),
-        Some("http") => Err(mistake("must be https, but to this machine itself")),
+        Some("http") => Err(mistake("must be https, except to this machine itself")),
         _ => Err(mistake("must start with https://")),
     }
 }

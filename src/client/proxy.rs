@@ -70,7 +70,8 @@ impl Proxy {
             _ => return None,
         };
         // What follows a `#` is dropped by the parser, and may be most of a password.
-        let is_whole = !url.contains('#') && proxy.uri().path_and_query().is_none_or(|path| path == "/");
+        let is_whole =
+            !url.contains('#') && !user.contains(':') && proxy.uri().path_and_query().is_none_or(|path| path == "/");
         let plain = SecretBytes::new([user, ":", password].concat().into_bytes());
         let encoded = SecretBytes::new(STANDARD.encode(plain.expose()).into_bytes());
         let header = [b"Proxy-Authorization: Basic ", encoded.expose(), b"\r\n"];

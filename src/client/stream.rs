@@ -210,9 +210,11 @@ impl Tls {
             _ = self.flush();
         }
         processed.map(|_| true).map_err(|e| {
-            // In TLS 1.3 the handshake ends here before it does there: a server that refuses it has read no request.
+            // In TLS 1.3 the handshake ends here before it does there: a server that refuses it has read no request, and
+            // has sent no ticket.
             let is_tls13 = self.session.protocol_version() == Some(ProtocolVersion::TLSv1_3);
-            let is_refused = is_tls13 && !self.has_received && tls::is_refusal(&e);
+            let has_begun = self.has_received || self.session.tls13_tickets_received() > 0;
+            let is_refused = is_tls13 && !has_begun && tls::is_refusal(&e);
             io::Error::new(if is_refused { ErrorKind::ConnectionRefused } else { ErrorKind::InvalidData }, e)
         })
     }

@@ -148,6 +148,7 @@ impl Arguments {
         // The confirmation cannot read what is encrypted.
         let file = file.filter(|file| is_lasting(file) && !self.has("--encrypt-with"));
         let stored = file.map_or(ids.map(OsStr::new).to_vec(), |file| vec![file.as_os_str()]);
+        words.extend(stored.iter().any(|word| word.as_encoded_bytes().starts_with(b"-")).then(|| "--".into()));
         words.extend(stored.into_iter().map(quoted));
         Some([note, words.join(" ")]).filter(|[_, line]| !self.has("--sandbox") && is_printable(line))
     }
@@ -167,7 +168,8 @@ fn is_file(argument: &OsString) -> bool {
 
 /// Whether a path leads to the same file once this process has ended, and can be printed as it is.
 fn is_lasting(path: &Path) -> bool {
-    let is_open_file = path.starts_with("/dev") || path.starts_with("/proc");
+    let folder = Path::new(".").join(path).parent().and_then(|folder| folder.canonicalize().ok()).unwrap_or_default();
+    let is_open_file = folder == Path::new("/dev") || folder.starts_with("/proc");
     path.is_file() && !is_open_file && path.to_str().is_some_and(is_printable)
 }
 

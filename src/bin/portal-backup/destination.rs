@@ -106,12 +106,14 @@ fn holds_a_share(output: &[u8], shares: &BackupShares) -> bool {
 fn keep(bytes: &[u8], suffix: &str, output: &Path) -> Option<PathBuf> {
     let other = PathBuf::from("portal-backup");
     let places = [output.to_path_buf(), other.clone(), std::env::temp_dir().join(other)];
-    let mut paths = places.into_iter().flat_map(|place| (1..100).map(move |number| (place.clone(), number)));
-    paths.find_map(|(mut path, number)| {
-        path.as_mut_os_string().push(suffix);
-        if number > 1 {
-            path.as_mut_os_string().push(format!(".{number}"));
-        }
-        FileSlot::reserve(&path).and_then(|slot| slot.store_bytes(bytes)).ok().map(|()| path)
+    places.into_iter().find_map(|place| {
+        let paths = (1..100).map(|number| {
+            let mut path = place.clone().into_os_string();
+            path.push(if number == 1 { suffix.into() } else { format!("{suffix}.{number}") });
+            PathBuf::from(path)
+        });
+        // Any other error is that of the place.
+        let mut kept = paths.map(|path| FileSlot::reserve(&path)?.store_bytes(bytes).map(|()| path));
+        kept.find(|kept| !kept.as_ref().is_err_and(|e| e.already_exists()))?.ok()
     })
 }

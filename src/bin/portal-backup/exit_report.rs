@@ -62,7 +62,7 @@ impl ExitReport {
     /// Tells how the run ends, to whoever listens; returns the exit code.
     pub(crate) fn tell(mut self) -> u8 {
         if self.code != 0 {
-            self.facts["error"] = json!(self.what);
+            self.facts["error"] = json!(self.what.split(" To confirm").next());
         }
         let printed = JSON.load(Relaxed).then(|| print(self.json()));
         if let Some(Err(e)) = &printed {

@@ -24,9 +24,6 @@ impl Input {
         let (name, mut bytes) = (name_of(what, from), Vec::new());
         let mut read = |source: &mut dyn Read| source.take(limit as u64 + 1).read_to_end(&mut bytes);
         let is_typed = from == "-" && io::stdin().is_terminal();
-        if is_typed {
-            tell(format_args!("reading the {name}"));
-        }
         let len = match from == "-" {
             true => read(&mut io::stdin()),
             false => File::open(from).and_then(|mut file| read(&mut file)),

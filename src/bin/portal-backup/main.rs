@@ -18,7 +18,7 @@ use std::time::Duration;
 use arguments::{API_KEY, Arguments};
 use destination::Destination;
 use exit_report::{ExitReport, Result, wrong};
-use input::{Input, read_key};
+use input::{Input, read_key, warn_of_readers};
 use portal_backup::{
     ApiKey, BackupShares, Client, Error, FileSlot, GenerateResponse, Outcome, Sandbox, ShareForm, StoredShares, wire,
 };
@@ -38,20 +38,22 @@ fn run() -> Result {
     let arguments = &Arguments::parse(std::env::args_os().skip(1).collect())
         .map_err(|mistake| ExitReport::new(2, mistake).with(json!({ "outcome": Outcome::NotSent })))?;
     terminal::prepare(arguments.has("--verbose"));
-    match (arguments.text, arguments.command, &arguments.values[..]) {
-        (Some(text), ..) => print(text.trim_end()).map(|()| ExitReport::default()).map_err(wrong("stdout")),
-        (None, "verify", [file]) => verify(file),
+    if let Some(text) = arguments.text {
+        return print(text.trim_end()).map(|()| ExitReport::default()).map_err(wrong("stdout"));
+    }
+    signals::watch().map_err(wrong("signals cannot be watched")).map_err(ExitReport::nothing_sent)?;
+    match (arguments.command, &arguments.values[..]) {
+        ("verify", [file]) => verify(file),
         _ => start(arguments).map_err(ExitReport::nothing_sent),
     }
 }
 
 fn start(arguments: &Arguments) -> Result {
-    signals::watch().map_err(wrong("signals cannot be watched"))?;
     match (arguments.command, &arguments.values[..]) {
         ("sandbox", _) => serve_sandbox(arguments.port),
         ("confirm", [file]) => confirm(&FileSlot::load(file)?.1, Some(file.as_ref()), arguments),
         ("confirm", [first, second]) => {
-            let ids = [&*first.to_string_lossy(), &*second.to_string_lossy()];
+            let ids = [first, second].map(|id| id.to_str().unwrap_or_default());
             confirm(&StoredShares::from_share_pair_ids(ids)?, None, arguments)
         }
         (_, values) => back_up(values.first().map_or("-".as_ref(), |input| input), arguments),
@@ -90,6 +92,9 @@ fn make_and_store(input: Input, client: &Client, arguments: &Arguments) -> Resul
     for path in file.map(FileSlot::left_behind).unwrap_or_default() {
         tell(format_args!("left        {}: perhaps shares, of a run that was killed or goes on", display_path(&path)));
     }
+    // Held until there is a response: what stores it must not fail for want of memory.
+    let mut memory = Vec::<u8>::new();
+    memory.try_reserve_exact(4 << 20).map_err(wrong("there is too little memory"))?;
     defer_signals();
     let destination = Destination::reserve(arguments).map_err(|mut failed| {
         // What a stand-in has made is nothing to confirm.
@@ -101,9 +106,6 @@ fn make_and_store(input: Input, client: &Client, arguments: &Arguments) -> Resul
     let interrupted = ExitReport::new(0, "the service may have acted: run again, which makes a new pair of shares");
     on_signal(interrupted.with(json!({ "outcome": Outcome::Unknown, "call": "backup" })), Some(destination));
 
-    // Held until there is a response: what stores it must not fail for want of memory.
-    let mut memory = Vec::<u8>::new();
-    memory.try_reserve_exact(4 << 20).map_err(wrong("there is too little memory"))?;
     let shares = show_progress("backing up", || client.backup(&generate));
     // A signal that came first has ended the run by now.
     let destination = defer_signals().ok_or(ExitReport::new(5, "ended by a signal"))?;
@@ -136,7 +138,8 @@ fn confirm(stored: &StoredShares, file: Option<&Path>, arguments: &Arguments) ->
     let client = client(arguments, None)?;
     let interrupted = ExitReport::new(0, "it is not known whether the service was told: run it again");
     let interrupted = interrupted.stored(stored.share_pair_ids(), file, false);
-    Ok(call_confirm(&client, stored, file, arguments, interrupted)?)
+    let confirmed = call_confirm(&client, stored, file, arguments, interrupted);
+    confirmed.map_err(|e| ExitReport::from(e).stored(stored.share_pair_ids(), file, false))
 }
 
 fn call_confirm(
@@ -163,6 +166,7 @@ fn verify(file: &OsStr) -> Result {
         let shares = BackupShares::parse(Input::read("stored backup", file)?.bytes.expose())
             .map_err(wrong("damaged or no backup"))?;
         let form = shares.check().map_err(wrong("damaged or no backup"))?;
+        path.into_iter().for_each(warn_of_readers);
         let [first, second] = shares.share_pair_ids().map(str::escape_debug);
         let known = if form == ShareForm::Known { "" } else { ", but what they hold is not the known form" };
         tell(format_args!("whole       both shares are there, {first} and {second}{known}"));

@@ -84,15 +84,13 @@ pub(crate) fn write_after_log(text: &str) -> io::Result<()> {
 /// Shows on a terminal for how many seconds a call has been under way, and the log while it comes.
 pub(crate) fn show_progress<T>(word: &'static str, call: impl FnOnce() -> T) -> T {
     let (start, (call_runs, call_ends)) = (Instant::now(), mpsc::channel::<()>());
-    // Such a terminal shows a carriage return as something else.
-    let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    let shows_seconds = is_watched() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
     let show = move || {
-        let tick = Duration::from_millis(200);
-        while call_ends.recv_timeout(tick) == Err(mpsc::RecvTimeoutError::Timeout) {
+        while call_ends.recv_timeout(Duration::from_millis(200)) == Err(mpsc::RecvTimeoutError::Timeout) {
             let mut stderr = io::stderr().lock();
             // Once more under the lock: after the call, the terminal is not ours.
             let is_running = call_ends.try_recv() == Err(mpsc::TryRecvError::Empty);
-            if is_running && write_after_log("").is_ok() && is_watched() && !is_dumb {
+            if is_running && write_after_log("").is_ok() && shows_seconds {
                 SHOWS_SECONDS.store(true, Ordering::Relaxed);
                 let _ = write!(stderr, "\r{word} … {} s", start.elapsed().as_secs());
             }
