@@ -66,7 +66,7 @@ fn run(arguments: &[String]) -> Result<bool> {
     left.sort();
     eprintln!("Done: {} of {}.", wallets.len() - left.len(), wallets.len());
     if !left.is_empty() {
-        eprintln!("Left to do, by another run:\n  {}", left.join("\n  "));
+        eprintln!("Left to do:\n  {}", left.join("\n  "));
     }
     Ok(left.is_empty())
 }
@@ -115,6 +115,9 @@ impl Job {
     fn back_up(&self, wallet: &Path) -> Result<&'static str> {
         let backup = self.backups.join(wallet.file_name().unwrap_or_default()).with_extension("backup");
         let confirmed = backup.with_extension("confirmed");
+        for file in FileSlot::left_behind(&backup) {
+            eprintln!("{}: of a run that was killed, or that still goes on", file.display());
+        }
         match (confirmed.exists(), backup.exists()) {
             (true, true) => return Ok("was done before"),
             (true, false) => return Err(format!("{} was confirmed, but is gone", backup.display()).into()),
@@ -122,10 +125,6 @@ impl Job {
         }
         let key = read(&wallet.with_extension("key"))?;
         let client = self.client.with_key(ApiKey::new(str::from_utf8(key.expose())?.trim_end())?);
-        for file in FileSlot::left_behind(&backup) {
-            eprintln!("{}: of a run that was killed, or that still goes on", file.display());
-        }
-
         self.pace.wait();
         let (stored, result) = match FileSlot::reserve(&backup) {
             Ok(slot) => (self.make(&client, wallet, &backup, slot)?, "backed up and confirmed"),

@@ -257,7 +257,7 @@ fn many_wallets_leave_what_fails_to_the_next_run() {
         many.sandbox.fail_next(fault);
         let (status, text) = many.run();
         assert_eq!(status, 1);
-        assert!(text.starts_with("Done: 2 of 3.\nLeft to do, by another run:\n  user.0: "), "{text}");
+        assert!(text.starts_with("Done: 2 of 3.\nLeft to do:\n  user.0: "), "{text}");
         assert!(text.contains(says) && text.lines().count() == 3, "{text}");
         assert_eq!(many.stored(), [false, true, true]);
         assert_eq!(many.run().0, 0);

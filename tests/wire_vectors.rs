@@ -704,6 +704,10 @@ fn text_from_the_network_is_cut() {
         (json("", &format!("a{}", "€".repeat(1000))), None, Some(format!("a{}…", "€".repeat(299)))),
         (json(&format!("a{spaces}b"), &format!("a{spaces}b")), Some("a…".into()), Some("a…".into())),
         (format!(r#"{{"id":"A","x":"{long}"}}"#), Some("A".into()), None),
+        // JSON behind a text is cut away, too, with one ellipsis.
+        (r#"see {"a":1}"#.into(), None, Some("see…".into())),
+        (format!(r#"{}{{"a":1}}"#, &long[..400]), None, Some(cut(&long, 300))),
+        (r#"") {"a":1}"#.into(), None, None),
     ] {
         let e = refused(400, None, body.as_bytes());
         assert_eq!((e.id(), e.message()), (id.as_deref(), message.as_deref()), "{} bytes", body.len());
