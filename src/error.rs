@@ -27,9 +27,9 @@ pub enum Error {
     /// The network failed before there was a response.
     #[cfg(feature = "client")]
     Transport(TransportError),
-    /// The service refused (status 3xx or 4xx, except 408).
+    /// The service refused: status 3xx or 4xx, but 408 only if the whole request was not sent.
     Refused(MpcErrorResponse),
-    /// The service failed (status 5xx or 408, or one that HTTP does not know); it may have acted.
+    /// The service failed: 408 to a whole request, or a status that is none of 2xx, 3xx and 4xx; it may have acted.
     Failed(MpcErrorResponse),
     /// The service succeeded, but its response could not be understood; the error keeps it.
     Unreadable(Unreadable),

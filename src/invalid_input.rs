@@ -5,7 +5,7 @@ use core::fmt;
 
 use crate::outcome::{Outcome, error_is_display};
 #[cfg(feature = "client")]
-use crate::redact::printable;
+use crate::redact::escape_controls;
 
 /// A key, generate response or setting that cannot be used; nothing was sent.
 ///
@@ -32,7 +32,7 @@ impl InvalidInput {
     /// Names a setting, a file or a host: something that is no secret.
     #[cfg(feature = "client")]
     pub(crate) fn about(self, name: &str) -> Self {
-        Self { what: alloc::format!("{}: {}", self.what, printable(name, 200)).into(), ..self }
+        Self { what: alloc::format!("{}: {}", self.what, escape_controls(name, 200)).into(), ..self }
     }
 
     /// Always [`Outcome::NotSent`].

@@ -28,7 +28,7 @@ impl<'a> Redactor<'a> {
 impl Redactor<'_> {
     /// Appends `text` to `out` with control characters escaped, white space folded, whatever echoes or looks like a
     /// secret replaced, and what is beyond `limit` characters cut to an ellipsis.
-    pub(crate) fn push_printable(&self, text: &str, limit: usize, out: &mut String) {
+    pub(crate) fn push_redacted(&self, text: &str, limit: usize, out: &mut String) {
         // Everything past this is cut away in any case; looking at all of a megabyte would be work for nothing.
         let end = text.char_indices().nth(limit.saturating_mul(8)).map_or(text.len(), |(at, _)| at);
         let hidden = self.hidden(&text[..end]);
@@ -131,7 +131,7 @@ fn significant(text: &str) -> impl Iterator<Item = (usize, usize, u8)> {
 
 /// Text that the user wrote, such as a path: control characters escaped, cut to `limit` characters, nothing hidden.
 #[cfg(feature = "client")]
-pub(crate) fn printable(text: &str, limit: usize) -> String {
+pub(crate) fn escape_controls(text: &str, limit: usize) -> String {
     let (mut out, mut left) = (String::new(), limit);
     _ = text.chars().all(|c| push_within(&mut out, &[&printable_char(c)], &mut left));
     out

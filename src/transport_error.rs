@@ -9,17 +9,17 @@ use crate::outcome::{Call, Outcome, error_is_display};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TransportErrorKind {
-    /// The name of the host was not found.
+    /// The host name could not be resolved.
     Resolve,
     /// No address of the host could be connected to.
     Connect,
-    /// Anything up to the proxy's response to `CONNECT`.
+    /// Connecting to the proxy failed, or it refused the tunnel (`CONNECT`).
     Proxy,
     /// The TLS handshake failed: a certificate, a version, an alert.
     Tls,
-    /// The deadline passed, whatever the call was doing.
+    /// The timeout of the call or of connecting passed, whatever it was doing.
     Timeout,
-    /// The connection broke while the request was sent or the response was received.
+    /// Sending the request or receiving the response failed, or what came is not HTTP.
     Io,
 }
 
@@ -32,7 +32,7 @@ pub struct TransportError {
     pub(crate) what: String,
     /// What to do when the request was not sent.
     pub(crate) advice: &'static str,
-    /// Whether the service has the whole request.
+    /// Whether the whole request was sent, so that the service may have acted.
     pub(crate) is_sent: bool,
     /// Whether the same call may well pass a moment later.
     pub(crate) is_transient: bool,

@@ -88,12 +88,12 @@ impl Client {
     /// # Errors
     ///
     /// The shares stay stored in every case; another process may confirm them, with
-    /// [`StoredShares::from_share_pair_ids`].
+    /// [`StoredShares::from_share_pair_ids`]. `NotSent` and `Refused` hold for all attempts, not only the last.
     ///
     /// - Name, connection, TLS, or the deadline before the request was out: [`Error::Transport`] with
     ///   [`Outcome::NotSent`]; call again when the cause is gone.
     /// - Connection or deadline after that: [`Error::Transport`] with [`Outcome::Unknown`]; call again.
-    /// - Status 3xx or 4xx: [`Error::Refused`]; read its id and message. If an earlier try may have arrived, its error.
+    /// - Status 3xx or 4xx: [`Error::Refused`]; read its id and message.
     /// - Status 5xx, or 408 once the whole request was sent: [`Error::Failed`]; call again.
     /// - Status 2xx that is incomplete, or whose body is neither empty nor JSON without `error`: [`Error::Unreadable`];
     ///   call again.
@@ -112,7 +112,7 @@ impl Client {
         self.repeat(Call::Confirm, &wire::confirm::request(stored.share_pair_ids()), &[], wire::confirm::respond)
     }
 
-    /// Makes attempts until one succeeds, the time is up, or another might do harm.
+    /// Makes attempts until one succeeds, their number or the time is used up, or another might do harm.
     fn repeat<T>(&self, call: Call, request: &wire::Request<'_>, shares: &[&str], parse: Parse<T>) -> Result<T, Error> {
         let Shared { pool, backup, confirm } = &*self.shared;
         let settings = &pool.options.settings;
@@ -165,13 +165,13 @@ fn reason(error: &Error) -> String {
     }
 }
 
-/// The header that a key travels in.
+/// The value of the `Authorization` header.
 pub(super) fn authorization(key: &ApiKey) -> HeaderValue {
     // Allocates once: growing would leave an unwiped copy behind.
     let value = Zeroizing::new([BEARER, key.expose()].concat().into_bytes());
     // Shared by every header that it is put into, and wiped after the last.
     let value = HeaderValue::from_maybe_shared(bytes::Bytes::from_owner(value));
-    // A key has only characters that a header may have: the service would say what is wrong with an empty one.
+    // Cannot fail, since an `ApiKey` holds header characters only; the service would refuse the empty token.
     let mut value = value.unwrap_or(HeaderValue::from_static(BEARER));
     value.set_sensitive(true);
     value

@@ -37,12 +37,12 @@ pub(super) struct ConnectOptions {
     pub(super) settings: Settings,
 }
 
-/// An error that will be the same the next time.
+/// An error that another attempt would meet again; `transport_error` knows it by `InvalidData`.
 pub(super) fn permanent(what: impl Into<String>) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, what.into())
 }
 
-/// What it means that this step failed with that host or proxy, which got no whole request.
+/// The error of a call in which this step failed, as if nothing had been sent: `Operation::failed` corrects that.
 pub(super) fn transport_error(limits: Limits, step: Kind, who: &str, e: &io::Error) -> TransportError {
     let tls_error = e.get_ref().and_then(|e| e.downcast_ref());
     let ((what, advice), is_transient) = match (tls_error, e.kind()) {
@@ -106,7 +106,7 @@ impl ConnectOptions {
             match tunnel_response(received.filled())? {
                 None => {}
                 Some(len) if len == received.filled().len() => return Ok(stream),
-                // A server of TLS does not speak first: this is the proxy.
+                // In TLS the client speaks first: these bytes are the proxy's own.
                 Some(_) => return Err(permanent("it sent what nobody asked for")),
             }
         }
@@ -120,8 +120,8 @@ fn dial(host: &str, port: u16, deadline: Instant) -> Result<Box<dyn Stream>, (Ki
     Ok(Box::new(socket.map_err(|e| (Kind::Connect, e))?))
 }
 
-/// Reads the response to CONNECT in all that was received so far: `None` as long as its head goes on, else how many
-/// bytes it has; behind them is what came through the tunnel.
+/// Parses the response to CONNECT: `None` while its head is incomplete, else the length of the head and of the interim
+/// responses before it.
 ///
 /// The text of an error holds nothing that the proxy wrote but the status.
 fn tunnel_response(received: &[u8]) -> io::Result<Option<usize>> {

@@ -11,21 +11,21 @@ use ureq::Error;
 use ureq::unversioned::transport::Buffers;
 
 use super::head::{MAX_HEAD, interim_len, status_line};
-use super::stream::{Buffer, RECORD, Stream};
+use super::stream::{Buffer, MAX_PLAINTEXT, Stream};
 use crate::outcome::Call;
 use crate::secret::SecretBytes;
 use crate::wire;
 
-/// How long the rest of a response is waited for whose status decides, or that came before the request was sent.
+/// The longest wait for the rest of a response once sending has failed, or once its status alone decides.
 const REST_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long nothing may come of a response that ureq refused, so that nobody knows its end.
+/// How long an unreadable response may pause before it counts as complete: its framing may be wrong.
 const RAW_IDLE_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long what had arrived before the deadline may be read after it: more may keep coming.
+/// How long reading may go on after the deadline: what had arrived is read, but more may keep arriving.
 const LATE_READ_TIMEOUT: Duration = Duration::from_millis(250);
-/// The longest line between chunks, which ureq would wait for without end; it takes sizes of 20 bytes.
+/// The longest chunk-size line: ureq takes 20 bytes, but waits for the end of a longer one forever.
 const MAX_CHUNK_LINE: usize = 256;
-/// What a response may have besides its body: its head, and what is around chunks.
-const MAX_AROUND_BODY: usize = 64 << 10;
+/// What a response may have besides its content: head, chunk-size lines and trailers.
+const MAX_OVERHEAD: usize = 64 << 10;
 
 /// What holds for one call.
 #[derive(Clone, Copy)]
@@ -50,7 +50,7 @@ pub(super) struct Connection {
     /// Everything that arrived but interim responses, and how much of it ureq has consumed.
     received: Buffer,
     consumed: usize,
-    has_new_input: bool,
+    has_progress: bool,
     /// The status of the response, once its first line is there.
     pub(super) status: Option<u16>,
     /// What ended the connection: `UnexpectedEof` if the server closed it.
@@ -65,19 +65,19 @@ impl Connection {
             stream,
             limits,
             late_deadline: None,
-            output: SecretBytes::zeroed(RECORD),
+            output: SecretBytes::zeroed(MAX_PLAINTEXT),
             buffered: 0,
             is_stopped: false,
-            received: Buffer::with_capacity(RECORD + MAX_HEAD / 4),
+            received: Buffer::with_capacity(MAX_PLAINTEXT + MAX_HEAD / 4),
             consumed: 0,
-            has_new_input: false,
+            has_progress: false,
             status: None,
             error: None,
             is_persistent: false,
         }
     }
 
-    /// Forgets a response; whether another request can follow.
+    /// Forgets the response; true if another request may follow.
     pub(super) fn reset(&mut self) -> bool {
         let is_fit = self.is_persistent && self.is_consumed() && self.is_sent() && self.error.is_none();
         self.received.discard(self.received.filled().len());
@@ -91,7 +91,7 @@ impl Connection {
         self.stream.is_reusable()
     }
 
-    /// Whether nothing of what ureq wrote is still buffered, or was thrown away.
+    /// Whether all that ureq wrote was sent: none is buffered, and none was thrown away.
     pub(super) fn is_sent(&self) -> bool {
         self.buffered == 0 && !self.is_stopped
     }
@@ -101,7 +101,7 @@ impl Connection {
         self.consumed == self.received.filled().len()
     }
 
-    /// Reads on until nothing comes for a while.
+    /// Reads on past the end that ureq saw, until the connection is idle: shares may follow a wrong length.
     pub(super) fn read_rest(&mut self) {
         while self.error.is_none() && self.received.filled().len() < self.max_received() {
             self.error = self.receive(Instant::now() + RAW_IDLE_TIMEOUT).err();
@@ -118,10 +118,10 @@ impl Connection {
     fn max_received(&self) -> usize {
         let is_success = matches!(self.status, Some(200..=299));
         let max_body = if is_success { self.limits.max_body } else { wire::MAX_ERROR_BODY };
-        max_body.saturating_add(MAX_AROUND_BODY)
+        max_body.saturating_add(MAX_OVERHEAD)
     }
 
-    /// Takes what ureq wrote.
+    /// `Transport::transmit_output`: ureq has written this many bytes into `output`.
     pub(super) fn transmit(&mut self, len: usize) {
         self.buffered += len;
         if self.buffered == self.output.len() {
@@ -151,7 +151,7 @@ impl Connection {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(len) => sent += len,
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
-                    // Tickets of TLS and interim responses mean nothing.
+                    // Session tickets and interim responses are no reason to stop sending.
                     let read = self.receive(Instant::now());
                     self.error = read.err().filter(|e| e.kind() != ErrorKind::TimedOut);
                     // Whoever responds before all was read will not read on.
@@ -178,7 +178,7 @@ impl Connection {
         match &self.error {
             None => Ok(true),
             Some(e) if e.kind() == ErrorKind::UnexpectedEof => Ok(false),
-            // The error itself is for the end of the call: ureq takes some for the end of a body.
+            // `decide` finds the error itself in `error`: ureq takes a reset for the end of a body.
             Some(_) => Err(Error::ConnectionFailed),
         }
     }
@@ -192,12 +192,12 @@ impl Connection {
         if self.received.append(|room| self.stream.read(room))? == 0 {
             return Err(ErrorKind::UnexpectedEof.into());
         }
-        self.has_new_input = true;
+        self.has_progress = true;
         if self.status.is_none() {
             self.received.discard(interim_len(self.received.filled()));
             self.status = status_line(self.received.filled()).map(|(status, _)| status);
             self.status = self.status.filter(|status| !matches!(status, 100 | 102..=199));
-            // Only the shares are worth all the time that is left.
+            // Only a response with shares may take all the time that is left.
             let is_worth_it = |status| self.limits.call == Call::Backup && matches!(status, 200..=299);
             if self.status.is_some_and(|status| !is_worth_it(status)) {
                 self.shorten_deadline();
@@ -233,11 +233,11 @@ impl Buffers for Connection {
 
     fn input_consume(&mut self, len: usize) {
         self.consumed += len;
-        self.has_new_input = len > 0;
+        self.has_progress = len > 0;
     }
 
     fn can_use_input(&self) -> bool {
-        self.has_new_input && !self.input().is_empty()
+        self.has_progress && !self.input().is_empty()
     }
 }
 

@@ -34,9 +34,9 @@ pub(super) fn resolve(host: &str, port: u16, deadline: Instant) -> io::Result<Ve
     Ok(Vec::from_iter(found?))
 }
 
-/// Whether a name has no address, rather than nobody being there who could tell.
+/// Whether the resolver says that the name has no address, rather than being out of reach itself.
 pub(super) fn is_not_found(e: &io::Error) -> bool {
-    // Rust gives away the text of `gai_strerror` and not the code, but for Windows: there, no such host, and no data.
+    // std keeps the text of `gai_strerror` and not its code; on Windows, WSAHOST_NOT_FOUND and WSANO_DATA.
     // What is none of these, such as a text in another language, is taken for a failure that may pass.
     // In order: of glibc, macOS, Android; of musl, FreeBSD; of glibc, BSD; of musl.
     let texts = ["not known", "does not resolve", "no address associated with", "no usable address"];
@@ -57,13 +57,13 @@ pub(super) fn connect(addrs: &[SocketAddr], deadline: Instant) -> io::Result<Tcp
             Some(addr) => {
                 let attempt = |deadline| {
                     let (sender, timeout) = (sender.clone(), time_left(deadline).max(Duration::from_millis(1)));
-                    // When nobody waits any more, the connection is closed with the message.
+                    // Without a receiver, `send` returns the connection in its error, and dropping that closes it.
                     move || drop(sender.send(TcpStream::connect_timeout(&addr, timeout)))
                 };
                 let thread = thread::Builder::new().name("portal-backup-connect".into());
                 // This machine accepts or refuses at once.
-                let is_alone = running == 0 && (waiting.len() == 0 || addr.ip().is_loopback());
-                if is_alone || thread.spawn(attempt(deadline)).is_err() {
+                let needs_no_thread = running == 0 && (waiting.len() == 0 || addr.ip().is_loopback());
+                if needs_no_thread || thread.spawn(attempt(deadline)).is_err() {
                     // One after the other, each with its share of the time.
                     attempt(Instant::now() + time_left(deadline) / (waiting.len() as u32 + 1))();
                 }
@@ -78,8 +78,8 @@ pub(super) fn connect(addrs: &[SocketAddr], deadline: Instant) -> io::Result<Tcp
             Ok(Err(e)) => {
                 running -= 1;
                 // Such as every IPv6 address where there is no IPv6: any other failure tells more.
-                let is_no_way = matches!(e.kind(), ErrorKind::NetworkUnreachable | ErrorKind::AddrNotAvailable);
-                error = if is_no_way { error.or(Some(e)) } else { Some(e) };
+                let is_unreachable = matches!(e.kind(), ErrorKind::NetworkUnreachable | ErrorKind::AddrNotAvailable);
+                error = if is_unreachable { error.or(Some(e)) } else { Some(e) };
             }
             Err(_) if Instant::now() >= deadline => return Err(ErrorKind::TimedOut.into()),
             Err(_) => {}

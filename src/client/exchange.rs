@@ -32,7 +32,7 @@ pub(super) struct Operation<'a, T> {
     pub(super) parse: Parse<T>,
 }
 
-/// The body of a request, which knows how much of it was asked for.
+/// The body as `std::io::Read` for ureq, since the wire layer is `no_std`.
 struct RequestBody<'a>(wire::Body<'a>);
 
 impl Read for RequestBody<'_> {
@@ -61,17 +61,17 @@ impl<T> Operation<'_, T> {
         response.result = self.exchange(&agent.agent, &mut body, &mut response);
         let host = uri.host().unwrap_or_default();
         let failed = |e: &_, is_sent| self.failed(transport_error(limits, Kind::Io, host, e), is_sent);
-        // What was not even asked for was not sent, and the service cannot have the whole request.
-        let is_asked_for = body.0.remaining() == 0;
-        // ureq gives back what it was lent.
+        // What ureq did not read of the body was not sent, so the service cannot have the whole request.
+        let is_body_read = body.0.remaining() == 0;
+        // `SlotTransport::drop` has put the connection back into the slot.
         let connection = lock(&agent.slot).take();
-        let mut connection = connection.ok_or_else(|| failed(&ErrorKind::NotConnected.into(), is_asked_for))?;
-        let is_sent = is_asked_for && connection.is_sent();
+        let mut connection = connection.ok_or_else(|| failed(&ErrorKind::NotConnected.into(), is_body_read))?;
+        let is_sent = is_body_read && connection.is_sent();
         let Some(status) = connection.status else {
-            let e = connection.error.unwrap_or_else(|| {
-                // It is a response that ureq refuses; or else a request that it cannot write.
-                permanent(response.result.err().map_or("it is not HTTP".into(), |e| format!("{e}")))
-            });
+            let rejected = || permanent(response.result.err().map_or("it is not HTTP".into(), |e| format!("{e}")));
+            // No I/O error: ureq rejected the response, or could not write the request.
+            let e = connection.error.unwrap_or_else(rejected);
+            // `ConnectionRefused`: the server refused the TLS handshake (`Tls::receive`), and so read no request.
             return Err(failed(&e, is_sent && e.kind() != ErrorKind::ConnectionRefused));
         };
         log::debug!(target: "portal_backup", "status {status} after {} ms", start.elapsed().as_millis());
@@ -80,7 +80,7 @@ impl<T> Operation<'_, T> {
         result
     }
 
-    /// Sends the request, and receives what ureq makes of the response.
+    /// Sends the request and reads the response; ureq gets the connection from `SlotConnector`.
     fn exchange(&self, agent: &Agent, body: &mut RequestBody<'_>, response: &mut Response) -> Result<(), ureq::Error> {
         let request = Request::builder()
             .method(self.request.method())
@@ -93,7 +93,7 @@ impl<T> Operation<'_, T> {
         let max = if head.status.is_success() { self.limits.max_body } else { wire::MAX_ERROR_BODY };
         response.headers = head.headers;
         let expected = body.content_length().unwrap_or(16 << 10).min(max as u64);
-        // With room to find the end.
+        // One byte more: the read that finds the end needs room, and would make the buffer grow.
         response.body = Buffer::with_capacity(expected as usize + 1);
         let mut reader = body.with_config().limit(max as u64).reader();
         while response.body.append(|room| reader.read(room))? > 0 {}
@@ -123,7 +123,7 @@ impl<T> Operation<'_, T> {
         result.map_err(|failure| match failure {
             Failure::Refused(mut e) => {
                 if let (300..=399, Some(location)) = (status, header(header::LOCATION)) {
-                    // A reference without a scheme keeps that of the request; the rest of it may hold anything.
+                    // Only the host is quoted, since the rest may hold anything; `//host` needs some scheme to be parsed.
                     let scheme = if location.starts_with("//") { "https:" } else { "" };
                     let uri = format!("{scheme}{location}").parse::<Uri>().ok();
                     let host = match scheme.is_empty() && !location.contains("://") {
@@ -164,7 +164,7 @@ impl<T> Operation<'_, T> {
     /// A text that the other end may have put the key or a share into.
     fn redacted(&self, text: &str, limit: usize) -> String {
         let mut redacted = String::new();
-        self.redactor.push_printable(text, limit, &mut redacted);
+        self.redactor.push_redacted(text, limit, &mut redacted);
         redacted
     }
 }

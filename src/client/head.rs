@@ -5,7 +5,7 @@ use memchr::{memchr, memchr_iter};
 /// The longest head that is taken, in bytes.
 pub(super) const MAX_HEAD: usize = 16 << 10;
 
-/// The status in `HTTP/1.1 200 OK`, and where that line ends; `None` as long as it is not there, or if it is none.
+/// The status in `HTTP/1.1 200 OK`, and where that line ends; `None` if it is incomplete, or no status line.
 pub(super) fn status_line(received: &[u8]) -> Option<(u16, usize)> {
     let len = memchr(b'\n', received)? + 1;
     let (version, status) = received[..len].split_at_checked(9)?;

@@ -4,7 +4,7 @@ use core::net::IpAddr;
 
 /// Whether an entry of `NO_PROXY` names this host, which is without brackets.
 ///
-/// Entries stand between commas or white space. One that means nothing names no host.
+/// Entries stand between commas or white space. One that cannot be parsed matches no host.
 pub(super) fn names(no_proxy: &str, host: &str, port: u16) -> bool {
     let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
     let no_proxy = no_proxy.to_ascii_lowercase();

@@ -17,7 +17,7 @@ use super::head::MAX_HEAD;
 use crate::transport_error::TransportError;
 use crate::wire;
 
-/// How many connections wait for their next request: one for each thread of a large program.
+/// The most idle connections: enough for one per thread of a large program.
 const MAX_IDLE: usize = 32;
 
 /// Opens connections, and keeps them from one request to the next.
@@ -62,15 +62,15 @@ impl Pool {
             .max_response_header_size(MAX_HEAD)
             .max_idle_connections(0)
             .build();
-        let agent = Agent::with_parts(config, Lender(slot.clone()), NoLookup);
+        let agent = Agent::with_parts(config, SlotConnector(slot.clone()), NoLookup);
         Ok(PooledAgent { agent, slot, uri: uri.clone(), last_use: Instant::now() })
     }
 
     fn take_idle(&self, uri: &Uri) -> Option<PooledAgent> {
         let mut idle = lock(&self.idle);
         idle.retain(|agent| agent.last_use.elapsed() <= self.options.settings.keep_alive);
-        let is_its_server = |to: &Uri| to.scheme() == uri.scheme() && to.authority() == uri.authority();
-        let last = idle.iter().rposition(|agent| is_its_server(&agent.uri))?;
+        let is_same_origin = |to: &Uri| to.scheme() == uri.scheme() && to.authority() == uri.authority();
+        let last = idle.iter().rposition(|agent| is_same_origin(&agent.uri))?;
         Some(idle.remove(last))
     }
 
@@ -87,21 +87,21 @@ impl Pool {
     }
 }
 
-/// Nothing under these locks leaves anything half changed.
+/// Ignores poisoning: nothing under these locks leaves anything half changed.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Lends ureq the connection in the slot.
+/// Gives ureq the connection in the slot instead of opening one.
 #[derive(Debug)]
-struct Lender(Slot);
+struct SlotConnector(Slot);
 
-impl Connector for Lender {
-    type Out = Lent;
+impl Connector for SlotConnector {
+    type Out = SlotTransport;
 
-    fn connect(&self, _: &ConnectionDetails, _: Option<()>) -> Result<Option<Lent>, Error> {
+    fn connect(&self, _: &ConnectionDetails, _: Option<()>) -> Result<Option<SlotTransport>, Error> {
         let connection = lock(&self.0).take();
-        Ok(Some(Lent { connection, nothing: LazyBuffers::new(1, 1), slot: self.0.clone() }))
+        Ok(Some(SlotTransport { connection, nothing: LazyBuffers::new(1, 1), slot: self.0.clone() }))
     }
 }
 
@@ -117,13 +117,13 @@ impl Resolver for NoLookup {
 
 /// A connection in ureq's hands, which goes back into the slot when ureq drops it.
 #[derive(Debug)]
-struct Lent {
+struct SlotTransport {
     connection: Option<Connection>,
     nothing: LazyBuffers,
     slot: Slot,
 }
 
-impl Transport for Lent {
+impl Transport for SlotTransport {
     fn buffers(&mut self) -> &mut dyn Buffers {
         match &mut self.connection {
             Some(connection) => connection,
@@ -140,7 +140,7 @@ impl Transport for Lent {
         self.connection.as_mut().ok_or(Error::ConnectionFailed)?.await_input()
     }
 
-    /// ureq asks this of a connection that it would keep. It has none to keep, but its judgement counts.
+    /// ureq asks this only when another request may follow. False, since the pool keeps the connection, and not ureq.
     fn is_open(&mut self) -> bool {
         if let Some(connection) = &mut self.connection {
             connection.is_persistent = true;
@@ -149,12 +149,12 @@ impl Transport for Lent {
     }
 
     fn is_tls(&self) -> bool {
-        // Wherever the URL asks for it.
+        // ureq asks only for an https URL, and there `ConnectOptions::open` has added TLS.
         true
     }
 }
 
-impl Drop for Lent {
+impl Drop for SlotTransport {
     fn drop(&mut self) {
         *lock(&self.slot) = self.connection.take();
     }

@@ -94,7 +94,7 @@ impl fmt::Display for Proxy {
     }
 }
 
-/// Plain HTTP is for this machine itself.
+/// Whether the proxy is used for this URL: never for plain HTTP, which is for loopback alone.
 pub(super) fn is_used(no_proxy: &str, url: &Uri) -> bool {
     let is_named = host_and_port(url).is_some_and(|(host, port)| no_proxy::names(no_proxy, host, port));
     url.scheme_str() == Some("https") && !is_named

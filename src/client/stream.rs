@@ -15,21 +15,20 @@ use rustls::{ClientConfig, ClientConnection, ProtocolVersion};
 use super::tls;
 use crate::secret::SecretBytes;
 
-/// The plain text of one TLS record (RFC 8446, section 5.1).
-pub(super) const RECORD: usize = 16 << 10;
-/// A record with its head and seal (RFC 5246, section 6.2.3).
-const SEALED_RECORD: usize = RECORD + 2048 + 5;
+/// The longest plaintext of a TLS record (RFC 8446, section 5.1).
+pub(super) const MAX_PLAINTEXT: usize = 16 << 10;
+/// The longest encrypted record with its header (RFC 5246, section 6.2.3).
+const MAX_RECORD: usize = MAX_PLAINTEXT + 2048 + 5;
 /// How much room there is at least in a buffer that grows.
 const MIN_ROOM: usize = 4 << 10;
 
-/// A way to a server and back, whose steps all end with its deadline; what has already arrived by then is still read.
+/// A connection, plain or TLS. Reads and writes end with the deadline; what had arrived by then can still be read.
 ///
-/// Writing ends with `WouldBlock` when the server has sent something and reads no further for now: read that, then go
-/// on.
+/// `write` fails with `WouldBlock` if the server has sent something and does not read on: read that, then go on.
 pub(super) trait Stream: Read + Write + Send + Sync {
     fn set_deadline(&mut self, deadline: Instant);
 
-    /// Whether the server has sent nothing that was not read, not even part of a record, nor closed the connection.
+    /// Whether the connection is open with nothing to be read, not even part of a record.
     fn is_reusable(&mut self) -> bool;
 
     /// The address of the other end, and the version of TLS.
@@ -91,10 +90,10 @@ impl Socket {
         Ok(Self { stream, deadline, timeout: Duration::ZERO })
     }
 
-    /// Sets how long the next step may wait; false when the time is up.
-    fn has_time(&mut self) -> io::Result<bool> {
+    /// Sets the socket timeouts for the next read or write; false once the deadline has passed.
+    fn set_timeouts(&mut self) -> io::Result<bool> {
         let left = self.deadline.saturating_duration_since(Instant::now());
-        // With one value for nearly all steps, it is set once; no system takes less than a millisecond.
+        // Nearly always 1 s, so that it is rarely set again; Windows counts in milliseconds.
         let timeout = left.clamp(Duration::from_millis(1), Duration::from_secs(1));
         if timeout != self.timeout && !left.is_zero() {
             self.stream.set_read_timeout(Some(timeout))?;
@@ -112,32 +111,32 @@ impl Socket {
     }
 }
 
-/// Whether a wait was over before anything happened: its time was up, or a signal came.
-fn is_interrupted(e: &io::Error) -> bool {
+/// Whether nothing was read or written: the socket timeout passed, or a signal came.
+fn is_timeout_or_signal(e: &io::Error) -> bool {
     matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
 }
 
 impl Read for Socket {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
-        while self.has_time()? {
+        while self.set_timeouts()? {
             match self.stream.read(room) {
-                Err(e) if is_interrupted(&e) => {}
+                Err(e) if is_timeout_or_signal(&e) => {}
                 result => return result,
             }
         }
         let result = self.without_waiting(|mut stream| stream.read(room));
-        result.map_err(|e| if is_interrupted(&e) { ErrorKind::TimedOut.into() } else { e })
+        result.map_err(|e| if is_timeout_or_signal(&e) { ErrorKind::TimedOut.into() } else { e })
     }
 }
 
 impl Write for Socket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        while self.has_time()? {
+        while self.set_timeouts()? {
             match self.stream.write(bytes) {
-                Err(e) if is_interrupted(&e) && !self.is_reusable() => {
+                Err(e) if is_timeout_or_signal(&e) && !self.is_reusable() => {
                     return Err(ErrorKind::WouldBlock.into());
                 }
-                Err(e) if is_interrupted(&e) => {}
+                Err(e) if is_timeout_or_signal(&e) => {}
                 result => return result,
             }
         }
@@ -167,20 +166,20 @@ impl Stream for Socket {
 /// A TLS session over another stream.
 pub(super) struct Tls {
     session: ClientConnection,
-    below: Box<dyn Stream>,
+    inner: Box<dyn Stream>,
     /// What arrived, from the beginning of a record.
     incoming: Buffer,
-    /// Whether the server has sent what is no part of the handshake.
-    has_received: bool,
+    /// Whether the server has sent application data, or ended the session.
+    has_application_data: bool,
 }
 
 impl Tls {
-    /// Shakes hands.
-    pub(super) fn new(config: &Arc<ClientConfig>, host: &str, below: Box<dyn Stream>) -> io::Result<Self> {
+    /// Performs the TLS handshake.
+    pub(super) fn new(config: &Arc<ClientConfig>, host: &str, inner: Box<dyn Stream>) -> io::Result<Self> {
         let name = ServerName::try_from(host.to_string()).map_err(io::Error::other)?;
         let session = ClientConnection::new(config.clone(), name).map_err(io::Error::other)?;
-        let incoming = Buffer::with_capacity(SEALED_RECORD + MIN_ROOM);
-        let mut tls = Self { session, below, incoming, has_received: false };
+        let incoming = Buffer::with_capacity(MAX_RECORD + MIN_ROOM);
+        let mut tls = Self { session, inner, incoming, has_application_data: false };
         loop {
             tls.flush()?;
             if !tls.session.is_handshaking() {
@@ -197,7 +196,7 @@ impl Tls {
         let len = loop {
             match next_record(self.incoming.filled()) {
                 Some(len) => break len,
-                None if self.incoming.append(|room| self.below.read(room))? == 0 => return Ok(false),
+                None if self.incoming.append(|room| self.inner.read(room))? == 0 => return Ok(false),
                 None => {}
             }
         };
@@ -206,15 +205,15 @@ impl Tls {
         self.incoming.discard(len);
         let processed = self.session.process_new_packets();
         if self.session.wants_write() {
-            // Such as the alert that tells the server why. What cannot be sent now goes with the next request.
+            // Such as the alert that tells the server why. What cannot be sent now goes with the next write.
             _ = self.flush();
         }
         processed.map(|_| true).map_err(|e| {
-            // In TLS 1.3 the handshake ends here before it does there: a server that refuses it has read no request, and
-            // has sent no ticket.
+            // In TLS 1.3 the client finishes the handshake before the server does: a server that refuses the client
+            // certificate has sent no ticket and read no request. `attempt` knows it by `ConnectionRefused`.
             let is_tls13 = self.session.protocol_version() == Some(ProtocolVersion::TLSv1_3);
-            let has_begun = self.has_received || self.session.tls13_tickets_received() > 0;
-            let is_refused = is_tls13 && !has_begun && tls::is_refusal(&e);
+            let is_accepted = self.has_application_data || self.session.tls13_tickets_received() > 0;
+            let is_refused = is_tls13 && !is_accepted && tls::is_refusal(&e);
             io::Error::new(if is_refused { ErrorKind::ConnectionRefused } else { ErrorKind::InvalidData }, e)
         })
     }
@@ -225,9 +224,9 @@ impl Tls {
 fn next_record(incoming: &[u8]) -> Option<usize> {
     let [kind, major, _, high, low, ..] = *incoming else { return None };
     let len = 5 + usize::from(u16::from_be_bytes([high, low]));
-    if !(20..=23).contains(&kind) || major != 3 || len > SEALED_RECORD {
+    if !(20..=23).contains(&kind) || major != 3 || len > MAX_RECORD {
         // It is no record: the session knows what to say of it.
-        return Some(incoming.len().min(SEALED_RECORD));
+        return Some(incoming.len().min(MAX_RECORD));
     }
     (len <= incoming.len()).then_some(len)
 }
@@ -238,11 +237,11 @@ impl Read for Tls {
             match self.session.reader().read(room) {
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {}
                 result => {
-                    self.has_received = true;
+                    self.has_application_data = true;
                     return result;
                 }
             }
-            // The end without the alert for it may be a cut; the length of a response tells.
+            // An end without `close_notify` may be a truncation; the length of the response tells.
             if !self.receive()? {
                 return Ok(0);
             }
@@ -258,25 +257,25 @@ impl Write for Tls {
 
     fn flush(&mut self) -> io::Result<()> {
         while self.session.wants_write() {
-            self.session.write_tls(&mut self.below)?;
+            self.session.write_tls(&mut self.inner)?;
         }
-        self.below.flush()
+        self.inner.flush()
     }
 }
 
 impl Stream for Tls {
     fn set_deadline(&mut self, deadline: Instant) {
-        self.below.set_deadline(deadline);
+        self.inner.set_deadline(deadline);
     }
 
     fn is_reusable(&mut self) -> bool {
         let state = self.session.process_new_packets();
         let is_drained = state.is_ok_and(|state| state.plaintext_bytes_to_read() == 0 && !state.peer_has_closed());
-        is_drained && self.incoming.filled().is_empty() && self.below.is_reusable()
+        is_drained && self.incoming.filled().is_empty() && self.inner.is_reusable()
     }
 
     fn describe(&self) -> String {
         let is_tls13 = self.session.protocol_version() == Some(ProtocolVersion::TLSv1_3);
-        format!("{}, TLS 1.{}", self.below.describe(), if is_tls13 { 3 } else { 2 })
+        format!("{}, TLS 1.{}", self.inner.describe(), if is_tls13 { 3 } else { 2 })
     }
 }

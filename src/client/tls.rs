@@ -75,8 +75,8 @@ fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, 
     )))
 }
 
-/// Whether it is an alert that only a handshake can end with: `handshake_failure`, from `bad_certificate` to
-/// `access_denied`, `certificate_required` (RFC 8446, section 6.2).
+/// Whether the server refused the handshake: `handshake_failure`, `bad_certificate` to `access_denied` without
+/// `illegal_parameter`, `certificate_required` (RFC 8446, section 6.2).
 pub(super) fn is_refusal(e: &Error) -> bool {
     matches!(e, Error::AlertReceived(alert) if matches!(u8::from(*alert), 40 | 42..=46 | 48 | 49 | 116))
 }

@@ -6,7 +6,7 @@ use core::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::outcome::{Outcome, debug_is_display};
-use crate::redact::printable;
+use crate::redact::escape_controls;
 
 /// The file for the shares could not be made, written, published or loaded.
 pub struct StoreError(Box<Failure>);
@@ -55,7 +55,7 @@ impl StoreError {
 }
 
 pub(super) fn display_path(path: &Path) -> String {
-    printable(&path.to_string_lossy(), 4096)
+    escape_controls(&path.to_string_lossy(), 4096)
 }
 
 impl fmt::Display for StoreError {

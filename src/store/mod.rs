@@ -52,7 +52,7 @@ use crate::wire::confirm::StoredShares;
 /// assert_eq!(stored_before, stored);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[must_use = "dropping a slot gives its place back"]
+#[must_use = "dropping a slot removes its hidden file"]
 pub struct FileSlot {
     target: PathBuf,
     folder: Option<File>,
@@ -85,7 +85,7 @@ impl FileSlot {
                 Err(e) if e.kind() == ErrorKind::NotFound => {}
                 Err(e) => return Err(failed("it cannot be looked for")(e)),
             }
-            let has_hard_links = rehearse(target)?;
+            let has_hard_links = try_steps(target)?;
             let hidden = hidden_path(target);
             let file = OwnFile::create(&hidden).map_err(failed("no file can be created next to it"))?;
             let slot = Self { target: target.into(), folder, hidden, file, has_hard_links };
@@ -96,7 +96,7 @@ impl FileSlot {
         reserve().map_err(|failed| StoreError::new(failed, target, Outcome::NotSent, advice))
     }
 
-    /// Takes up shares that were stored before, to confirm them: read, checked, and synchronized once more with their
+    /// Loads shares that were stored before, to confirm them: read, checked, and synchronized once more with their
     /// folder, as far as the file system and the rights on the folder allow it.
     ///
     /// # Errors
@@ -185,12 +185,12 @@ impl FileSlot {
         if self.has_hard_links {
             self.file.write(bytes)?;
         }
-        // Where it is not, the folder is another one than that which is synchronized.
+        // If not, the folder was replaced, and `synchronize_folder` would synchronize the wrong one.
         self.file.check(&self.hidden).map_err(failed("its hidden file cannot be found again"))?;
         if self.has_hard_links {
             self.file.link(&self.hidden, &self.target).map_err(failed(not_named))?;
         } else {
-            // This removes the hidden file.
+            // Dropping the old `OwnFile` removes the hidden file.
             self.file = OwnFile::create(&self.target).map_err(failed(not_named))?;
             self.file.write(bytes)?;
         }
@@ -206,11 +206,11 @@ impl FileSlot {
         synchronized.map_err(failed("its folder cannot be synchronized"))
     }
 
-    /// Removes the names of what is not stored, and empties the file, should a name stay.
+    /// Removes what was not stored, and empties it, should a name stay that cannot be removed.
     fn roll_back(&mut self, failed: Failed) -> StoreError {
         let stays = self.file.names.iter().find(|name| self.file.remove(name).is_err()).cloned();
         let mut advice = String::new();
-        if let (Err(_), Some(name)) = (self.file.empty(), stays) {
+        if let (Err(_), Some(name)) = (self.file.truncate(), stays) {
             advice = format!("{} holds them and can neither be removed nor emptied; ", display_path(&name));
         }
         advice += "the shares are not stored there; store them elsewhere, or run the backup again";
@@ -219,7 +219,7 @@ impl FileSlot {
 }
 
 /// Tries each step of storing in another hidden file, and tells whether there are hard links.
-fn rehearse(target: &Path) -> Result<bool, Failed> {
+fn try_steps(target: &Path) -> Result<bool, Failed> {
     // More than four responses of usual size.
     static BLANK: [u8; 64 << 10] = [0; 64 << 10];
     let [first, second] = [hidden_path(target), hidden_path(target)];

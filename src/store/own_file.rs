@@ -40,7 +40,7 @@ impl OwnFile {
         if found.expose() == bytes { Ok(()) } else { Err(("it does not hold what was written", None)) }
     }
 
-    pub(super) fn empty(&self) -> io::Result<()> {
+    pub(super) fn truncate(&self) -> io::Result<()> {
         self.file.set_len(0)?;
         self.file.sync_all()
     }
@@ -53,7 +53,7 @@ impl OwnFile {
         }
         // A network file system can lose the response to a link that it has made.
         #[cfg(unix)]
-        if to.symlink_metadata().is_ok_and(|found| self.has_number_of(&found)) {
+        if to.symlink_metadata().is_ok_and(|found| self.is_same_inode(&found)) {
             linked = Ok(());
         }
         linked?;
@@ -69,10 +69,10 @@ impl OwnFile {
     fn is_at(&self, name: &Path) -> io::Result<bool> {
         let found = name.symlink_metadata()?;
         #[cfg(unix)]
-        if self.has_number_of(&found) {
+        if self.is_same_inode(&found) {
             return Ok(true);
         }
-        // In sshfs each name has a number of its own, and on Windows there are none: the content decides, if there is any.
+        // In sshfs each hard link has its own inode, and std knows none on Windows: the content decides.
         let own = read(&self.file, usize::MAX)?;
         if !found.is_file() || (cfg!(unix) && own.is_empty()) {
             return Ok(false);
@@ -83,7 +83,7 @@ impl OwnFile {
     }
 
     #[cfg(unix)]
-    fn has_number_of(&self, found: &fs::Metadata) -> bool {
+    fn is_same_inode(&self, found: &fs::Metadata) -> bool {
         self.file.metadata().is_ok_and(|own| (own.dev(), own.ino()) == (found.dev(), found.ino()))
     }
 

@@ -96,7 +96,7 @@ fn rank(path: Path<'_>) -> Option<(usize, usize)> {
 fn printed(text: &str, limit: usize, redactor: &Redactor<'_>) -> Option<Box<str>> {
     let json = ["{", "[\"", "[\\", "[["].into_iter().filter_map(|start| text.find(start)).min();
     let mut out = String::new();
-    redactor.push_printable(&text[..json.unwrap_or(text.len())], limit, &mut out);
+    redactor.push_redacted(&text[..json.unwrap_or(text.len())], limit, &mut out);
     if json.is_some() && !out.is_empty() && !out.ends_with('…') {
         out.push('…');
     }
