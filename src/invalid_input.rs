@@ -1,4 +1,4 @@
-//! What a caller passed in and what is wrong with it.
+//! What is wrong with an input, and where; never the input itself.
 
 use alloc::borrow::Cow;
 use core::fmt;
@@ -7,7 +7,7 @@ use crate::outcome::{Outcome, error_is_display};
 #[cfg(feature = "client")]
 use crate::redact::escape_controls;
 
-/// A key, generate response or setting that cannot be used; nothing was sent.
+/// A key, share text, id or setting that cannot be used; nothing was sent.
 ///
 /// Names what is wrong and where, never the value.
 pub struct InvalidInput {

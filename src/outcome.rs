@@ -10,7 +10,7 @@ use serde::ser::{Serialize, Serializer};
 pub enum Outcome {
     /// The request was not sent completely: the service cannot have acted. Call again when the cause is gone.
     NotSent,
-    /// The service said no. Read what it says before you call again.
+    /// The service did not act. Read its message before you call again.
     Refused,
     /// The service may have acted. `backup` may be run again: it makes a new pair of shares, and the lost pair stays
     /// unused; `confirm` may be repeated as it is.
@@ -44,7 +44,7 @@ impl Call {
     }
 }
 
-/// `Debug` of an error is the line of `Display`: that is what a `main` prints that returns `Box<dyn Error>`.
+/// `Debug` prints what `Display` does, because a `main` that returns a `Box<dyn Error>` prints `Debug`.
 macro_rules! debug_is_display {
     ($type:ty) => {
         impl core::fmt::Debug for $type {
@@ -56,7 +56,7 @@ macro_rules! debug_is_display {
 }
 pub(crate) use debug_is_display;
 
-/// An error without a source, whose `Debug` is that line.
+/// `Error` without a source, and `Debug` like `Display`.
 macro_rules! error_is_display {
     ($type:ty) => {
         crate::outcome::debug_is_display!($type);

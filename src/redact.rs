@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 /// A transport that is not ours does not tell them: there, only what looks like a share is hidden.
 #[derive(Default)]
 pub(crate) struct Redactor<'a> {
-    /// Each with the number of its characters that in a row are an echo of it.
+    /// Each secret, and how many of its characters in a row count as an echo of it.
     secrets: Vec<(&'a str, usize)>,
 }
 
@@ -76,7 +76,7 @@ fn hide_echoes(secret: &str, len: usize, text: &str, hidden: &mut [bool]) {
     const HASHES: usize = 1 << 16;
     // Of the last eight characters.
     let hash = |piece: u128| ((piece as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as usize;
-    // The first characters of the secret are shorter pieces: numbers that begin with a zero, and are equal to none.
+    // Before `len` characters, a piece has a zero byte on top, so it equals none of the text's.
     let mask = u128::MAX >> (128 - 8 * len);
     let next = |piece: u128, byte: u8| (piece << 8 | u128::from(byte)) & mask;
 

@@ -243,7 +243,7 @@ fn what_a_run_that_was_killed_has_left_is_named_and_stays() {
     killed.wait().unwrap();
     let [hidden] = &scene.names()[..] else { panic!("{:?}", scene.names()) };
     fs::write(scene.path(hidden), "perhaps shares").unwrap();
-    scene.back_up(&["-o", "x.json", GENERATE]).exits(0).says(&format!("left        {hidden}: "));
+    scene.back_up(&["-o", "x.json", GENERATE]).exits(0).says(&format!("left over   {hidden}: "));
     // Also when the output is there, and the run ends at once.
     scene.back_up(&["-o", "x.json", GENERATE]).exits(2).says(hidden);
     assert_eq!(fs::read_to_string(scene.path(hidden)).unwrap(), "perhaps shares");

@@ -97,7 +97,7 @@ impl BackupShares {
             .map_err(|(json, mistake)| mistake.of("backup shares", share_pair::hint(json.expose())))
     }
 
-    /// Gives a text that is not two shares back.
+    /// With the error comes the text, since it may hold shares.
     fn from_json(json: SecretBytes) -> Result<Self, (SecretBytes, InvalidInput)> {
         let json = SecretString::from_utf8(json).map_err(|json| (json, InvalidInput::new("it is not UTF-8")))?;
         let found = SharePair::find(json.expose()).and_then(|pair| {
@@ -189,7 +189,7 @@ impl fmt::Debug for BackupShares {
 
 /// The request that makes backup shares: `{"generateResponse":"…"}`, made while it is read.
 pub fn request<'t>(generate: &GenerateResponse<'t>) -> Request<'t> {
-    // What was found to hold no escape needs none.
+    // A share without an escape goes out as it is; one with escapes (its range is 0..0) with the text around it.
     let text = generate.text;
     let [a, b] = generate.pair.0.each_ref().map(|[share, _]| share.range.clone());
     let (a, b) = if a.start <= b.start { (a, b) } else { (b, a) };

@@ -96,11 +96,11 @@ pub fn response(status: u16, retry_after: Option<&str>, body: Vec<u8>) -> Result
 
 pub(crate) fn respond(response: RawResponse<'_>) -> Result<(), Failure> {
     let response = response.check_status(Call::Confirm)?;
-    why_not(response.body.expose()).map_or(Ok(()), |what| Err(response.unreadable(Call::Confirm, what)))
+    reason_against(response.body.expose()).map_or(Ok(()), |what| Err(response.unreadable(Call::Confirm, what)))
 }
 
 /// Why the body of a success does not confirm; `None` when it does.
-fn why_not(body: &[u8]) -> Option<&'static str> {
+fn reason_against(body: &[u8]) -> Option<&'static str> {
     let Ok(text) = core::str::from_utf8(body.trim_ascii()) else { return Some("it is not UTF-8") };
     if json::check(text).is_err() {
         return (!text.is_empty()).then_some("it is not JSON");

@@ -54,7 +54,7 @@ impl ErrorBody {
                 found.id = found.id.or_else(|| printed(first.of(text), MAX_ID, redactor));
             } else {
                 let texts = same.iter().map(|(_, string)| string.of(text)).filter(|text| !text.is_empty());
-                // Allocated once, with the right length.
+                // `join` allocates once: growing would leave an unwiped copy.
                 let joined = Zeroizing::new(texts.collect::<Vec<_>>().join("; "));
                 found.message = found.message.or_else(|| printed(&joined, MAX_MESSAGE, redactor));
             }

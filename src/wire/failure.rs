@@ -12,7 +12,7 @@ use crate::outcome::{Call, Outcome, error_is_display};
 use crate::redact::Redactor;
 use crate::secret::SecretBytes;
 
-/// A response that is not a success; turns into the [`Error`](crate::Error) of the same name.
+/// A response without the documented result; becomes the [`Error`](crate::Error) variant of the same name.
 #[non_exhaustive]
 pub enum Failure {
     /// Status 3xx or 4xx, except 408: the service did not act.
@@ -20,7 +20,7 @@ pub enum Failure {
     /// Status 5xx, 408 (frameworks send it also when their own handler took too long), or no HTTP status: the service
     /// may have acted.
     Failed(MpcErrorResponse),
-    /// A success that was not understood: the service acted, and here is what it said.
+    /// A 2xx whose body is not the documented one, with that body; the service acted.
     Unreadable(Unreadable),
 }
 
@@ -51,7 +51,7 @@ pub(crate) struct RawResponse<'a> {
 }
 
 impl RawResponse<'_> {
-    /// Gives a success back.
+    /// Passes a 2xx on; of any other status, the failure.
     pub(super) fn check_status(self, call: Call) -> Result<Self, Failure> {
         let Self { status, ref body, redactor, .. } = self;
         if let 200..=299 = status {
@@ -92,7 +92,7 @@ pub struct MpcErrorResponse {
 }
 
 impl MpcErrorResponse {
-    /// [`Outcome::Refused`] for 3xx and 4xx, and for 408 to a request that was not sent whole; else
+    /// [`Outcome::Refused`] for 3xx and 4xx, but for 408 only if the request was not sent whole; else
     /// [`Outcome::Unknown`].
     pub const fn outcome(&self) -> Outcome {
         self.outcome
@@ -159,9 +159,9 @@ impl Unreadable {
         self.status
     }
 
-    /// Whether the body is all that came behind the status line, as it came: the head, and what is around chunks, too.
+    /// Whether the body is everything after the status line: header fields, and the chunked coding undecoded.
     ///
-    /// That is how it is kept when it is not HTTP to the letter; else it is the body alone.
+    /// So when the response is not valid HTTP; else it is the body alone.
     pub const fn is_raw(&self) -> bool {
         self.is_raw
     }

@@ -15,11 +15,11 @@ pub(super) fn check(text: &str) -> Result<(), serde_json::Error> {
     serde_json::from_str::<&RawValue>(text).map(drop)
 }
 
-/// The members that a value is in, from the outside in; of those in a deeper object, the third is any.
+/// The names of the members around a value, outermost first; the third may be any from the third level down.
 pub(super) type Path<'a> = [Option<&'a str>; 3];
 
 /// Splits JSON into values: each with the path of the members that it is in, and the elements of an array with that of the
-/// array. A text that is not JSON is split somehow.
+/// array. Text that is not JSON gives arbitrary values.
 pub(super) struct Reader<'t> {
     text: &'t str,
     rest: &'t str,
@@ -53,7 +53,7 @@ impl<'t> Reader<'t> {
                     self.names.iter_mut().skip(self.depth).for_each(|name| *name = None);
                 }
                 b'"' if self.depth > 0 && is_name => {
-                    // A name that stands for no text is none that is known.
+                    // A name with an unpaired surrogate becomes empty, which equals no known name.
                     self.names[self.depth.min(3) - 1] = Some(Text::new(token, self.text).unwrap_or_default());
                 }
                 b'{' => {

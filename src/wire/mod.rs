@@ -1,4 +1,4 @@
-//! The API on paper: bytes in, bytes out, no I/O.
+//! The API without I/O ("sans-I/O"): bytes in, bytes out.
 //!
 //! For a program that brings its own transport: make a request, send its body with these headers, and hand the response
 //! to the function of the same module.

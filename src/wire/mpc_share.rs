@@ -15,7 +15,7 @@ use crate::secret::SecretBytes;
 pub enum ShareForm {
     /// Both shares are whole JSON, as the service makes them.
     Known,
-    /// Base64 of something else, of which nobody can tell whether it is whole.
+    /// At least one is base64 of something else, of which nobody can tell whether it is whole.
     Unknown,
 }
 

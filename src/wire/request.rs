@@ -16,12 +16,12 @@ pub struct Request<'t> {
 }
 
 impl<'t> Request<'t> {
-    /// Of the texts, every second is escaped.
+    /// Texts at odd indexes are escaped for JSON, those at even ones go out as they are.
     pub(super) fn new(method: &'static str, path: &'static str, texts: [&'t str; 7]) -> Self {
         let texts = texts.map(str::as_bytes);
         let escaped_len = |text: &[u8]| text.iter().map(|b| escaped(b).len()).sum();
         let lens = texts.iter().enumerate().map(|(i, text)| if i % 2 == 0 { text.len() } else { escaped_len(text) });
-        Self { method, path, body: Body { remaining: lens.sum(), texts, begun: 0 } }
+        Self { method, path, body: Body { remaining: lens.sum(), texts, escape_offset: 0 } }
     }
 
     /// The HTTP method.
@@ -57,8 +57,8 @@ impl<'t> Request<'t> {
 pub struct Body<'t> {
     /// What is still to be read.
     texts: [&'t [u8]; 7],
-    /// How many bytes of the first escape were read already.
-    begun: usize,
+    /// How many bytes of the escape at the front were read already.
+    escape_offset: usize,
     remaining: usize,
 }
 
@@ -77,11 +77,11 @@ impl Body<'_> {
             }
             while let (Some((b, later)), Some(place)) = (text.split_first(), buffer.get_mut(len)) {
                 let escaped = escaped(b);
-                *place = escaped[self.begun];
+                *place = escaped[self.escape_offset];
                 len += 1;
-                self.begun += 1;
-                if self.begun == escaped.len() {
-                    (*text, self.begun) = (later, 0);
+                self.escape_offset += 1;
+                if self.escape_offset == escaped.len() {
+                    (*text, self.escape_offset) = (later, 0);
                 }
             }
         }

@@ -2,14 +2,14 @@
 
 use alloc::vec::Vec;
 
-/// Seconds from `now`, which is in seconds since 1970; a date needs it, and one that is past is 0.
+/// The delay in seconds; `now` (Unix time) is needed for a date, and a date that is past gives 0.
 pub(crate) fn seconds(value: &str, now: Option<u64>) -> Option<u32> {
     let value = value.trim_matches([' ', '\t']);
     let seconds = number(value).or_else(|| Some(date(value)?.saturating_sub(now?)))?;
     Some(seconds.try_into().unwrap_or(u32::MAX))
 }
 
-/// Digits and nothing else; a number that is too large is a large one.
+/// Digits and nothing else; what overflows becomes `u64::MAX`.
 fn number(digits: &str) -> Option<u64> {
     let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
     is_number.then(|| digits.parse().unwrap_or(u64::MAX))

@@ -11,7 +11,7 @@ use crate::invalid_input::InvalidInput;
 /// What must be there.
 const MEMBERS: [&str; 7] =
     ["it", "SECP256K1", "SECP256K1.share", "SECP256K1.id", "ED25519", "ED25519.share", "ED25519.id"];
-/// The objects that they are in.
+/// For each member, the index of the object that it is in.
 const PARENTS: [usize; 7] = [0, 0, 1, 1, 0, 4, 4];
 
 /// Longest id in bytes, as it is written: ids are shown to people and logged, and what is documented is short.
@@ -85,7 +85,7 @@ fn member(path: Path<'_>) -> Option<usize> {
 
 /// What to do with an input that is no share pair, when it is one of the things that are often passed instead.
 pub(super) fn hint(input: &[u8]) -> &'static str {
-    // With its mark, or with a zero in the first character.
+    // UTF-16: a byte order mark, or a zero byte in the first ASCII character.
     if let [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, _, ..] | [_, 0, ..] = input {
         return ": it is UTF-16, save it as UTF-8";
     }

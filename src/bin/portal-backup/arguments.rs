@@ -75,7 +75,7 @@ impl Arguments {
             let (name, takes_value) = find_option(help, option.as_ref())
                 .ok_or_else(|| format!("{} is not an option here", display_path(option.as_ref())))?;
             let value = if takes_value { parser.value().ok() } else { Some(OsString::new()) };
-            // What begins like an option is no value, it is the value that was forgotten.
+            // What begins like an option is one: the value was forgotten.
             let value = value.filter(|value| value == "-" || !value.as_encoded_bytes().starts_with(b"-"));
             let value =
                 value.ok_or_else(|| format!("{option} needs a value; one that begins with - is written ./-"))?;
@@ -99,7 +99,7 @@ impl Arguments {
         let (encrypts, stores) = (self.has("--encrypt-with"), self.has("--store-with"));
         let mistake = match (self.command, &self.values[..]) {
             ("", []) => "a generate response is needed: a file, or - for stdin",
-            ("", [word, ..]) if is_unknown_word(word) => {
+            ("", [word, ..]) if looks_like_command(word) => {
                 return Err(format!("{} is no command and no file; a command comes first", word.to_string_lossy()));
             }
             ("", _) if self.has("--output") == stores || stores && encrypts => {
@@ -154,8 +154,8 @@ impl Arguments {
     }
 }
 
-/// Whether an argument may be shown, though nobody knows what it is.
-fn is_unknown_word(argument: &OsStr) -> bool {
+/// Whether it is perhaps a mistyped command, no file and no secret, and so may be shown.
+fn looks_like_command(argument: &OsStr) -> bool {
     let bytes = argument.as_encoded_bytes();
     let is_word = bytes.len() < 30 && bytes.iter().all(|b| b.is_ascii_alphabetic() || *b == b'-') && argument != "-";
     is_word && Path::new(argument).symlink_metadata().is_err()

@@ -13,7 +13,7 @@ use crate::exit_report::{ExitReport, Result};
 use crate::shell::Shell;
 use crate::terminal::{display_path, say};
 
-const NOT_KNOWN_TO_BE_STORED: &str = "\
+const WROTE_TO_STDOUT: &str = "\
 the command wrote to its standard output, so it may have encrypted the shares to nowhere; nothing was confirmed.
 If it encrypts: -o FILE --encrypt-with COMMAND stores what it writes. If it prints something else: add >/dev/null.
 Then run again; or, if you know that the shares are stored, confirm them.";
@@ -54,7 +54,7 @@ impl Destination {
         ExitReport::new(5, format!("{what}\n{}", became.what)).with(json!(e)).with(became.facts)
     }
 
-    /// Gives this to the command, and what comes of it to the slot, or if that fails to another file.
+    /// Pipes the bytes through the command, if any, into the file, if any; if that file fails, into another.
     fn place(self, bytes: &[u8], shares: Option<&BackupShares>, arguments: &Arguments) -> Result<()> {
         let output = arguments.path("--output");
         let next = |file| arguments.confirm_command(shares?.share_pair_ids(), file);
@@ -68,7 +68,7 @@ impl Destination {
             let written = shell.run(&bytes).map_err(|why| lost(&why))?;
             match (output, written.is_empty()) {
                 (None, true) => return Ok(()),
-                (None, false) => return Err(ExitReport::new(6, NOT_KNOWN_TO_BE_STORED).next(next(None))),
+                (None, false) => return Err(ExitReport::new(6, WROTE_TO_STDOUT).next(next(None))),
                 (Some(_), true) => return Err(lost("the command wrote nothing to its standard output")),
                 (Some(_), false) => bytes = written.into(),
             }
@@ -95,7 +95,7 @@ impl Destination {
 fn holds_a_share(output: &[u8], shares: &BackupShares) -> bool {
     [shares.secp256k1(), shares.ed25519()].into_iter().any(|share| {
         let text = share.expose_share().as_bytes();
-        // The middle: shares begin alike, and what is left of a line may be broken.
+        // Short and from the middle: shares begin alike, and the command may wrap lines.
         let piece = text.get(text.len() / 2..).unwrap_or_default();
         memmem::find(output, piece.get(..24).unwrap_or(piece)).is_some()
     })
@@ -112,7 +112,7 @@ fn keep(bytes: &[u8], suffix: &str, output: &Path) -> Option<PathBuf> {
             path.push(if number == 1 { suffix.into() } else { format!("{suffix}.{number}") });
             PathBuf::from(path)
         });
-        // Any other error is that of the place.
+        // Any other error is about the folder: the next one is tried.
         let mut kept = paths.map(|path| FileSlot::reserve(&path)?.store_bytes(bytes).map(|()| path));
         kept.find(|kept| !kept.as_ref().is_err_and(|e| e.already_exists()))?.ok()
     })

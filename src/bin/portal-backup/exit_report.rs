@@ -15,7 +15,7 @@ const MEMBERS: &str = "outcome error call sharePairIds file confirmed status id 
 #[derive(Default)]
 pub(crate) struct ExitReport {
     pub(crate) code: u8,
-    /// With exit code 0, this is what the run was for: the exit code becomes 7 if nobody can read it.
+    /// With exit code 0, how to confirm later: the exit code becomes 7 if that cannot be written.
     pub(crate) what: String,
     /// The members of the line of JSON.
     pub(crate) facts: Value,
@@ -37,7 +37,7 @@ impl ExitReport {
         self
     }
 
-    /// The shares are stored, in this file or elsewhere.
+    /// Adds the ids of the shares, the file that holds them, and whether they are confirmed.
     pub(crate) fn stored(self, ids: [&str; 2], file: Option<&Path>, is_confirmed: bool) -> Self {
         let file = file.map(Path::to_string_lossy);
         self.with(json!({ "sharePairIds": ids, "file": file, "confirmed": is_confirmed }))
@@ -86,7 +86,7 @@ impl ExitReport {
     }
 }
 
-/// For `map_err`: this is wrong with what the user has given.
+/// For `map_err`: exit code 2, with what failed before its reason.
 pub(crate) fn wrong<E: Display>(what: &str) -> impl FnOnce(E) -> ExitReport {
     move |why| ExitReport::new(2, format!("{what}: {why}"))
 }

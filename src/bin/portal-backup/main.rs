@@ -90,7 +90,7 @@ fn make_and_store(input: Input, client: &Client, arguments: &Arguments) -> Resul
         return Ok(stored);
     }
     for path in file.map(FileSlot::left_behind).unwrap_or_default() {
-        tell(format_args!("left        {}: perhaps shares, of a run that was killed or goes on", display_path(&path)));
+        tell(format_args!("left over   {}: may hold shares; its run was killed or still runs", display_path(&path)));
     }
     // Held until there is a response: what stores it must not fail for want of memory.
     let mut memory = Vec::<u8>::new();
@@ -107,7 +107,7 @@ fn make_and_store(input: Input, client: &Client, arguments: &Arguments) -> Resul
     on_signal(interrupted.with(json!({ "outcome": Outcome::Unknown, "call": "backup" })), Some(destination));
 
     let shares = show_progress("backing up", || client.backup(&generate));
-    // A signal that came first has ended the run by now.
+    // Always there: a signal that took it holds the lock until the process ends.
     let destination = defer_signals().ok_or(ExitReport::new(5, "ended by a signal"))?;
     drop(memory);
     let shares = match shares {
@@ -136,7 +136,7 @@ fn whole_backup(file: &Path, generate: &Input) -> Result<StoredShares> {
 
 fn confirm(stored: &StoredShares, file: Option<&Path>, arguments: &Arguments) -> Result {
     let client = client(arguments, None)?;
-    let interrupted = ExitReport::new(0, "it is not known whether the service was told: run it again");
+    let interrupted = ExitReport::new(0, "the shares may be confirmed or not: run this command again");
     let interrupted = interrupted.stored(stored.share_pair_ids(), file, false);
     let confirmed = call_confirm(&client, stored, file, arguments, interrupted);
     confirmed.map_err(|e| ExitReport::from(e).stored(stored.share_pair_ids(), file, false))

@@ -48,7 +48,7 @@ impl Shell {
     /// Runs the command with this on its standard input, which it must read to the end; returns what it writes to its
     /// standard output. Its buffers are wiped by the allocator of this program.
     pub(crate) fn run(&self, input: &[u8]) -> Result<Vec<u8>, String> {
-        let ended = drive(self.to_command(false), input);
+        let ended = pipe_through(self.to_command(false), input);
         let (status, output, is_all_read) = ended.map_err(|e| format!("the command cannot be run: {e}"))?;
         match output.len() {
             _ if !status.success() => Err(format!("the command failed: {status}")),
@@ -58,7 +58,7 @@ impl Shell {
         }
     }
 
-    /// The command; or only a trial of the shell, which where that is possible reads the command.
+    /// The command; as a trial, the shell only parses it (`-n`), or on Windows only starts.
     #[cfg(not(windows))]
     fn to_command(&self, is_trial: bool) -> Command {
         let mut shell = Command::new(self.shell.0);
@@ -85,7 +85,7 @@ impl Shell {
 /// Runs a command with this input until it ends, even if one of its children keeps its pipes open. Returns its status, its
 /// output up to a little more than is allowed, and whether it has read all of the input.
 #[cfg(unix)]
-fn drive(mut command: Command, mut input: &[u8]) -> io::Result<(ExitStatus, Vec<u8>, bool)> {
+fn pipe_through(mut command: Command, mut input: &[u8]) -> io::Result<(ExitStatus, Vec<u8>, bool)> {
     use rustix::io::{FdFlags, fcntl_setfd, ioctl_fionbio, ioctl_fionread};
     // The reading end is kept, to see what has not been read.
     let (stdin, input_pipe) = rustix::pipe::pipe()?;
@@ -126,7 +126,7 @@ fn drive(mut command: Command, mut input: &[u8]) -> io::Result<(ExitStatus, Vec<
 
 /// The same; here, a child of the command that keeps its output open is waited for.
 #[cfg(not(unix))]
-fn drive(mut command: Command, input: &[u8]) -> io::Result<(ExitStatus, Vec<u8>, bool)> {
+fn pipe_through(mut command: Command, input: &[u8]) -> io::Result<(ExitStatus, Vec<u8>, bool)> {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
     std::thread::scope(|scope| {

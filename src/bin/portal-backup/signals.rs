@@ -13,9 +13,9 @@ use crate::exit_report::ExitReport;
 static STATE: Mutex<State> = Mutex::new(State { report: None, destination: None, signal: None });
 
 struct State {
-    /// How a signal ends the run, with exit code 0 for 128 and the signal; `None` while a signal has to wait.
+    /// How a signal ends the run (exit code 0: 128 plus its number); `None` while a signal has to wait.
     report: Option<ExitReport>,
-    /// What is given back then.
+    /// Dropped then, which removes the reserved file.
     destination: Option<Destination>,
     /// The first signal, if one came: its number and its name.
     signal: Option<(i32, &'static str)>,
@@ -59,7 +59,7 @@ impl State {
         if report.code == 0 {
             report.code = u8::try_from(128 + number).unwrap_or(u8::MAX);
         }
-        // Whoever reads what is said may have stopped.
+        // Writing to stderr blocks forever if its reader has stopped.
         let code = report.code.into();
         let _ = thread::Builder::new().spawn(move || {
             thread::sleep(Duration::from_secs(1));
@@ -73,7 +73,7 @@ impl State {
 #[cfg(unix)]
 fn call_on_signals(call: impl Fn(i32, &'static str) + Send + 'static) -> io::Result<()> {
     use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
-    // What whoever started this program has it ignore, such as `nohup`: a bit for each. Only Linux tells.
+    // The bit mask of signals that this process was started with as ignored, as `nohup` does; only Linux shows it.
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let bits = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let ignored = bits.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or_default();

@@ -37,13 +37,13 @@ fn log_lines() -> MutexGuard<'static, String> {
     LOG.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether somebody looks on while it runs.
-fn is_watched() -> bool {
+/// Whether stderr is a terminal, without `--quiet`.
+fn is_interactive() -> bool {
     io::stderr().is_terminal() && !QUIET.load(Ordering::Relaxed)
 }
 
-/// Makes the standard streams wait for their other ends, and shows what the library logs: all of it, or on a terminal
-/// what it waits for.
+/// Makes the standard streams blocking, and shows the log: with `--verbose` up to debug, else on a terminal
+/// up to info.
 pub(crate) fn prepare(is_verbose: bool) {
     #[cfg(unix)]
     {
@@ -53,7 +53,7 @@ pub(crate) fn prepare(is_verbose: bool) {
         }
     }
     let level = if is_verbose { log::LevelFilter::Debug } else { log::LevelFilter::Info };
-    if (is_verbose || is_watched()) && log::set_logger(&Logger).is_ok() {
+    if (is_verbose || is_interactive()) && log::set_logger(&Logger).is_ok() {
         log::set_max_level(level);
     }
 }
@@ -84,7 +84,7 @@ pub(crate) fn write_after_log(text: &str) -> io::Result<()> {
 /// Shows on a terminal for how many seconds a call has been under way, and the log while it comes.
 pub(crate) fn show_progress<T>(word: &'static str, call: impl FnOnce() -> T) -> T {
     let (start, (call_runs, call_ends)) = (Instant::now(), mpsc::channel::<()>());
-    let shows_seconds = is_watched() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+    let shows_seconds = is_interactive() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
     let show = move || {
         while call_ends.recv_timeout(Duration::from_millis(200)) == Err(mpsc::RecvTimeoutError::Timeout) {
             let mut stderr = io::stderr().lock();
