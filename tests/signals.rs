@@ -280,7 +280,11 @@ fn a_confirmation_by_itself_ends_with_the_signal_and_may_be_run_again() {
         let (folder, service) = (folder(), Service::start(Until::Confirmation));
         let child = program(folder.path(), &service, &["confirm", "one", "two"]).spawn().unwrap();
         service.wait_until_reached();
-        assert_ended(&end(child, signal), 128 + number, &["the shares may be confirmed or not", "run this command again"]);
+        assert_ended(
+            &end(child, signal),
+            128 + number,
+            &["the shares may be confirmed or not", "run this command again"],
+        );
         service.go_on();
     }
 }
