@@ -19,6 +19,8 @@ pub(crate) struct ExitReport {
     pub(crate) what: String,
     /// The members of the line of JSON.
     pub(crate) facts: Value,
+    /// What is to be known of the command that confirms, and that command.
+    next: Option<[String; 2]>,
 }
 
 pub(crate) type Result<T = ExitReport, E = ExitReport> = core::result::Result<T, E>;
@@ -44,10 +46,9 @@ impl ExitReport {
     }
 
     /// Adds the command to go on with, which confirms, if there is one, and what is to be known of it.
-    pub(crate) fn next(mut self, command: Option<[String; 2]>) -> Self {
-        let Some([note, command]) = command else { return self };
-        self.what += &format!(" To confirm{note}:");
-        self.with(json!({ "next": command }))
+    pub(crate) fn next(self, command: Option<[String; 2]>) -> Self {
+        let line = json!({ "next": command.as_ref().map(|[_, line]| line) });
+        Self { next: command, ..self.with(line) }
     }
 
     /// Of a run that cannot begin: adds that nothing was sent.
@@ -62,7 +63,7 @@ impl ExitReport {
     /// Tells how the run ends, to whoever listens; returns the exit code.
     pub(crate) fn tell(mut self) -> u8 {
         if self.code != 0 {
-            self.facts["error"] = json!(self.what.split(" To confirm").next());
+            self.facts["error"] = json!(self.what);
         }
         let printed = JSON.load(Relaxed).then(|| print(self.json()));
         if let Some(Err(e)) = &printed {
@@ -74,7 +75,7 @@ impl ExitReport {
             return 0;
         }
         let prefix = if self.code == 0 { "" } else { "portal-backup: " };
-        let next = self.facts["next"].as_str().map(|next| format!("\n  {next}")).unwrap_or_default();
+        let next = self.next.map(|[note, line]| format!(" To confirm{note}:\n  {line}")).unwrap_or_default();
         let is_said = say(format_args!("{prefix}{}{next}", self.what)).is_ok();
         // Otherwise nobody can read what the run was for.
         if self.code == 0 && !is_printed.unwrap_or(is_said) { 7 } else { self.code }
