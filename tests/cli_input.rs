@@ -218,14 +218,8 @@ fn a_line_that_a_terminal_has_cut_is_told_to_come_from_a_file_or_a_pipe() {
     let typed = generate().replace('\n', " ") + "\n\u{4}\u{4}";
     assert!(typed.len() > 4096);
     fs::write(scene.path("typed"), typed).unwrap();
-    let line = format!("{} -o x.json -", env!("CARGO_BIN_EXE_portal-backup"));
-    let mut script = Command::new("timeout");
-    script.args(["60", "script", "-qec", &line, "/dev/null"]).current_dir(scene.folder.path());
-    script.env("PORTAL_CLIENT_API_KEY", scene.sandbox.api_key());
-    let output = match script.stdin(fs::File::open(scene.path("typed")).unwrap()).output() {
-        Ok(output) if output.status.code() != Some(127) => output,
-        _ => return eprintln!("skipped: there is no script"),
-    };
+    let output = scene.on_a_terminal("-o x.json -", "xterm", fs::File::open(scene.path("typed")).unwrap().into());
+    let Some(output) = output else { return eprintln!("skipped: there is no script") };
     let shown = String::from_utf8_lossy(&output.stdout);
     for said in ["generate response from standard input", "4,095 bytes: use a file or a pipe; nothing was sent"] {
         assert!(shown.contains(said), "{}", shown.lines().last().unwrap_or_default());
