@@ -186,26 +186,16 @@ fn before_there_is_a_call_nothing_was_sent() {
 /// A terminal and service managers send signals to the whole process group, also to the command that stores.
 #[test]
 fn from_the_response_on_the_shares_are_stored_first_and_nothing_is_said() {
-    // The run learns of the signal while the command sleeps.
+    // The run learns of the signal while the command sleeps. Programs in Go do not leave SIGTERM ignored.
+    let wait = "until test -e go; do sleep 0.05; done; sleep 0.3";
     let stores: [(&[&str], &str); 3] = [
-        (&["--store-with", "cat > kept.json; echo > started; until test -e go; do sleep 0.05; done; sleep 0.3"], ""),
-        (
-            &["--store-with", "kill 0; : > started; until test -e go; do sleep .05; done; sleep .3; cat > kept.json"],
-            "-",
-        ),
-        (
-            &[
-                "-o",
-                "kept.json",
-                "--encrypt-with",
-                // As programs in Go do with SIGTERM.
-                "echo > started; env --default-signal sh -c 'until test -e go; do sleep 0.05; done; sleep 0.3; cat'",
-            ],
-            "-",
-        ),
+        (&["--store-with", "cat > kept.json; echo > started; . ./wait"], ""),
+        (&["--store-with", "kill 0; echo > started; . ./wait; cat > kept.json"], "-"),
+        (&["-o", "kept.json", "--encrypt-with", "echo > started; env --default-signal sh ./wait; cat"], "-"),
     ];
     for ((signal, _), (store, group)) in SIGNALS.iter().flat_map(|s| stores.iter().map(move |to| (s, to))) {
         let (folder, service) = (folder(), Service::start(Until::TheEnd));
+        fs::write(folder.path().join("wait"), wait).unwrap();
         let mut command = program(folder.path(), &service, &[*store, &["--json", GENERATE]].concat());
         let child = command.spawn().unwrap();
         let start = Instant::now();
