@@ -131,11 +131,12 @@ fn commands_work_whatever_is_inherited() {
     let scene = Scene::new();
     let encrypt = "cat; test -z \"$PORTAL_CLIENT_API_KEY\"";
     let inner = scene.command(&["-o", "x", "--encrypt-with", encrypt, "--base-url", scene.sandbox.url(), GENERATE]);
-    let ignored = "trap '' INT HUP TERM PIPE CHLD XFSZ";
-    let blocked = r#"exec env --block-signal "$0" "$@""#;
-    for (i, state) in ["trap '' CHLD", ignored, blocked, "exec <&-", "umask 0177"].iter().enumerate() {
+    // Not every shell can have SIGCHLD ignored.
+    let [ignored, all_ignored, all_blocked] =
+        ["ignore-signal=CHLD", "ignore-signal", "block-signal"].map(|option| format!("with='env --{option}'"));
+    for (i, state) in [&*ignored, &all_ignored, &all_blocked, "exec <&-", "umask 0177"].iter().enumerate() {
         let mut command = Command::new("sh");
-        command.args(["-c", &format!(r#"{state}; exec "$0" "$@""#)]);
+        command.args(["-c", &format!(r#"{state}; exec $with "$0" "$@""#)]);
         command.arg(inner.get_program()).args(inner.get_args()).current_dir(scene.folder.path());
         command.env("PORTAL_CLIENT_API_KEY", scene.sandbox.api_key());
         Ran::new(command.output().unwrap()).exits(0);
