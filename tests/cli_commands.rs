@@ -339,7 +339,7 @@ fn with_little_memory_a_run_ends_before_it_sends_or_not_at_all() {
     for (i, kilobytes) in (4 << 10..14 << 10).step_by(128).chain((14 << 10..160 << 10).step_by(4 << 10)).enumerate() {
         let before = scene.sandbox.requests().len();
         let to = format!("x{i}");
-        let arguments = ["-q", "-o", &to, GENERATE, "--base-url", scene.sandbox.url(), "--encrypt-with", "cat"];
+        let arguments = ["-v", "-o", &to, GENERATE, "--base-url", scene.sandbox.url(), "--encrypt-with", "cat"];
         let inner = scene.command(if i % 2 == 0 { &arguments } else { &arguments[..6] });
         let mut command = Command::new("prlimit");
         command.arg(format!("--as={}", kilobytes << 10)).arg(inner.get_program()).args(inner.get_args());

@@ -92,9 +92,10 @@ fn make_and_store(input: Input, client: &Client, arguments: &Arguments) -> Resul
     for path in file.map(FileSlot::left_behind).unwrap_or_default() {
         tell(format_args!("left over   {}: may hold shares; its run was killed or still runs", display_path(&path)));
     }
-    // Held until there is a response: what stores it must not fail for want of memory.
+    // Freed at once: from the request to the stored file, nothing may fail for want of memory.
     let mut memory = Vec::<u8>::new();
-    memory.try_reserve_exact(4 << 20).map_err(wrong("there is too little memory"))?;
+    memory.try_reserve_exact(3 << 20).map_err(wrong("there is too little memory"))?;
+    drop(std::hint::black_box(memory));
     defer_signals();
     let destination = Destination::reserve(arguments).map_err(|mut failed| {
         // What a stand-in has made is nothing to confirm.
@@ -109,7 +110,6 @@ fn make_and_store(input: Input, client: &Client, arguments: &Arguments) -> Resul
     let shares = show_progress("backing up", || client.backup(&generate));
     // Always there: a signal that took it holds the lock until the process ends.
     let destination = defer_signals().ok_or(ExitReport::new(5, "ended by a signal"))?;
-    drop(memory);
     let shares = match shares {
         Ok(shares) => shares,
         Err(Error::Unreadable(unreadable)) => return Err(destination.keep_unreadable(unreadable, arguments)),
