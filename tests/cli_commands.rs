@@ -275,7 +275,7 @@ fn the_command_for_later_names_nothing_that_is_gone_by_then() {
     scene.run_in("sh", &format!("unset PORTAL_CLIENT_API_KEY; {printed}")).exits(0);
     for (i, key) in ["<(cat gr*key)", "/dev/stdin < gr*key", "/proc/self/fd/5 5< gr*key"].iter().enumerate() {
         let ran = scene.run_in("bash", &line(&format!("./-{i}\n.json"), key)).exits(0);
-        let ran = ran.says("will be gone: add --api-key-file");
+        let ran = ran.says("To confirm (add --api-key-file: ");
         let printed = ran.stderr.lines().last().unwrap().to_string();
         assert!(!printed.contains("/dev") && !printed.contains("/proc"), "{printed}");
         scene.run_in("sh", &printed).exits(0).says("confirmed");

@@ -73,11 +73,12 @@ fn back_up(input: &OsStr, arguments: &Arguments) -> Result {
     if arguments.has("--no-confirm") {
         return Ok(report(0, "unconfirmed, as --no-confirm asks."));
     }
-    let unconfirmed = |why: &str| report(7, &format!("{why}\nThe shares are stored, but not confirmed."));
+    let unconfirmed = |why: &str| report(7, &format!("{why}\nThe shares are stored, but not confirmed for certain."));
     on_signal(unconfirmed("the service was not told.").with(json!({ "outcome": Outcome::NotSent })), None);
     let interrupted = unconfirmed("it is not known whether the service was told.");
-    let confirmed = call_confirm(&client, &stored, file, arguments, interrupted);
-    confirmed.map_err(|e| unconfirmed(&e.to_string()).with(json!(e)))
+    let confirmed = call_confirm(&client, &stored, arguments.has("--sandbox"), interrupted);
+    confirmed.map_err(|e| unconfirmed(&e.to_string()).with(json!(e)))?;
+    Ok(ExitReport::default().stored(ids, file, true))
 }
 
 /// All that sees a share, so that none is left when the confirmation waits for its response.
@@ -135,29 +136,23 @@ fn whole_backup(file: &Path, generate: &Input) -> Result<StoredShares> {
 }
 
 fn confirm(stored: &StoredShares, file: Option<&Path>, arguments: &Arguments) -> Result {
-    let client = client(arguments, None)?;
+    let report = |report: ExitReport, is_confirmed| report.stored(stored.share_pair_ids(), file, is_confirmed);
     let interrupted = ExitReport::new(0, "the shares may be confirmed or not: run this command again");
-    let interrupted = interrupted.stored(stored.share_pair_ids(), file, false);
-    let confirmed = call_confirm(&client, stored, file, arguments, interrupted);
-    confirmed.map_err(|e| ExitReport::from(e).stored(stored.share_pair_ids(), file, false))
+    let confirmed = call_confirm(&client(arguments, None)?, stored, false, report(interrupted, false));
+    confirmed.map_err(|e| report(e.into(), false))?;
+    Ok(report(ExitReport::default(), true))
 }
 
-fn call_confirm(
-    client: &Client,
-    stored: &StoredShares,
-    file: Option<&Path>,
-    arguments: &Arguments,
-    interrupted: ExitReport,
-) -> Result<ExitReport, Error> {
-    on_signal(interrupted.with(json!({ "outcome": Outcome::Unknown, "call": "confirm" })), None);
+fn call_confirm(client: &Client, stored: &StoredShares, is_sandbox: bool, report: ExitReport) -> Result<(), Error> {
+    on_signal(report.with(json!({ "outcome": Outcome::Unknown, "call": "confirm" })), None);
     let confirmed = show_progress("confirming", || client.confirm(stored));
     defer_signals();
     confirmed?;
-    tell(match arguments.has("--sandbox") {
+    tell(match is_sandbox {
         true => "confirmed   by the stand-in, which ends here",
         false => "confirmed   the wallet can be recovered from these shares",
     });
-    Ok(ExitReport::default().stored(stored.share_pair_ids(), file, true))
+    Ok(())
 }
 
 fn verify(file: &OsStr) -> Result {
@@ -197,13 +192,13 @@ fn client(arguments: &Arguments, sandbox: Option<&Sandbox>) -> Result<Client> {
         (None, Some(file)) => read_key(file)?,
         (None, None) => ApiKey::from_env(API_KEY)?,
     };
-    let url = |option, own: &str| match (sandbox, arguments.value(option)) {
-        (Some(sandbox), _) => sandbox.url().to_string(),
-        (None, url) => url.map_or(own.into(), OsStr::to_string_lossy).into_owned(),
-    };
+    let url = |name, or| arguments.value(name).map_or(sandbox.map_or(or, Sandbox::url).into(), OsStr::to_string_lossy);
+    let confirm_url = url("--client-api-url", wire::confirm::BASE_URL);
+    let backup_url = url("--base-url", wire::backup::BASE_URL);
     let mut builder = Client::builder(key)
-        .base_url(url("--base-url", wire::backup::BASE_URL))
-        .client_api_url(url("--client-api-url", wire::confirm::BASE_URL))
+        // A confirmation alone must not meet the proxy of the other server.
+        .base_url(if arguments.command == "confirm" { &confirm_url } else { &backup_url })
+        .client_api_url(&confirm_url)
         .proxy_from_env(true)
         .platform_verifier(arguments.has("--system-certs"))
         .timeout(arguments.timeout)
@@ -212,5 +207,6 @@ fn client(arguments: &Arguments, sandbox: Option<&Sandbox>) -> Result<Client> {
     if let Some(file) = arguments.path("--ca-cert") {
         builder = builder.root_certs_pem(Input::read("--ca-cert", file.as_os_str())?.bytes.expose());
     }
-    Ok(builder.build()?)
+    let roots = display_path(arguments.path("--ca-cert").unwrap_or("".as_ref()));
+    builder.build().map_err(|e| ExitReport::new(2, e.to_string().replace("the PEM", &roots)))
 }
