@@ -144,6 +144,7 @@ fn what_cannot_be_meant_is_refused_with_the_way_to_say_it() {
         (&["-o", "x.json", "--ca-cert", "x.pem", "--system-certs", GENERATE], "--ca-cert excludes --system-certs"),
         (&["--sandbox", "--base-url", "https://x", "-o", "x.json", GENERATE], "--sandbox takes no URL"),
         (&["-o", "x.json", "--ca-cert", GENERATE, GENERATE], "generate.json holds no root certificate"),
+        (&["-o", "x.json", "/dev/null"], "generate response /dev/null: it ends too early"),
         (&["confirm"], "confirm needs a stored file or two share pair ids"),
         (&["confirm", "a", "b", "c"], "too many arguments"),
         (&["-o", "x.json", "missing.json"], "generate response missing.json: No such file"),

@@ -151,7 +151,7 @@ impl Arguments {
         let stored = file.map_or(ids.map(OsStr::new).to_vec(), |file| vec![file.as_os_str()]);
         words.extend(stored.iter().any(|word| word.as_encoded_bytes().starts_with(b"-")).then(|| "--".into()));
         words.extend(stored.into_iter().map(quoted));
-        Some([note, words.join(" ")]).filter(|[_, line]| !self.has("--sandbox") && is_printable(line))
+        Some([note, words.join(" ")]).filter(|[_, line]| !self.has("--sandbox") && display_path(line.as_ref()) == *line)
     }
 }
 
@@ -171,11 +171,7 @@ fn is_file(argument: &OsString) -> bool {
 fn is_lasting(path: &Path) -> bool {
     let folder = Path::new(".").join(path).parent().and_then(|folder| folder.canonicalize().ok()).unwrap_or_default();
     let is_open_file = folder == Path::new("/dev") || folder.starts_with("/proc");
-    path.is_file() && !is_open_file && path.to_str().is_some_and(is_printable)
-}
-
-fn is_printable(text: &str) -> bool {
-    display_path(text.as_ref()) == text
+    path.is_file() && !is_open_file && path.to_str() == Some(&display_path(path))
 }
 
 /// A word for the shell.

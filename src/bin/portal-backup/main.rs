@@ -83,7 +83,7 @@ fn back_up(input: &OsStr, arguments: &Arguments) -> Result {
 
 /// All that sees a share, so that none is left when the confirmation waits for its response.
 fn make_and_store(input: Input, client: &Client, arguments: &Arguments) -> Result<StoredShares> {
-    let generate = GenerateResponse::parse(input.text()?)?;
+    let generate = GenerateResponse::parse(input.text()?).map_err(wrong(&input.name))?;
     let file = arguments.path("--output");
     if let Some(file) = file.filter(|file| arguments.has("--resume") && file.symlink_metadata().is_ok()) {
         let stored = whole_backup(file, &input)?;
@@ -158,9 +158,9 @@ fn call_confirm(client: &Client, stored: &StoredShares, is_sandbox: bool, report
 fn verify(file: &OsStr) -> Result {
     let path = Some(Path::new(file)).filter(|_| file != "-");
     let verify = || {
-        let shares = BackupShares::parse(Input::read("stored backup", file)?.bytes.expose())
-            .map_err(wrong("damaged or no backup"))?;
-        let form = shares.check().map_err(wrong("damaged or no backup"))?;
+        let input = Input::read("stored backup", file)?;
+        let checked = BackupShares::parse(input.bytes.expose()).and_then(|shares| Ok((shares.check()?, shares)));
+        let (form, shares) = checked.map_err(wrong(&format!("damaged or no backup: {}", input.name)))?;
         path.into_iter().for_each(warn_of_readers);
         let [first, second] = shares.share_pair_ids().map(str::escape_debug);
         let known = if form == ShareForm::Known { "" } else { ", but what they hold is not the known form" };
