@@ -93,7 +93,8 @@ fn make_and_store(input: Input, client: &Client, arguments: &Arguments) -> Resul
     for path in file.map(FileSlot::left_behind).unwrap_or_default() {
         tell(format_args!("left over   {}: may hold shares; its run was killed or still runs", display_path(&path)));
     }
-    // Freed at once: from the request to the stored file, nothing may fail for want of memory.
+    // Freed at once: from the request to the stored file, nothing may fail for want of memory. Two thirds are for the
+    // thread that resolves a name.
     let mut memory = Vec::<u8>::new();
     memory.try_reserve_exact(3 << 20).map_err(wrong("there is too little memory"))?;
     drop(std::hint::black_box(memory));
