@@ -106,17 +106,18 @@ fn a_response_costs_as_much_as_it_is_long() {
     };
     let no_chunks: Encode = |body| format!("Transfer-Encoding: chunked\r\n\r\n{}", str::from_utf8(body).unwrap());
     let until_closed: Encode = |body| format!("\r\n{}", str::from_utf8(body).unwrap());
-    for (what, encode, size) in [
+    let cases = [
         ("announced", announced, 4_000),
         ("chunks of one byte", chunked, 800),
         ("what is no chunk", no_chunks, 4_000),
         ("until the end", until_closed, 4_000),
-    ] {
+    ];
+    util::in_parallel(cases.to_vec(), cases.len(), |(what, encode, size)| {
         assert_linear(what, size, move |size| {
             let response = format!("HTTP/1.1 200 OK\r\n{}", encode(shares(size).as_bytes()));
             call(util::secrets::generate_response(), move |c| c.drip(response.as_bytes(), PAUSE));
         });
-    }
+    });
 }
 
 #[test]
@@ -148,7 +149,7 @@ fn what_arrives_instead_of_a_response_is_bounded() {
 #[test]
 fn what_arrives_while_a_request_is_sent_is_bounded() {
     let generate = GenerateResponse::parse(util::secrets::large_generate_response()).unwrap();
-    for piece in ["junk", "HTTP/1.1 102 Processing\r\n\r\n", "\r\n"] {
+    util::in_parallel(vec!["junk", "HTTP/1.1 102 Processing\r\n\r\n", "\r\n"], 3, |piece| {
         assert_bounded(piece, 1_000_000, |size| {
             let server = Server::start(None, move |c| {
                 c.part_of_request(1000)?;
@@ -160,7 +161,7 @@ fn what_arrives_while_a_request_is_sent_is_bounded() {
             client.backup(&generate).unwrap_err();
             assert!(start.elapsed() < util::TIMEOUT + util::GRACE, "{piece}: {:?}", start.elapsed());
         });
-    }
+    });
 }
 
 #[test]

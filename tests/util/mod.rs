@@ -108,7 +108,7 @@ pub fn run_table<O: Send>(table: Vec<faults::Fault>, each: impl Fn(faults::Fault
     let (lasting, others): (Vec<_>, Vec<_>) = table.into_iter().partition(|fault| fault.lasts);
     let mut done = in_parallel(lasting, 48, &each);
     done.extend(in_parallel(others, 12, &each));
-    done.extend(in_parallel(large, 3, &each));
+    done.extend(in_parallel(large, 12, &each));
     done
 }
 
