@@ -338,6 +338,11 @@ fn with_little_memory_a_run_ends_before_it_sends_or_not_at_all() {
     let scene = Scene::new();
     for (i, kilobytes) in (4 << 10..14 << 10).step_by(128).chain((14 << 10..160 << 10).step_by(4 << 10)).enumerate() {
         let before = scene.sandbox.requests().len();
+        // So long that its memory is missed.
+        let pad = "x".repeat(300_000);
+        let shares = r#""SECP256K1":{"share":"c2hhcmU","id":"a"},"ED25519":{"share":"c2hhcmU","id":"b"}"#;
+        scene.sandbox.fail_next_backup(Fault::Body(format!(r#"{{"pad":"{pad}",{shares}}}"#).into()));
+        scene.sandbox.fail_next_confirm(Fault::Status(204));
         let to = format!("x{i}");
         let arguments = ["-v", "-o", &to, GENERATE, "--base-url", scene.sandbox.url(), "--encrypt-with", "cat"];
         let inner = scene.command(if i % 2 == 0 { &arguments } else { &arguments[..6] });
