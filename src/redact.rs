@@ -78,7 +78,7 @@ fn hide_echoes(secret: &str, len: usize, text: &str, hidden: &mut [bool]) {
     let hash = |piece: u128| ((piece as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as usize;
     // Before `len` characters, a piece has a zero byte on top, so it equals none of the text's.
     let mask = u128::MAX >> (128 - 8 * len);
-    let next = |piece: u128, byte: u8| (piece << 8 | u128::from(byte)) & mask;
+    let next = |piece: u128, byte: u8| ((piece << 8) + u128::from(byte)) & mask;
 
     // What these hold may be the secret itself: wiped, and never grown.
     let mut chars = Zeroizing::new(Vec::with_capacity(text.len()));

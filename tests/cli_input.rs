@@ -209,7 +209,7 @@ fn a_command_that_cannot_be_run_is_found_before_anything_is_sent() {
 fn confirm_takes_no_file_for_an_id() {
     let scene = Scene::new();
     fs::write(scene.path("here"), "x").unwrap();
-    for [first, second] in [["a.json", "b.json"], ["c1", "folder/b"], ["here", "c2"], ["c1", "here"], [GENERATE; 2]] {
+    for [first, second] in [["a.json", "b.json"], ["here", "c"], ["c", "here"], ["c", "{}"], [GENERATE; 2]] {
         Ran::new(scene.command(&["confirm", first, second]).output().unwrap()).exits(2).says("which are no files");
     }
     assert!(scene.sandbox.requests().is_empty());
@@ -221,14 +221,8 @@ fn a_line_that_a_terminal_has_cut_is_told_to_come_from_a_file_or_a_pipe() {
     let typed = generate().replace('\n', " ") + "\n\u{4}\u{4}";
     assert!(typed.len() > 4096);
     fs::write(scene.path("typed"), typed).unwrap();
-    let line = format!("{} -o x.json -", env!("CARGO_BIN_EXE_portal-backup"));
-    let mut script = Command::new("timeout");
-    script.args(["60", "script", "-qec", &line, "/dev/null"]).current_dir(scene.folder.path());
-    script.env("PORTAL_CLIENT_API_KEY", scene.sandbox.api_key());
-    let output = match script.stdin(fs::File::open(scene.path("typed")).unwrap()).output() {
-        Ok(output) if output.status.code() != Some(127) => output,
-        _ => return eprintln!("skipped: there is no script"),
-    };
+    let output = scene.on_a_terminal("-o x.json -", "xterm", fs::File::open(scene.path("typed")).unwrap().into());
+    let Some(output) = output else { return eprintln!("skipped: there is no script") };
     let shown = String::from_utf8_lossy(&output.stdout);
     for said in ["generate response from standard input", "4,095 bytes: use a file or a pipe; nothing was sent"] {
         assert!(shown.contains(said), "{}", shown.lines().last().unwrap_or_default());

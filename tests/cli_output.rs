@@ -257,12 +257,9 @@ fn seconds_tick_on_a_terminal_that_can_show_them() {
     for (term, shows) in [("xterm", true), ("dumb", false)] {
         let scene = Scene::new();
         scene.sandbox.fail_next(Fault::Delay(Duration::from_millis(1500)));
-        let (program, url) = (env!("CARGO_BIN_EXE_portal-backup"), scene.sandbox.url());
-        let line = format!("{program} -o x.json {GENERATE} --base-url {url} --client-api-url {url}");
-        let mut command = Command::new("script");
-        command.args(["-qec", &line, "/dev/null"]).current_dir(scene.folder.path()).stdin(Stdio::null());
-        command.env("TERM", term).env("PORTAL_CLIENT_API_KEY", scene.sandbox.api_key());
-        let Ok(output) = command.output() else { return eprintln!("skipped: there is no script") };
+        let arguments = format!("-o x.json {GENERATE}");
+        let output = scene.on_a_terminal(&arguments, term, Stdio::null());
+        let Some(output) = output else { return eprintln!("skipped: there is no script") };
         let shown = String::from_utf8(output.stdout).unwrap();
         assert_eq!(shown.contains("\rbacking up … 1 s"), shows, "{shown:?}");
         assert!(shown.contains("confirmed   the wallet") && !shown.contains('\u{1b}'), "{shown:?}");

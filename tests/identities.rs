@@ -377,6 +377,32 @@ fn a_server_that_demands_a_certificate_gets_no_request_without_it() {
     }
 }
 
+/// A server that has accepted the client sends tickets, or a response.
+#[test]
+fn an_alert_after_the_request_is_a_refused_handshake_only_before_anything_else() {
+    for (code, tickets, before, outcome) in [
+        (41, 0, "", Outcome::NotSent),
+        (46, 0, "", Outcome::NotSent),
+        (116, 0, "", Outcome::NotSent),
+        (116, 1, "", Outcome::Unknown),
+        (116, 0, "HTTP/1.1 100 \r\n\r\n", Outcome::Unknown),
+        (20, 0, "", Outcome::Unknown),
+        (80, 0, "", Outcome::Unknown),
+    ] {
+        let mut config = ServerConfig::clone(&util::tls().unwrap());
+        (config.send_tls13_tickets, config.enable_secret_extraction) = (tickets, true);
+        let server = Server::start(Some(Arc::new(config)), move |c| {
+            c.request()?;
+            c.send(before)?;
+            c.alert(code)?;
+            c.raw().silence()
+        });
+        let error = backup(&util::client(&server)).unwrap_err();
+        assert_eq!((error.outcome(), server.connections()), (outcome, 1), "{code} {tickets} {before:?}: {error}");
+        assert_eq!(error.to_string().contains("client certificate"), [41, 46, 116].contains(&code), "{error}");
+    }
+}
+
 #[test]
 fn a_client_certificate_that_cannot_be_used_is_a_mistake_that_says_why() {
     let section = |text: &str| format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n");

@@ -8,7 +8,6 @@ use std::fs;
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -97,7 +96,7 @@ fn program(folder: &Path, service: &Service, arguments: &[&str]) -> Command {
     let url = service.server.url();
     // Whoever runs the tests may have these ignored, and so would everything that they start.
     let mut command = Command::new("env");
-    command.args(["--default-signal=HUP,INT,TERM", env!("CARGO_BIN_EXE_portal-backup")]);
+    command.args(["--default-signal=HUP,INT,TERM", "setsid", env!("CARGO_BIN_EXE_portal-backup")]);
     for name in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"] {
         command.env_remove(name);
     }
@@ -187,24 +186,18 @@ fn before_there_is_a_call_nothing_was_sent() {
 /// A terminal and service managers send signals to the whole process group, also to the command that stores.
 #[test]
 fn from_the_response_on_the_shares_are_stored_first_and_nothing_is_said() {
-    // The run learns of the signal while the command sleeps.
+    // The run learns of the signal while the command sleeps. Programs in Go do not leave SIGTERM ignored.
+    let wait = "until test -e go; do sleep 0.05; done; sleep 0.3";
     let stores: [(&[&str], &str); 3] = [
-        (&["--store-with", "cat > kept.json; echo > started; until test -e go; do sleep 0.05; done; sleep 0.3"], ""),
-        (&["--store-with", "echo > started; until test -e go; do sleep 0.05; done; sleep 0.3; cat > kept.json"], "-"),
-        (
-            &[
-                "-o",
-                "kept.json",
-                "--encrypt-with",
-                "echo > started; until test -e go; do sleep 0.05; done; sleep 0.3; cat",
-            ],
-            "-",
-        ),
+        (&["--store-with", "cat > kept.json; echo > started; . ./wait"], ""),
+        (&["--store-with", "kill 0; echo > started; . ./wait; cat > kept.json"], "-"),
+        (&["-o", "kept.json", "--encrypt-with", "echo > started; env --default-signal sh ./wait; cat"], "-"),
     ];
     for ((signal, _), (store, group)) in SIGNALS.iter().flat_map(|s| stores.iter().map(move |to| (s, to))) {
         let (folder, service) = (folder(), Service::start(Until::TheEnd));
+        fs::write(folder.path().join("wait"), wait).unwrap();
         let mut command = program(folder.path(), &service, &[*store, &["--json", GENERATE]].concat());
-        let child = command.process_group(0).spawn().unwrap();
+        let child = command.spawn().unwrap();
         let start = Instant::now();
         while !folder.path().join("started").exists() {
             assert!(start.elapsed() < Duration::from_secs(20), "the command does not start");

@@ -560,6 +560,7 @@ A/ => {"id":"A"}|{"code":320,"id":"A"}|{"error":null,"id":"A"}|{"error":{},"id":
 /m => {"message":"m"}|{"id":null,"message":"m"}|{"id":"\ud800","message":"m"}
 A/m => {"x":[{"id":"no"}],"message":"m","y":{"message":"no"},"id":"A"}| { "id" : "A" , "message" : "m" }
 A/é 𝄞 "q" => {"\u0069d":"A","m\u0065ssage":"\u00e9 \ud834\udd1e \"q\""}
+/m n => {"message":"  m \n\t n\r\n"}
 Under `error`, with the deprecated `code`; that beats what is beside it.
 A/m => {"error":{"id":"A","message":"m"}}|{"error":{"code":"A","message":"m"}}|{"error":{"message":"m"},"id":"A"}
 A/m => {"id":"req-1","message":"n","error":{"id":"A","message":"m"}}|{"message":"m","error":{"id":"A"}}
@@ -614,7 +615,7 @@ fn refusals_tell_as_much_as_is_safe_to_show() {
         let (id, message) = said.split_once('/').unwrap();
         rows.extend(bodies.split('|').map(|body| (id, message, body.as_bytes())));
     }
-    assert_eq!(rows.len(), 70);
+    assert_eq!(rows.len(), 71);
     for (id, message, body) in rows {
         let [id, message] = [id, message].map(|text| Some(text).filter(|text| !text.is_empty()));
         let shown = String::from_utf8_lossy(body);

@@ -75,10 +75,10 @@ fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, 
     )))
 }
 
-/// Whether the server refused the handshake: `handshake_failure`, `bad_certificate` to `access_denied` without
-/// `illegal_parameter`, `certificate_required` (RFC 8446, section 6.2).
+/// Whether the server refused the handshake: `handshake_failure`, `no_certificate` (which Mbed TLS sends),
+/// `bad_certificate` to `access_denied` without `illegal_parameter`, `certificate_required` (RFC 8446, section 6.2).
 pub(super) fn is_refusal(e: &Error) -> bool {
-    matches!(e, Error::AlertReceived(alert) if matches!(u8::from(*alert), 40 | 42..=46 | 48 | 49 | 116))
+    matches!(e, Error::AlertReceived(alert) if matches!(u8::from(*alert), 40..=46 | 48 | 49 | 116))
 }
 
 /// What an error of TLS means, and what to do about it: without the bytes that texts of rustls can hold.

@@ -276,8 +276,8 @@ fn open_folder(path: &Path) -> io::Result<Option<File>> {
 fn synchronize_again(file: &File, path: &Path) -> io::Result<()> {
     synchronize(file)?;
     // The folder of the shares, and not that of a link to them.
-    match open_folder(path.canonicalize()?.parent().unwrap_or(path)) {
-        // Whoever may not list a folder cannot synchronize it.
+    match path.canonicalize().and_then(|path| open_folder(path.parent().unwrap_or(&path))) {
+        // Whoever may not list a folder cannot synchronize it. Nor whoever may not search those above.
         Err(e) if e.kind() == ErrorKind::PermissionDenied => Ok(()),
         folder => folder?.as_ref().map_or(Ok(()), synchronize),
     }

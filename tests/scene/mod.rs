@@ -54,6 +54,16 @@ impl Scene {
         Ran::new(shell.output().unwrap())
     }
 
+    /// The same on a terminal, where there is one to be had, for a minute at most.
+    pub fn on_a_terminal(&self, arguments: &str, term: &str, typed: Stdio) -> Option<Output> {
+        let (program, url) = (env!("CARGO_BIN_EXE_portal-backup"), self.sandbox.url());
+        let line = format!("{program} {arguments} --base-url {url} --client-api-url {url}");
+        let mut command = Command::new("timeout");
+        command.args(["60", "script", "-qec", &line, "/dev/null"]).current_dir(self.folder.path()).stdin(typed);
+        command.env("TERM", term).env("PORTAL_CLIENT_API_KEY", self.sandbox.api_key());
+        command.output().ok().filter(|output| output.status.code() != Some(127))
+    }
+
     /// The address of a service that does this when a request arrives, and then hands it on to the sandbox.
     pub fn at_a_request(&self, what: impl FnOnce() + Send + 'static) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -8,7 +8,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use rustls::{ServerConfig, ServerConnection};
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, UnboundKey};
+use rustls::{ConnectionTrafficSecrets, ServerConfig, ServerConnection, crypto::cipher::Nonce};
 
 /// What to do with one connection; it is closed afterwards.
 pub type Script = dyn Fn(&mut Connection) -> io::Result<()> + Send + Sync;
@@ -288,6 +289,17 @@ impl Connection {
                 if is_back { self.write_all(bytes)? } else { other.write_all(bytes)? }
             }
         }
+    }
+
+    /// Ends a session of TLS 1.3 with a fatal alert, as other servers than rustls do.
+    pub fn alert(&mut self, code: u8) -> io::Result<()> {
+        let secrets = self.tls.take().unwrap().dangerous_extract_secrets().unwrap();
+        let (number, ConnectionTrafficSecrets::Aes256Gcm { key, iv }) = secrets.tx else { panic!("another cipher") };
+        let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key.as_ref()).unwrap());
+        let nonce = ring::aead::Nonce::assume_unique_for_key(Nonce::new(&iv, number).0);
+        let (head, mut record) = ([23, 3, 3, 0, 19], vec![2, code, 21]);
+        key.seal_in_place_append_tag(nonce, Aad::from(head), &mut record).unwrap();
+        self.socket.send([&head[..], &record].concat())
     }
 
     /// Says properly that nothing more will come.

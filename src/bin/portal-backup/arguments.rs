@@ -162,9 +162,9 @@ fn looks_like_command(argument: &OsStr) -> bool {
     is_word && Path::new(argument).symlink_metadata().is_err()
 }
 
-/// Whether an argument is the path of a file, and no share pair id.
+/// Whether an argument is the path of a file, or what it holds, and no share pair id.
 fn is_file(argument: &OsString) -> bool {
-    argument.as_encoded_bytes().iter().any(|b| b"./\\".contains(b)) || Path::new(argument).symlink_metadata().is_ok()
+    argument.as_encoded_bytes().iter().any(|b| b"./\\{".contains(b)) || Path::new(argument).symlink_metadata().is_ok()
 }
 
 /// Whether a path leads to the same file once this process has ended, and can be printed as it is.

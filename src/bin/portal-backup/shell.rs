@@ -62,7 +62,11 @@ impl Shell {
     #[cfg(not(windows))]
     fn to_command(&self, is_trial: bool) -> Command {
         let mut shell = Command::new(self.shell.0);
-        // Signals often go to the whole process group, also to the command, which is to store the shares first.
+        // Signals often go to the whole process group, also to the command, which is to store the shares first. Programs in
+        // Go end with a SIGTERM that is ignored, but a group of its own keeps a command from asking at the terminal.
+        if std::fs::File::open("/dev/tty").is_err() {
+            std::os::unix::process::CommandExt::process_group(&mut shell, 0);
+        }
         let mut command = OsString::from("trap '' INT HUP TERM; ");
         command.push(&self.command);
         shell.env_remove(API_KEY).args(self.shell.1).args(is_trial.then_some("-n")).arg("-c").arg(command);
@@ -89,14 +93,11 @@ fn pipe_through(mut command: Command, mut input: &[u8]) -> io::Result<(ExitStatu
     use rustix::io::{FdFlags, fcntl_setfd, ioctl_fionbio, ioctl_fionread};
     // The reading end is kept, to see what has not been read.
     let (stdin, input_pipe) = rustix::pipe::pipe()?;
-    fcntl_setfd(&stdin, FdFlags::CLOEXEC)?;
-    fcntl_setfd(&input_pipe, FdFlags::CLOEXEC)?;
+    [&stdin, &input_pipe].into_iter().try_for_each(|end| fcntl_setfd(end, FdFlags::CLOEXEC))?;
     ioctl_fionbio(&input_pipe, true)?;
     let mut child = command.stdin(stdin.try_clone()?).stdout(Stdio::piped()).spawn()?;
     let (mut input_pipe, mut output_pipe) = (Some(std::fs::File::from(input_pipe)), child.stdout.take());
-    if let Some(pipe) = &output_pipe {
-        ioctl_fionbio(pipe, true)?;
-    }
+    output_pipe.iter().try_for_each(|pipe| ioctl_fionbio(pipe, true))?;
     let mut output = Vec::new();
     loop {
         // Asked first: what it has written before it ended is in the pipe.
