@@ -190,7 +190,7 @@ fn resume_takes_nothing_but_a_whole_backup() {
             let text = "does not hold two whole shares";
             Ran::new(scene.command(&["confirm", "y.json"]).output().unwrap()).exits(2).says(text);
             let verified = program().arg("verify").arg(scene.path("y.json")).output().unwrap();
-            Ran::new(verified).exits(2).says("damaged or no backup: ");
+            Ran::new(verified).exits(2).says("damaged or no backup: stored backup /");
         }
     }
     assert_eq!(scene.sandbox.requests().len(), 1);
@@ -277,7 +277,7 @@ fn the_command_for_later_names_nothing_that_is_gone_by_then() {
     scene.run_in("sh", &format!("unset PORTAL_CLIENT_API_KEY; {printed}")).exits(0);
     for (i, key) in ["<(cat gr*key)", "/dev/stdin < gr*key", "/proc/self/fd/5 5< gr*key"].iter().enumerate() {
         let ran = scene.run_in("bash", &line(&format!("./-{i}\n.json"), key)).exits(0);
-        let ran = ran.says("will be gone: add --api-key-file");
+        let ran = ran.says("To confirm (add --api-key-file: ");
         let printed = ran.stderr.lines().last().unwrap().to_string();
         assert!(!printed.contains("/dev") && !printed.contains("/proc"), "{printed}");
         scene.run_in("sh", &printed).exits(0).says("confirmed");
@@ -340,8 +340,13 @@ fn with_little_memory_a_run_ends_before_it_sends_or_not_at_all() {
     let scene = Scene::new();
     for (i, kilobytes) in (4 << 10..14 << 10).step_by(128).chain((14 << 10..160 << 10).step_by(4 << 10)).enumerate() {
         let before = scene.sandbox.requests().len();
+        // So long that its memory is missed.
+        let pad = "x".repeat(300_000);
+        let shares = r#""SECP256K1":{"share":"c2hhcmU","id":"a"},"ED25519":{"share":"c2hhcmU","id":"b"}"#;
+        scene.sandbox.fail_next_backup(Fault::Body(format!(r#"{{"pad":"{pad}",{shares}}}"#).into()));
+        scene.sandbox.fail_next_confirm(Fault::Status(204));
         let to = format!("x{i}");
-        let arguments = ["-q", "-o", &to, GENERATE, "--base-url", scene.sandbox.url(), "--encrypt-with", "cat"];
+        let arguments = ["-v", "-o", &to, GENERATE, "--base-url", scene.sandbox.url(), "--encrypt-with", "cat"];
         let inner = scene.command(if i % 2 == 0 { &arguments } else { &arguments[..6] });
         let mut command = Command::new("prlimit");
         command.arg(format!("--as={}", kilobytes << 10)).arg(inner.get_program()).args(inner.get_args());

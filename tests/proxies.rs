@@ -385,6 +385,7 @@ fn a_proxy_in_the_environment_is_a_mistake_that_names_the_variable_only_if_it_is
         ("socks5://somebody:p4ss@localhost:1080", "https, and not socks5"),
         ("http://somebody:p4ss@", "must be http://"),
         ("garbage garbage", "must be http://"),
+        ("SOCKS5H://somebody:p4ss@localhost:1080", "https, and not SOCKS5H"),
     ]
     .into_iter()
     .enumerate()

@@ -256,7 +256,9 @@ fn during_the_confirmation_the_run_ends_with_the_command_that_confirms() {
         let child = program(folder.path(), &service, &["-o", "x.json", "--json", GENERATE]).spawn().unwrap();
         service.wait_until_reached();
         let output = end(child, signal);
-        let stderr = assert_ended(&output, 7, &["not known whether the service was told", "  portal-backup confirm"]);
+        let says =
+            "whether the service was told.\nThe shares are stored, but not confirmed for certain. To confirm:\n  ";
+        let stderr = assert_ended(&output, 7, &[says]);
         assert!(stderr.trim_end().ends_with(" x.json"), "{stderr}");
         assert_eq!(names(folder.path()), ["x.json"]);
         let ids = whole(&folder.path().join("x.json")).share_pair_ids().map(String::from);

@@ -32,13 +32,13 @@ pub(super) struct Proxy {
 impl Proxy {
     /// Reads `[http[s]://][user[:password]@]host[:port][/]`; the port is 80 or 443 if there is none.
     ///
-    /// The error quotes no more of the URL, which may hold a password or what was pasted into the wrong place, than that
-    /// it is `socks`.
+    /// The error quotes no more of the URL, which may hold a password or what was pasted into the wrong place, than a
+    /// short scheme such as `socks5`.
     pub(super) fn parse(url: &SecretBytes) -> Result<Self, InvalidInput> {
         let url = core::str::from_utf8(url.expose()).unwrap_or_default();
-        let kind = url.split_once("://").map(|(kind, _)| kind);
-        let socks = kind.filter(|kind| matches!(*kind, "socks" | "socks4" | "socks4a" | "socks5" | "socks5h"));
-        let not = socks.map(|kind| format!(", and not {kind}")).unwrap_or_default();
+        let kind = url.split_once("://").map(|(kind, _)| kind).filter(|kind| (1..8).contains(&kind.len()));
+        let is_other = |it: &&str| it.chars().all(char::is_alphanumeric) && !it.to_lowercase().starts_with("http");
+        let not = kind.filter(is_other).map(|kind| format!(", and not {kind}")).unwrap_or_default();
         let mistake = format!("the proxy must be http://[user:password@]host[:port], or https{not}");
         Self::read(url).ok_or(InvalidInput::new(mistake))
     }

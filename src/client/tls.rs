@@ -90,7 +90,8 @@ pub(super) fn explain(e: &Error) -> (String, &'static str) {
     const CLOCK: &str = "check the clock of this machine, then the server's certificate";
     const SERVER: &str = "check the address: the server needs another certificate, or the connection is intercepted";
     const ISSUER: &str = "check the address, since the connection may be intercepted; to trust this authority, pass \
-                          its certificate to `root_certs_pem` (--ca-cert), or use `platform_verifier` (--system-certs)";
+                          its certificate to `root_certs_pem` (--ca-cert), or add it to those of the system and use \
+                          `platform_verifier` (--system-certs)";
     let (what, advice) = match e {
         AlertReceived(AlertDescription::HandshakeFailure) => {
             ("it has no cipher in common, or wants a client certificate", "check what it takes")
@@ -107,8 +108,12 @@ pub(super) fn explain(e: &Error) -> (String, &'static str) {
             ("its certificate has expired, or is not valid yet", CLOCK)
         }
         Invalid(Bad::UnknownIssuer) => ("its certificate is signed by an authority that is not trusted", ISSUER),
-        // Such as an authority that was made anew under its old name.
-        Invalid(Bad::BadSignature) => ("its certificate is not signed by the trusted authority of that name", ISSUER),
+        // Such as an authority that was made anew under its old name; a key that is not supported looks the same.
+        Invalid(Bad::BadSignature | Bad::UnsupportedSignatureAlgorithmForPublicKeyContext { .. }) => (
+            "its certificate is not signed by the trusted authority of that name, or with a key that is not supported, \
+             such as P-521 or RSA below 2048 bits",
+            ISSUER,
+        ),
         Invalid(Bad::NotValidForNameContext { presented, .. }) => {
             // Each is written as `DnsName("a.example")`.
             let names = presented.iter().map(|name| name.split('"').nth(1).unwrap_or(name));
@@ -116,10 +121,9 @@ pub(super) fn explain(e: &Error) -> (String, &'static str) {
             return (format!("its certificate is for other names: {names}"), SERVER);
         }
         Invalid(Bad::InvalidPurposeContext { .. }) => ("its certificate is not for servers", SERVER),
-        Invalid(
-            Bad::UnsupportedSignatureAlgorithmContext { .. }
-            | Bad::UnsupportedSignatureAlgorithmForPublicKeyContext { .. },
-        ) => ("its certificate has a key or signature that is not supported, such as P-521 or SHA-1", SERVER),
+        Invalid(Bad::UnsupportedSignatureAlgorithmContext { .. }) => {
+            ("its certificate has a key or signature that is not supported, such as P-521 or SHA-1", SERVER)
+        }
         Invalid(Bad::Other(why)) if why.to_string() == "CaUsedAsEndEntity" => (
             "its certificate is that of a certificate authority (CA:TRUE), which a server must not show",
             "give the server one that this authority signed, or a self-signed one with CA:FALSE as its own root",

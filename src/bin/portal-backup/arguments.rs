@@ -108,6 +108,7 @@ impl Arguments {
             _ if self.has("--resume") && (encrypts || stores) => {
                 "--resume needs -o FILE without a command: only shares that can be read can be checked"
             }
+            _ if self.has("--sandbox") && self.options.keys().any(|it| it.contains("url")) => "--sandbox takes no URL",
             _ if self.has("--ca-cert") && self.has("--system-certs") => "--ca-cert excludes --system-certs",
             ("verify", []) => "verify needs a file, or - for stdin",
             ("confirm", []) => "confirm needs a stored file or two share pair ids",
@@ -136,12 +137,12 @@ impl Arguments {
     pub(crate) fn confirm_command(&self, ids: [&str; 2], file: Option<&Path>) -> Option<[String; 2]> {
         let (mut words, mut note) = (vec!["portal-backup confirm".to_string()], String::new());
         for name in ["--api-key-file", "--ca-cert", "--client-api-url", "--system-certs"] {
-            match self.value(name) {
-                Some(flag) if flag.is_empty() => words.push(name.into()),
-                Some(value) if name == "--client-api-url" || is_lasting(value.as_ref()) => {
-                    words.push(format!("{name} {}", quoted(value)));
+            match self.path(name) {
+                Some(flag) if flag.as_os_str().is_empty() => words.push(name.into()),
+                Some(value) if name == "--client-api-url" || is_lasting(value) => {
+                    words.push(format!("{name} {}", quoted(value.as_os_str())));
                 }
-                Some(file) => note += &format!(" ({} will be gone: add {name})", display_path(file.as_ref())),
+                Some(file) => note += &format!(" (add {name}: {} is gone then or unprintable)", display_path(file)),
                 None => {}
             }
         }
@@ -150,7 +151,7 @@ impl Arguments {
         let stored = file.map_or(ids.map(OsStr::new).to_vec(), |file| vec![file.as_os_str()]);
         words.extend(stored.iter().any(|word| word.as_encoded_bytes().starts_with(b"-")).then(|| "--".into()));
         words.extend(stored.into_iter().map(quoted));
-        Some([note, words.join(" ")]).filter(|[_, line]| !self.has("--sandbox") && is_printable(line))
+        Some([note, words.join(" ")]).filter(|[_, line]| !self.has("--sandbox") && display_path(line.as_ref()) == *line)
     }
 }
 
@@ -170,11 +171,7 @@ fn is_file(argument: &OsString) -> bool {
 fn is_lasting(path: &Path) -> bool {
     let folder = Path::new(".").join(path).parent().and_then(|folder| folder.canonicalize().ok()).unwrap_or_default();
     let is_open_file = folder == Path::new("/dev") || folder.starts_with("/proc");
-    path.is_file() && !is_open_file && path.to_str().is_some_and(is_printable)
-}
-
-fn is_printable(text: &str) -> bool {
-    display_path(text.as_ref()) == text
+    path.is_file() && !is_open_file && path.to_str() == Some(&display_path(path))
 }
 
 /// A word for the shell.

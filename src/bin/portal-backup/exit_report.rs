@@ -87,9 +87,12 @@ impl ExitReport {
     }
 }
 
-/// For `map_err`: exit code 2, with what failed before its reason.
+/// For `map_err`: exit code 2, with what failed before its reason, which may begin with a name that says less.
 pub(crate) fn wrong<E: Display>(what: &str) -> impl FnOnce(E) -> ExitReport {
-    move |why| ExitReport::new(2, format!("{what}: {why}"))
+    move |why| {
+        let text = format!("{what}: {why}");
+        ExitReport::new(2, text.replace(": generate response: ", ": ").replace(": backup shares: ", ": "))
+    }
 }
 
 impl<E: Into<Error>> From<E> for ExitReport {

@@ -12,7 +12,7 @@ use crate::terminal::{display_path, tell};
 
 /// What was read, and what an error calls it.
 pub(crate) struct Input {
-    name: String,
+    pub(crate) name: String,
     pub(crate) bytes: SecretBytes,
 }
 

@@ -73,16 +73,17 @@ fn back_up(input: &OsStr, arguments: &Arguments) -> Result {
     if arguments.has("--no-confirm") {
         return Ok(report(0, "unconfirmed, as --no-confirm asks."));
     }
-    let unconfirmed = |why: &str| report(7, &format!("{why}\nThe shares are stored, but not confirmed."));
+    let unconfirmed = |why: &str| report(7, &format!("{why}\nThe shares are stored, but not confirmed for certain."));
     on_signal(unconfirmed("the service was not told.").with(json!({ "outcome": Outcome::NotSent })), None);
     let interrupted = unconfirmed("it is not known whether the service was told.");
-    let confirmed = call_confirm(&client, &stored, file, arguments, interrupted);
-    confirmed.map_err(|e| unconfirmed(&e.to_string()).with(json!(e)))
+    let confirmed = call_confirm(&client, &stored, arguments.has("--sandbox"), interrupted);
+    confirmed.map_err(|e| unconfirmed(&e.to_string()).with(json!(e)))?;
+    Ok(ExitReport::default().stored(ids, file, true))
 }
 
 /// All that sees a share, so that none is left when the confirmation waits for its response.
 fn make_and_store(input: Input, client: &Client, arguments: &Arguments) -> Result<StoredShares> {
-    let generate = GenerateResponse::parse(input.text()?)?;
+    let generate = GenerateResponse::parse(input.text()?).map_err(wrong(&input.name))?;
     let file = arguments.path("--output");
     if let Some(file) = file.filter(|file| arguments.has("--resume") && file.symlink_metadata().is_ok()) {
         let stored = whole_backup(file, &input)?;
@@ -92,9 +93,11 @@ fn make_and_store(input: Input, client: &Client, arguments: &Arguments) -> Resul
     for path in file.map(FileSlot::left_behind).unwrap_or_default() {
         tell(format_args!("left over   {}: may hold shares; its run was killed or still runs", display_path(&path)));
     }
-    // Held until there is a response: what stores it must not fail for want of memory.
+    // Freed at once: from the request to the stored file, nothing may fail for want of memory. Two thirds are for the
+    // thread that resolves a name.
     let mut memory = Vec::<u8>::new();
-    memory.try_reserve_exact(4 << 20).map_err(wrong("there is too little memory"))?;
+    memory.try_reserve_exact(3 << 20).map_err(wrong("there is too little memory"))?;
+    drop(std::hint::black_box(memory));
     defer_signals();
     let destination = Destination::reserve(arguments).map_err(|mut failed| {
         // What a stand-in has made is nothing to confirm.
@@ -109,7 +112,6 @@ fn make_and_store(input: Input, client: &Client, arguments: &Arguments) -> Resul
     let shares = show_progress("backing up", || client.backup(&generate));
     // Always there: a signal that took it holds the lock until the process ends.
     let destination = defer_signals().ok_or(ExitReport::new(5, "ended by a signal"))?;
-    drop(memory);
     let shares = match shares {
         Ok(shares) => shares,
         Err(Error::Unreadable(unreadable)) => return Err(destination.keep_unreadable(unreadable, arguments)),
@@ -135,37 +137,31 @@ fn whole_backup(file: &Path, generate: &Input) -> Result<StoredShares> {
 }
 
 fn confirm(stored: &StoredShares, file: Option<&Path>, arguments: &Arguments) -> Result {
-    let client = client(arguments, None)?;
+    let report = |report: ExitReport, is_confirmed| report.stored(stored.share_pair_ids(), file, is_confirmed);
     let interrupted = ExitReport::new(0, "the shares may be confirmed or not: run this command again");
-    let interrupted = interrupted.stored(stored.share_pair_ids(), file, false);
-    let confirmed = call_confirm(&client, stored, file, arguments, interrupted);
-    confirmed.map_err(|e| ExitReport::from(e).stored(stored.share_pair_ids(), file, false))
+    let confirmed = call_confirm(&client(arguments, None)?, stored, false, report(interrupted, false));
+    confirmed.map_err(|e| report(e.into(), false))?;
+    Ok(report(ExitReport::default(), true))
 }
 
-fn call_confirm(
-    client: &Client,
-    stored: &StoredShares,
-    file: Option<&Path>,
-    arguments: &Arguments,
-    interrupted: ExitReport,
-) -> Result<ExitReport, Error> {
-    on_signal(interrupted.with(json!({ "outcome": Outcome::Unknown, "call": "confirm" })), None);
+fn call_confirm(client: &Client, stored: &StoredShares, is_sandbox: bool, report: ExitReport) -> Result<(), Error> {
+    on_signal(report.with(json!({ "outcome": Outcome::Unknown, "call": "confirm" })), None);
     let confirmed = show_progress("confirming", || client.confirm(stored));
     defer_signals();
     confirmed?;
-    tell(match arguments.has("--sandbox") {
+    tell(match is_sandbox {
         true => "confirmed   by the stand-in, which ends here",
         false => "confirmed   the wallet can be recovered from these shares",
     });
-    Ok(ExitReport::default().stored(stored.share_pair_ids(), file, true))
+    Ok(())
 }
 
 fn verify(file: &OsStr) -> Result {
     let path = Some(Path::new(file)).filter(|_| file != "-");
     let verify = || {
-        let shares = BackupShares::parse(Input::read("stored backup", file)?.bytes.expose())
-            .map_err(wrong("damaged or no backup"))?;
-        let form = shares.check().map_err(wrong("damaged or no backup"))?;
+        let input = Input::read("stored backup", file)?;
+        let checked = BackupShares::parse(input.bytes.expose()).and_then(|shares| Ok((shares.check()?, shares)));
+        let (form, shares) = checked.map_err(wrong(&format!("damaged or no backup: {}", input.name)))?;
         path.into_iter().for_each(warn_of_readers);
         let [first, second] = shares.share_pair_ids().map(str::escape_debug);
         let known = if form == ShareForm::Known { "" } else { ", but what they hold is not the known form" };
@@ -197,13 +193,13 @@ fn client(arguments: &Arguments, sandbox: Option<&Sandbox>) -> Result<Client> {
         (None, Some(file)) => read_key(file)?,
         (None, None) => ApiKey::from_env(API_KEY)?,
     };
-    let url = |option, own: &str| match (sandbox, arguments.value(option)) {
-        (Some(sandbox), _) => sandbox.url().to_string(),
-        (None, url) => url.map_or(own.into(), OsStr::to_string_lossy).into_owned(),
-    };
+    let url = |name, or| arguments.value(name).map_or(sandbox.map_or(or, Sandbox::url).into(), OsStr::to_string_lossy);
+    let confirm_url = url("--client-api-url", wire::confirm::BASE_URL);
+    let backup_url = url("--base-url", wire::backup::BASE_URL);
     let mut builder = Client::builder(key)
-        .base_url(url("--base-url", wire::backup::BASE_URL))
-        .client_api_url(url("--client-api-url", wire::confirm::BASE_URL))
+        // A confirmation alone must not meet the proxy of the other server.
+        .base_url(if arguments.command == "confirm" { &confirm_url } else { &backup_url })
+        .client_api_url(&confirm_url)
         .proxy_from_env(true)
         .platform_verifier(arguments.has("--system-certs"))
         .timeout(arguments.timeout)
@@ -212,5 +208,6 @@ fn client(arguments: &Arguments, sandbox: Option<&Sandbox>) -> Result<Client> {
     if let Some(file) = arguments.path("--ca-cert") {
         builder = builder.root_certs_pem(Input::read("--ca-cert", file.as_os_str())?.bytes.expose());
     }
-    Ok(builder.build()?)
+    let roots = display_path(arguments.path("--ca-cert").unwrap_or("".as_ref()));
+    builder.build().map_err(|e| ExitReport::new(2, e.to_string().replace("the PEM", &roots)))
 }

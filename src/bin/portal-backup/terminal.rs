@@ -98,7 +98,7 @@ pub(crate) fn show_progress<T>(word: &'static str, call: impl FnOnce() -> T) -> 
     };
     if log::max_level() > log::LevelFilter::Off {
         // Without a thread, nothing is shown before the end.
-        let _ = thread::Builder::new().spawn(show);
+        let _ = thread::Builder::new().stack_size(256 << 10).spawn(show);
     }
     let result = call();
     drop(call_runs);
