@@ -1,9 +1,6 @@
-//! A proxy: how it is written, for which hosts it is used, and how it is asked for a tunnel. What goes over the network
-//! is done elsewhere.
+//! A proxy: how it is written, for which hosts it is used, and how it is asked for a tunnel. No I/O.
 
-use alloc::format;
-use alloc::string::String;
-use alloc::vec::Vec;
+use alloc::{format, string::String, vec::Vec};
 use core::fmt;
 use std::env;
 
@@ -32,8 +29,8 @@ pub(super) struct Proxy {
 impl Proxy {
     /// Reads `[http[s]://][user[:password]@]host[:port][/]`; the port is 80 or 443 if there is none.
     ///
-    /// The error quotes no more of the URL, which may hold a password or what was pasted into the wrong place, than a
-    /// short scheme such as `socks5`.
+    /// The URL may hold a password, or a secret that was pasted by mistake: the error quotes only a short scheme such as
+    /// `socks5`.
     pub(super) fn parse(url: &SecretBytes) -> Result<Self, InvalidInput> {
         let url = core::str::from_utf8(url.expose()).unwrap_or_default();
         let kind = url.split_once("://").map(|(kind, _)| kind).filter(|kind| (1..8).contains(&kind.len()));

@@ -1,9 +1,7 @@
 //! Bytes to and from a server, through TLS where it is wanted; every step ends with its deadline.
 
-use alloc::boxed::Box;
-use alloc::format;
 use alloc::string::{String, ToString as _};
-use alloc::sync::Arc;
+use alloc::{boxed::Box, format, sync::Arc};
 use core::time::Duration;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;

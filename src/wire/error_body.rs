@@ -1,9 +1,7 @@
 //! The body of an error, whatever wrote it: the service, a framework, a proxy. What is fit to show is an id and a
 //! message.
 
-use alloc::boxed::Box;
-use alloc::string::String;
-use alloc::vec::Vec;
+use alloc::{boxed::Box, string::String, vec::Vec};
 use core::fmt;
 
 use zeroize::Zeroizing;
@@ -37,11 +35,10 @@ impl ErrorBody {
         let body = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
         // What stands before the end of a body that is cut, or before bytes that are no text, is shown, too.
         let text = body.utf8_chunks().next().map_or("", |chunk| chunk.valid()).trim_ascii();
-        let mut found = Self::default();
         if let Some(title) = title(text) {
-            found.message = printed(title, MAX_MESSAGE, redactor);
-            return found;
+            return Self { id: None, message: printed(title, MAX_MESSAGE, redactor) };
         }
+        let mut found = Self::default();
         let is_object = text.starts_with(['{', '[']);
         let (mut reader, mut strings) = (Reader::new(if is_object { text } else { "" }), Vec::new());
         while let Some(value) = reader.next_value() {
@@ -79,9 +76,9 @@ impl fmt::Display for ErrorBody {
     }
 }
 
-/// The order of preference: first by the place, then by the name.
+/// The order of preference: first by the member that it is in, then by its own name.
 fn rank(path: Path<'_>) -> Option<(usize, usize)> {
-    let (place, name) = match path {
+    let (parent, name) = match path {
         [Some("error"), Some(name), None] => (0, name),
         [Some("errors"), Some(name), None] => (2, name),
         [Some("errors"), None, _] => (3, "message"),
@@ -89,7 +86,7 @@ fn rank(path: Path<'_>) -> Option<(usize, usize)> {
         [Some(name), None, _] => (1, name),
         _ => return None,
     };
-    Some((place, NAMES.iter().position(|known| *known == name)?))
+    Some((parent, NAMES.iter().position(|known| *known == name)?))
 }
 
 /// Text made fit to show; `None` when it shows nothing. JSON in it is left out: nobody knows what it holds.

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::secret::SecretString;
 
-/// Whether a text is one JSON value.
+/// Checks that a text is one JSON value.
 pub(super) fn check(text: &str) -> Result<(), serde_json::Error> {
     serde_json::from_str::<&RawValue>(text).map(drop)
 }
@@ -33,7 +33,7 @@ impl<'t> Reader<'t> {
         Self { text, rest: text, names: [const { None }; 3], depth: 0 }
     }
 
-    /// Where the value is that was read last.
+    /// The path of the value that was read last.
     pub(super) fn path(&self) -> Path<'_> {
         self.names.each_ref().map(|name| name.as_ref().map(|name| name.of(self.text)))
     }
@@ -90,7 +90,7 @@ pub(super) struct Text {
 }
 
 impl Text {
-    /// Of a JSON value; `None` when it is no string, or one with half a surrogate pair, which stands for no text.
+    /// Reads a JSON value; `None` when it is no string, or one with half a surrogate pair, which stands for no text.
     pub(super) fn new(value: &str, text: &str) -> Option<Self> {
         let written = value.strip_prefix('"')?.strip_suffix('"')?;
         match memchr(b'\\', written.as_bytes()) {
