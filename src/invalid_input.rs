@@ -25,7 +25,7 @@ impl InvalidInput {
     }
 
     /// Puts the name of the text before the mistake, and a hint behind it.
-    pub(crate) fn of(self, text: &str, hint: &str) -> Self {
+    pub(crate) fn named(self, text: &str, hint: &str) -> Self {
         Self { what: alloc::format!("{text}: {}{hint}", self.what).into(), ..self }
     }
 

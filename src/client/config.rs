@@ -193,14 +193,14 @@ impl ClientBuilder {
     ///   [`Error::InvalidInput`], nothing was sent; correct the setting that it names.
     pub fn build(self) -> Result<Client, Error> {
         let day = Duration::from_secs(24 * 60 * 60);
-        let lasts = |time: Duration| (Duration::from_millis(1)..=day).contains(&time);
+        let in_range = |time: Duration| (Duration::from_millis(1)..=day).contains(&time);
         let (settings, name) = (&self.settings, &self.settings.user_agent);
         let is_name = !name.trim().is_empty() && name.len() <= 256 && name.bytes().all(|b| matches!(b, b' '..=b'~'));
         let is_bounded = (1..=1 << 30).contains(&settings.max_response_bytes);
         let has_two_roots = self.root_certs_pem.is_some() && self.platform_verifier;
         let rules = [
-            (lasts(settings.timeout), "timeout must be from 1 ms to 24 h"),
-            (lasts(settings.connect_timeout), "connect_timeout must be from 1 ms to 24 h"),
+            (in_range(settings.timeout), "timeout must be from 1 ms to 24 h"),
+            (in_range(settings.connect_timeout), "connect_timeout must be from 1 ms to 24 h"),
             (settings.keep_alive <= day, "keep_alive must be at most 24 h"),
             ((1..=100).contains(&settings.attempts), "attempts must be from 1 to 100"),
             (is_bounded, "max_response_bytes must be from 1 byte to 1 GiB"),

@@ -93,8 +93,8 @@ impl fmt::Display for Proxy {
 
 /// Whether the proxy is used for this URL: never for plain HTTP, which is for loopback alone.
 pub(super) fn is_used(no_proxy: &str, url: &Uri) -> bool {
-    let is_named = host_and_port(url).is_some_and(|(host, port)| no_proxy::names(no_proxy, host, port));
-    url.scheme_str() == Some("https") && !is_named
+    let is_excluded = host_and_port(url).is_some_and(|(host, port)| no_proxy::matches(no_proxy, host, port));
+    url.scheme_str() == Some("https") && !is_excluded
 }
 
 /// The host without the brackets of an IPv6 address, and the port; `None` if nothing can be connected to there.

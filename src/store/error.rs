@@ -8,9 +8,9 @@ use crate::outcome::{Outcome, debug_as};
 use crate::redact::escape_controls;
 
 /// The file for the shares could not be made, written, published or loaded.
-pub struct StoreError(Box<Failure>);
+pub struct StoreError(Box<Inner>);
 
-struct Failure {
+struct Inner {
     path: PathBuf,
     step: &'static str,
     cause: Option<Cause>,
@@ -33,7 +33,7 @@ pub(super) fn failed_step<E: Into<Cause>>(step: &'static str) -> impl FnOnce(E) 
 impl StoreError {
     pub(super) fn new(failed_step: FailedStep, path: &Path, outcome: Outcome, advice: &str) -> Self {
         let (step, cause) = failed_step;
-        Self(Box::new(Failure { path: path.into(), step, cause, outcome, advice: advice.into() }))
+        Self(Box::new(Inner { path: path.into(), step, cause, outcome, advice: advice.into() }))
     }
 
     /// Where the shares were to go, or to be loaded from.
@@ -59,7 +59,7 @@ pub(super) fn display_path(path: &Path) -> String {
 
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Failure { path, step, cause, advice, .. } = &*self.0;
+        let Inner { path, step, cause, advice, .. } = &*self.0;
         write!(f, "{}: {step}", display_path(path))?;
         if let Some(cause) = cause {
             write!(f, " ({cause})")?;

@@ -52,14 +52,15 @@ impl<'t> GenerateResponse<'t> {
         if text.len() > MAX_GENERATE_RESPONSE {
             return Err(InvalidInput::new("generate response: it is longer than 4 MiB"));
         }
-        let pair = SharePair::find(text).map_err(|e| e.of("generate response", share_pair::hint(text.as_bytes())))?;
+        let pair =
+            SharePair::find(text).map_err(|e| e.named("generate response", share_pair::hint(text.as_bytes())))?;
         Ok(Self { text, pair })
     }
 
     /// The two shares that are about to be sent, so that an error can leave out their echo.
     #[cfg(feature = "client")]
     pub(crate) fn shares(&self) -> [&str; 2] {
-        self.pair.of(self.text).map(|share| share.share)
+        self.pair.shares(self.text).map(|share| share.share)
     }
 }
 
@@ -90,13 +91,13 @@ impl BackupShares {
     ///   says what is wrong and where; the stored text is damaged or is something else: load another copy.
     pub fn parse(text: impl Into<Vec<u8>>) -> Result<Self, InvalidInput> {
         Self::from_json(SecretBytes::new(text.into()))
-            .map_err(|(json, mistake)| mistake.of("backup shares", share_pair::hint(json.expose())))
+            .map_err(|(json, mistake)| mistake.named("backup shares", share_pair::hint(json.expose())))
     }
 
     /// Gives the text back with the error, since it may hold shares.
     fn from_json(json: SecretBytes) -> Result<Self, (SecretBytes, InvalidInput)> {
         let json = SecretString::from_utf8(json).map_err(|json| (json, InvalidInput::new("it is not UTF-8")))?;
-        let found = SharePair::find(json.expose()).and_then(|pair| match pair.of(json.expose()) {
+        let found = SharePair::find(json.expose()).and_then(|pair| match pair.shares(json.expose()) {
             [a, b] if a.id == b.id => Err(InvalidInput::new("ED25519.id is the same as SECP256K1.id")),
             _ => Ok(pair),
         });
@@ -108,12 +109,12 @@ impl BackupShares {
 
     /// The share on secp256k1.
     pub fn secp256k1(&self) -> MpcShare<'_> {
-        self.pair.of(self.expose_json())[0]
+        self.pair.shares(self.expose_json())[0]
     }
 
     /// The share on ed25519.
     pub fn ed25519(&self) -> MpcShare<'_> {
-        self.pair.of(self.expose_json())[1]
+        self.pair.shares(self.expose_json())[1]
     }
 
     /// Both share pair ids, secp256k1 first; they are not secret.
@@ -172,7 +173,7 @@ impl BackupShares {
     /// ```
     pub fn store<E>(&self, save: impl FnOnce(&str) -> Result<(), E>) -> Result<StoredShares, E> {
         save(self.expose_json())?;
-        Ok(StoredShares::of(self.share_pair_ids()))
+        Ok(StoredShares::new(self.share_pair_ids()))
     }
 }
 

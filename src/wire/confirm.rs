@@ -38,12 +38,12 @@ impl StoredShares {
         match ids {
             ["", _] | [_, ""] => Err(InvalidInput::new("a share pair id is empty")),
             [a, b] if a == b => Err(InvalidInput::new("both share pair ids are the same: a backup has two")),
-            _ => Ok(Self::of(ids)),
+            _ => Ok(Self::new(ids)),
         }
     }
 
     /// For ids that were checked.
-    pub(super) fn of(ids: [&str; 2]) -> Self {
+    pub(super) fn new(ids: [&str; 2]) -> Self {
         Self { ids: ids.map(String::from) }
     }
 

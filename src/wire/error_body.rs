@@ -6,7 +6,7 @@ use core::fmt;
 
 use zeroize::Zeroizing;
 
-use super::json::{self, Path, Reader, Text};
+use super::json::{self, JsonString, MemberPath, Reader};
 use crate::redact::Redactor;
 
 /// Longest body that is looked at, in bytes: documented errors have less than a hundred.
@@ -42,15 +42,15 @@ impl ErrorBody {
         let is_object = text.starts_with(['{', '[']);
         let (mut reader, mut strings) = (Reader::new(if is_object { text } else { "" }), Vec::new());
         while let Some(value) = reader.next_value() {
-            strings.extend(rank(reader.path()).zip(Text::new(value, text)));
+            strings.extend(rank(reader.path()).zip(JsonString::new(value, text)));
         }
         strings.sort_by_key(|(rank, _)| *rank);
         for same in strings.chunk_by(|a, b| a.0 == b.0) {
             let ((_, name), first) = &same[0];
             if *name < IDS {
-                found.id = found.id.or_else(|| printed(first.of(text), MAX_ID, redactor));
+                found.id = found.id.or_else(|| printed(first.as_str(text), MAX_ID, redactor));
             } else {
-                let texts = same.iter().map(|(_, string)| string.of(text)).filter(|text| !text.is_empty());
+                let texts = same.iter().map(|(_, string)| string.as_str(text)).filter(|text| !text.is_empty());
                 // `join` allocates once: growing would leave an unwiped copy.
                 let joined = Zeroizing::new(texts.collect::<Vec<_>>().join("; "));
                 found.message = found.message.or_else(|| printed(&joined, MAX_MESSAGE, redactor));
@@ -58,9 +58,9 @@ impl ErrorBody {
         }
         if found.id.is_none() && found.message.is_none() && !may_be_share {
             // Of other JSON, nothing but a string is known to say something.
-            let string = Text::new(text, text);
+            let string = JsonString::new(text, text);
             let shown = match &string {
-                Some(string) => string.of(text),
+                Some(string) => string.as_str(text),
                 None if is_object || json::check(text).is_ok() => "",
                 None => text,
             };
@@ -77,7 +77,7 @@ impl fmt::Display for ErrorBody {
 }
 
 /// The order of preference: first by the member that it is in, then by its own name.
-fn rank(path: Path<'_>) -> Option<(usize, usize)> {
+fn rank(path: MemberPath<'_>) -> Option<(usize, usize)> {
     let (parent, name) = match path {
         [Some("error"), Some(name), None] => (0, name),
         [Some("errors"), Some(name), None] => (2, name),

@@ -4,7 +4,7 @@ use alloc::format;
 
 use memchr::{memchr_iter, memrchr};
 
-use super::json::{self, Path, Reader, Text, range_of};
+use super::json::{self, JsonString, MemberPath, Reader, range_of};
 use super::mpc_share::MpcShare;
 use crate::invalid_input::InvalidInput;
 
@@ -18,7 +18,7 @@ const PARENTS: [usize; 7] = [0, 0, 1, 1, 0, 4, 4];
 const MAX_ID: usize = 256;
 
 /// Share and id of each curve.
-pub(super) struct SharePair(pub(super) [[Text; 2]; 2]);
+pub(super) struct SharePair(pub(super) [[JsonString; 2]; 2]);
 
 impl SharePair {
     /// Finds both shares; unknown members are fine, anything but white space around the object is not.
@@ -53,7 +53,7 @@ impl SharePair {
         let mut strings = [const { None }; 7];
         for (member, value) in found.into_iter().enumerate() {
             let (is_object, is_id) = (PARENTS.contains(&member), MEMBERS[member].ends_with(".id"));
-            strings[member] = value.and_then(|value| Text::new(value, text));
+            strings[member] = value.and_then(|value| JsonString::new(value, text));
             let what = match (value, &strings[member]) {
                 (None, _) => "is missing",
                 (Some("{"), _) if is_object => continue,
@@ -72,12 +72,12 @@ impl SharePair {
     }
 
     /// The two shares, as slices of the text in which they were found.
-    pub(super) fn of<'a>(&'a self, text: &'a str) -> [MpcShare<'a>; 2] {
-        self.0.each_ref().map(|[share, id]| MpcShare { share: share.of(text), id: id.of(text) })
+    pub(super) fn shares<'a>(&'a self, text: &'a str) -> [MpcShare<'a>; 2] {
+        self.0.each_ref().map(|[share, id]| MpcShare { share: share.as_str(text), id: id.as_str(text) })
     }
 }
 
-fn member(path: Path<'_>) -> Option<usize> {
+fn member(path: MemberPath<'_>) -> Option<usize> {
     // The text itself is in no member.
     let names = |member: &'static str| member.split('.').filter(|name| *name != MEMBERS[0]);
     MEMBERS.iter().position(|member| names(member).eq(path.into_iter().flatten()))
