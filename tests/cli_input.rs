@@ -143,7 +143,7 @@ fn what_cannot_be_meant_is_refused_with_the_way_to_say_it() {
         (&["confirm", "--resume", "a", "b"], "--resume is not an option here"),
         (&["-o", "x.json", "--ca-cert", "x.pem", "--system-certs", GENERATE], "--ca-cert excludes --system-certs"),
         (&["--sandbox", "--base-url", "https://x", "-o", "x.json", GENERATE], "--sandbox takes no URL"),
-        (&["-o", "x.json", "--ca-cert", GENERATE, GENERATE], "root_certs_pem (--ca-cert) holds no root certificate: "),
+        (&["-o", "x.json", "--ca-cert", GENERATE, GENERATE], "generate.json: root_certs_pem (--ca-cert) holds no root"),
         (&["-o", "x.json", "/dev/null"], "/dev/null: generate response: it ends too early"),
         (&["confirm"], "confirm needs a stored file or two share pair ids"),
         (&["confirm", "a", "b", "c"], "too many arguments"),

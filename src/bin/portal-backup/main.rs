@@ -209,5 +209,12 @@ fn client(arguments: &Arguments, sandbox: Option<&Sandbox>) -> Result<Client> {
     if let Some(file) = arguments.path("--ca-cert") {
         builder = builder.root_certs_pem(Input::read("--ca-cert", file.as_os_str())?.bytes.expose());
     }
-    Ok(builder.build()?)
+    builder.build().map_err(|e| {
+        let mut report = ExitReport::from(e);
+        let is_of_roots = report.what.starts_with("root_certs_pem");
+        if let Some(file) = arguments.path("--ca-cert").filter(|_| is_of_roots) {
+            report.what = format!("{}: {}", display_path(file), report.what);
+        }
+        report
+    })
 }
