@@ -402,6 +402,7 @@ fn an_alert_after_the_request_is_a_refused_handshake_only_before_anything_else()
         });
         let error = backup(&util::client(&server)).unwrap_err();
         assert_eq!((error.outcome(), server.connections()), (outcome, 1), "{code} {tickets} {before:?}: {error}");
+        assert_eq!(util::kind_of(&error), TransportErrorKind::Tls, "{error}");
         assert_eq!(error.to_string().contains("client certificate"), [41, 46, 116].contains(&code), "{error}");
     }
 }

@@ -187,7 +187,10 @@ fn a_proxy_that_refuses_is_asked_again_only_if_it_may_change_its_mind_and_nothin
     let proxy = proxy_to(&server);
     for userinfo in ["", "somebody:wrong@"] {
         let url = format!("http://{userinfo}localhost:{}", proxy.port());
-        assert_not_sent(&backup(&proxied(&url, &server.url())).unwrap_err(), "407");
+        assert_not_sent(
+            &backup(&proxied(&url, &server.url())).unwrap_err(),
+            "the user name and password, or wants one",
+        );
     }
     assert_eq!((proxy.connections(), server.connections()), (2, 0));
 }

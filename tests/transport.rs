@@ -341,16 +341,17 @@ fn repetitions_end_with_the_deadline() {
 
 #[test]
 fn a_connection_that_takes_too_long_to_make_is_given_up_and_tried_again() {
-    let server = Server::in_turn(tls(), vec![Arc::new(Connection::stall), Arc::new(good)]);
-    let client = util::builder(&server.url())
-        .timeout(Duration::from_secs(20))
-        .connect_timeout(Duration::from_millis(500))
-        .build()
-        .unwrap();
+    let stall: Arc<Script> = Arc::new(Connection::stall);
+    let server = Server::in_turn(tls(), vec![stall.clone(), stall, Arc::new(good)]);
+    let client = |attempts| {
+        let client = util::builder(&server.url()).timeout(Duration::from_secs(20)).attempts(attempts);
+        client.connect_timeout(Duration::from_millis(500)).build().unwrap()
+    };
     let start = Instant::now();
-    assert_eq!(backup(&client).unwrap().expose_json(), secrets::backup_response(1));
+    assert_eq!(util::kind_of(&backup(&client(1)).unwrap_err()), portal_backup::TransportErrorKind::Timeout);
+    assert_eq!(backup(&client(2)).unwrap().expose_json(), secrets::backup_response(2));
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
-    assert_eq!((server.connections(), server.requests().len()), (2, 1));
+    assert_eq!((server.connections(), server.requests().len()), (3, 1));
 }
 
 /// What lies unread meanwhile is no response: the tickets of TLS 1.3, an interim response.
