@@ -144,7 +144,8 @@ impl Client {
                 _ => None,
             };
             let left = deadline.saturating_duration_since(Instant::now());
-            let Some(pause) = pause.filter(|&pause| attempts < settings.attempts && pause < left) else {
+            let Some(pause) = pause.filter(|&pause| attempts < settings.attempts && left.checked_sub(pause).is_some())
+            else {
                 return Err(may_have_acted.filter(|_| !is_unknown).unwrap_or(error));
             };
             log::info!(target: "portal_backup", "waiting {} s: {}", pause.as_secs_f32(), reason(&error));
