@@ -33,7 +33,8 @@ impl log::Log for Logger {
     fn flush(&self) {}
 }
 
-fn log_lines() -> MutexGuard<'static, String> {
+/// What is written before whatever is written next.
+pub(crate) fn log_lines() -> MutexGuard<'static, String> {
     LOG.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
