@@ -24,12 +24,12 @@ impl InvalidInput {
         Self { position: Some((line, column)), ..self }
     }
 
-    /// Says first which text it is about, and last what to do.
-    pub(crate) fn of(self, text: &str, hint: &str) -> Self {
+    /// Puts the name of the text before the mistake, and a hint behind it.
+    pub(crate) fn named(self, text: &str, hint: &str) -> Self {
         Self { what: alloc::format!("{text}: {}{hint}", self.what).into(), ..self }
     }
 
-    /// Names a setting, a file or a host: something that is no secret.
+    /// Adds the name of a setting or a variable, or another text that is no secret.
     #[cfg(feature = "client")]
     pub(crate) fn about(self, name: &str) -> Self {
         Self { what: alloc::format!("{}: {}", self.what, escape_controls(name, 200)).into(), ..self }
@@ -41,7 +41,7 @@ impl InvalidInput {
     }
 
     /// Line and column of the mistake in the text that was parsed, both from 1, the column in bytes; `None` for a
-    /// mistake without a place.
+    /// mistake without a position.
     pub const fn position(&self) -> Option<(usize, usize)> {
         self.position
     }

@@ -44,22 +44,22 @@ impl Call {
     }
 }
 
-/// `Debug` prints what `Display` does, because a `main` that returns a `Box<dyn Error>` prints `Debug`.
-macro_rules! debug_is_display {
-    ($type:ty) => {
+/// Implements `Debug` by a format string of its own: derived, it could print a secret.
+macro_rules! debug_as {
+    ($type:ty, $self:ident, $($format:tt)+) => {
         impl core::fmt::Debug for $type {
-            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-                core::fmt::Display::fmt(self, f)
+            fn fmt(&$self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                write!(f, $($format)+)
             }
         }
     };
 }
-pub(crate) use debug_is_display;
+pub(crate) use debug_as;
 
-/// `Error` without a source, and `Debug` like `Display`.
+/// `Error` without a source. `Debug` prints what `Display` does, because a `main` that returns a `Result` prints `Debug`.
 macro_rules! error_is_display {
     ($type:ty) => {
-        crate::outcome::debug_is_display!($type);
+        crate::outcome::debug_as!($type, self, "{self}");
         impl core::error::Error for $type {}
     };
 }

@@ -1,13 +1,12 @@
 //! Text from outside, made fit to show: bounded, without control characters, without a secret.
 
-use alloc::string::String;
-use alloc::vec::Vec;
+use alloc::{string::String, vec::Vec};
 
 use zeroize::Zeroizing;
 
-/// Knows what a text from the network may not repeat: the key and the shares that were sent.
+/// Knows what a shown text must not repeat: the key and the shares that were sent.
 ///
-/// A transport that is not ours does not tell them: there, only what looks like a share is hidden.
+/// Without the client they are not known, and only what looks like a share is hidden.
 #[derive(Default)]
 pub(crate) struct Redactor<'a> {
     /// Each secret, and how many of its characters in a row count as an echo of it.

@@ -1,13 +1,11 @@
 //! Buffers that are wiped when dropped and never printed, and the client API key.
 
-use alloc::format;
-use alloc::string::String;
-use alloc::vec::Vec;
-use core::fmt;
+use alloc::{format, string::String, vec::Vec};
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::invalid_input::InvalidInput;
+use crate::outcome::debug_as;
 
 /// Bytes that nobody else may see: wiped on drop, redacted in `Debug`, without `Display`, `Clone` or `Serialize`.
 pub struct SecretBytes(Vec<u8>);
@@ -65,11 +63,7 @@ impl Drop for SecretBytes {
 
 impl ZeroizeOnDrop for SecretBytes {}
 
-impl fmt::Debug for SecretBytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SecretBytes({} bytes)", self.0.len())
-    }
-}
+debug_as!(SecretBytes, self, "SecretBytes({} bytes)", self.0.len());
 
 /// Text that nobody else may see: UTF-8 by type, otherwise as [`SecretBytes`].
 pub(crate) struct SecretString(String);
@@ -138,10 +132,10 @@ impl ApiKey {
     /// - The variable is not set or holds no key (see [`ApiKey::new`]): [`InvalidInput`], nothing was sent; set it.
     #[cfg(feature = "client")]
     pub fn from_env(name: &str) -> Result<Self, InvalidInput> {
-        // `var_os` does not panic on a name that cannot be one: it finds nothing under it.
+        // `var_os` does not panic on an impossible name: it returns `None`.
         let value = std::env::var_os(name).ok_or_else(|| {
             let mistake = InvalidInput::new("the environment variable for the client API key is not set");
-            // What is no name may be the key itself, in the wrong place.
+            // What does not look like a name may be the key itself, passed by mistake.
             let is_name = name.len() <= 64 && name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
             if is_name { mistake.about(name) } else { mistake }
         })?;
@@ -178,8 +172,4 @@ fn mistake_in(key: &str) -> Option<&'static str> {
     })
 }
 
-impl fmt::Debug for ApiKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ApiKey(redacted)")
-    }
-}
+debug_as!(ApiKey, self, "ApiKey(redacted)");

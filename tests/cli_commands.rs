@@ -190,7 +190,7 @@ fn resume_takes_nothing_but_a_whole_backup() {
             let text = "does not hold two whole shares";
             Ran::new(scene.command(&["confirm", "y.json"]).output().unwrap()).exits(2).says(text);
             let verified = program().arg("verify").arg(scene.path("y.json")).output().unwrap();
-            Ran::new(verified).exits(2).says("damaged or no backup: stored backup /");
+            Ran::new(verified).exits(2).says("damaged or no backup: /");
         }
     }
     assert_eq!(scene.sandbox.requests().len(), 1);

@@ -139,7 +139,7 @@ fn only_whole_shares_get_the_name_and_are_confirmed() {
 }
 
 #[test]
-fn an_answer_that_is_not_understood_is_kept_for_its_owner_alone() {
+fn a_response_that_is_not_understood_is_kept_for_its_owner_alone() {
     for_each_row(backups(), |row| {
         let kept = row.file("backup.json.unreadable");
         let Some(Kept { of, least, .. }) = &row.promise.kept else {

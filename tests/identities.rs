@@ -231,9 +231,12 @@ fn what_is_no_pem_is_a_mistake_that_names_the_command_that_converts_it() {
     let others = ["", "\n", "garbage", "\0\x01", &keys, &crl, &openssls].map(str::as_bytes);
     for file in others.into_iter().chain([&der[..], &der[..100], &utf16]) {
         let line = mistake(builder("https://localhost").root_certs_pem(file));
-        assert_says(&line, &["holds no root certificate", "`openssl x509 -inform der -in OLD -out NEW`"]);
+        assert_says(
+            &line,
+            &["root_certs_pem (--ca-cert) holds no root", "`openssl x509 -inform der -in OLD -out NEW`"],
+        );
         let line = mistake(builder("https://localhost").client_cert_pem(file));
-        assert_says(&line, &["holds no client certificate", "`openssl x509 "]);
+        assert_says(&line, &["client_cert_pem holds no client certificate", "`openssl x509 "]);
     }
     for len in 0..pem.trim_end().len() {
         mistake(builder("https://localhost").root_certs_pem(&pem[..len]));
@@ -410,7 +413,8 @@ fn a_client_certificate_that_cannot_be_used_is_a_mistake_that_says_why() {
     let (p256, rsa) = (certificate_for("p256-pkcs8"), certificate_for("rsa-pkcs8"));
     let p256_key = key("p256-pkcs8");
     let other_key = x509::pem("PRIVATE KEY", x509::new_key().secret_der());
-    let (unfit, none) = ("the private key is not that of the certificate", "holds no private key");
+    let (unfit, none) =
+        ("the private key is not that of the certificate", "holds a client certificate without a private key");
     for (pem, words) in [
         (format!("{p256}{}", key("p384-pkcs8")), unfit),
         (format!("{rsa}{}", key("p256-sec1")), unfit),

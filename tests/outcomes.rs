@@ -174,7 +174,7 @@ fn each_failed_confirmation_is_told_in_one_line_that_says_what_to_do() {
     for_each_row(confirmations(), one_line_of_advice);
     for_each_row(confirmations(), |row| {
         let Err(Error::Unreadable(e)) = &row.result else { return Ok(()) };
-        expect("talk of shares to keep", e.to_string().contains("keep the body"), false)
+        expect("talk of shares to keep", e.to_string().contains("in its body"), false)
     });
 }
 

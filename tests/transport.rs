@@ -197,21 +197,14 @@ fn a_request_that_did_not_leave_is_sent_as_often_as_was_allowed() {
 }
 
 #[test]
-fn a_refused_connection_is_tried_again_and_an_unknown_name_is_not() {
+fn a_refused_connection_is_tried_again() {
     let port = faults::ClosedPort::new();
-    let patient =
-        |url: &str, attempts| util::builder(url).attempts(attempts).timeout(Duration::from_secs(60)).build().unwrap();
+    let client = util::builder(&format!("https://127.0.0.1:{}", port.number())).attempts(4).build().unwrap();
     let start = Instant::now();
-    let error = backup(&patient(&format!("https://127.0.0.1:{}", port.number()), 4)).unwrap_err();
+    let error = backup(&client).unwrap_err();
     assert_eq!(error.outcome(), Outcome::NotSent, "{error}");
     // Nobody counts these tries, but there are pauses of 0.1, 0.2 and 0.4 s between them.
     assert!(start.elapsed() >= Duration::from_millis(700), "{:?}", start.elapsed());
-
-    let start = Instant::now();
-    let error = backup(&patient("https://no-such-name.invalid", 100)).unwrap_err();
-    assert_eq!(error.outcome(), Outcome::NotSent, "{error}");
-    // The pauses of a hundred tries would fill the minute; one lookup is given up after 10 s at the latest.
-    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
 }
 
 #[test]

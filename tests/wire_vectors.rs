@@ -241,7 +241,7 @@ fn mistakes_are_named_with_line_and_column_and_never_a_value_and_a_success_keeps
         let was_at = body.as_ptr();
         let Err(Failure::Unreadable(e)) = backup::response(299, None, body) else { panic!("{text}") };
         let response = format!("backup: the response (status 299, {} bytes) could not be read", text.len());
-        let advice = "shares may have been made: keep the body of this error, and the call may be repeated";
+        let advice = "shares may have been made, and may be in its body; the call may be repeated";
         assert_eq!(e.to_string(), format!("{response}: {what}; {advice}"));
         assert_eq!((e.status(), e.expose_body(), e.is_raw()), (299, text.as_bytes(), false));
         let body = e.into_body();
@@ -508,7 +508,7 @@ fn a_success_confirms_unless_its_body_says_otherwise() {
                 e.to_string(),
                 format!(
                     "confirm: the response (status {status}, {len} bytes) could not be read: {what}; \
-                     the shares may be confirmed or not, and the call may be repeated"
+                     the shares may be confirmed or not; the call may be repeated"
                 )
             );
             assert_eq!(e.into_body(), body);

@@ -1,10 +1,6 @@
 //! The settings of a client, and what is wrong with them.
 
-use alloc::format;
-use alloc::string::String;
-use alloc::sync::Arc;
-use alloc::vec::Vec;
-use core::fmt;
+use alloc::{format, string::String, sync::Arc, vec::Vec};
 use core::time::Duration;
 
 use ureq::http::Uri;
@@ -16,6 +12,7 @@ use super::proxy::{Proxy, host_and_port};
 use super::tls;
 use crate::error::Error;
 use crate::invalid_input::InvalidInput;
+use crate::outcome::debug_as;
 use crate::secret::{ApiKey, SecretBytes};
 use crate::wire;
 use crate::wire::backup::{BackupShares, GenerateResponse};
@@ -72,33 +69,29 @@ impl ClientBuilder {
     ///
     /// Plain `http` is accepted only for `localhost` and loopback addresses. User names and passwords are refused.
     /// Defaults to `https://mpc-client.portalhq.io`.
-    pub fn base_url(mut self, url: impl AsRef<str>) -> Self {
-        self.base_url = url.as_ref().into();
-        self
+    pub fn base_url(self, url: impl AsRef<str>) -> Self {
+        Self { base_url: url.as_ref().into(), ..self }
     }
 
     /// Where the Client API is served, which takes the confirmation; same form as [`base_url`](Self::base_url).
     ///
     /// Defaults to `https://api.portalhq.io`.
-    pub fn client_api_url(mut self, url: impl AsRef<str>) -> Self {
-        self.client_api_url = url.as_ref().into();
-        self
+    pub fn client_api_url(self, url: impl AsRef<str>) -> Self {
+        Self { client_api_url: url.as_ref().into(), ..self }
     }
 
     /// How long a whole call may take, name lookup and repetitions included: 1 ms to 24 h.
     ///
     /// Defaults to 120 s, since making shares takes its time.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.settings.timeout = timeout;
-        self
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { settings: Settings { timeout, ..self.settings }, ..self }
     }
 
     /// How long it may take to have a connection, name lookup and TLS handshake included: 1 ms to 24 h.
     ///
     /// Defaults to 10 s.
-    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.connect_timeout = timeout;
-        self
+    pub fn connect_timeout(self, timeout: Duration) -> Self {
+        Self { settings: Settings { connect_timeout: timeout, ..self.settings }, ..self }
     }
 
     /// How many times a call is tried at most: 1 to 100.
@@ -109,9 +102,8 @@ impl ClientBuilder {
     /// exist or a proxy that wants a password is never tried again; a resolver or a proxy that fails for now is.
     ///
     /// Defaults to 3.
-    pub fn attempts(mut self, attempts: u32) -> Self {
-        self.settings.attempts = attempts;
-        self
+    pub fn attempts(self, attempts: u32) -> Self {
+        Self { settings: Settings { attempts, ..self.settings }, ..self }
     }
 
     /// Trusts these root certificates (PEM, one or more) instead of the bundled ones of Mozilla.
@@ -120,9 +112,8 @@ impl ClientBuilder {
     /// around them. A root with a key that the crypto provider cannot check (`ring`: RSA from 2048 to 8192 bits, P-256,
     /// P-384, Ed25519) vouches for nobody, which the call says. Cannot be combined with
     /// [`platform_verifier`](Self::platform_verifier). Defaults to Mozilla's roots, compiled in.
-    pub fn root_certs_pem(mut self, pem: impl AsRef<[u8]>) -> Self {
-        self.root_certs_pem = Some(pem.as_ref().into());
-        self
+    pub fn root_certs_pem(self, pem: impl AsRef<[u8]>) -> Self {
+        Self { root_certs_pem: Some(pem.as_ref().into()), ..self }
     }
 
     /// Presents this certificate to the server: PEM with the chain, the client's own certificate first, and the private
@@ -130,9 +121,8 @@ impl ClientBuilder {
     ///
     /// The copy in the builder is wiped; what reads the PEM frees copies of the key that are not, and the crypto
     /// provider keeps one. Defaults to none.
-    pub fn client_cert_pem(mut self, pem: impl AsRef<[u8]>) -> Self {
-        self.client_cert_pem = Some(SecretBytes::new(pem.as_ref().into()));
-        self
+    pub fn client_cert_pem(self, pem: impl AsRef<[u8]>) -> Self {
+        Self { client_cert_pem: Some(SecretBytes::new(pem.as_ref().into())), ..self }
     }
 
     /// Trusts what the operating system trusts, instead of the bundled roots; needs the feature `platform-verifier`.
@@ -140,9 +130,8 @@ impl ClientBuilder {
     /// On Linux that is what OpenSSL would read, `SSL_CERT_FILE` and `SSL_CERT_DIR` included.
     ///
     /// Defaults to `false`.
-    pub fn platform_verifier(mut self, on: bool) -> Self {
-        self.platform_verifier = on;
-        self
+    pub fn platform_verifier(self, on: bool) -> Self {
+        Self { platform_verifier: on, ..self }
     }
 
     /// Connects through this HTTP proxy, with CONNECT: `http://[user:password@]host[:port]`, or `https://…`.
@@ -153,9 +142,8 @@ impl ClientBuilder {
     /// The proxy sees the host name of the service and encrypted bytes. Plain HTTP to loopback never goes through it.
     /// An `https` proxy is held to the same roots as the service, and is shown the client certificate if it asks.
     /// Defaults to none.
-    pub fn proxy(mut self, url: impl AsRef<str>) -> Self {
-        self.proxy = Some(SecretBytes::new(url.as_ref().as_bytes().into()));
-        self
+    pub fn proxy(self, url: impl AsRef<str>) -> Self {
+        Self { proxy: Some(SecretBytes::new(url.as_ref().as_bytes().into())), ..self }
     }
 
     /// Takes the proxy from the first of `HTTPS_PROXY`, `https_proxy`, `ALL_PROXY`, `all_proxy` that is set and not
@@ -165,41 +153,36 @@ impl ClientBuilder {
     /// A proxy that is used for neither of the two servers is not looked at, and so cannot be wrong.
     ///
     /// Defaults to `false`: the environment is not looked at.
-    pub fn proxy_from_env(mut self, on: bool) -> Self {
-        self.proxy_from_env = on;
-        self
+    pub fn proxy_from_env(self, on: bool) -> Self {
+        Self { proxy_from_env: on, ..self }
     }
 
     /// How long a connection may stay unused and still serve the next call, at most 24 h; zero keeps none.
     ///
     /// Defaults to 3 s.
-    pub fn keep_alive(mut self, age: Duration) -> Self {
-        self.settings.keep_alive = age;
-        self
+    pub fn keep_alive(self, age: Duration) -> Self {
+        Self { settings: Settings { keep_alive: age, ..self.settings }, ..self }
     }
 
     /// The longest body of a response to `backup`, from 1 byte to 1 GiB; a real one has about 15 KB.
     ///
     /// Of a longer one, the error keeps the first `max` bytes. Defaults to 1 MiB.
-    pub fn max_response_bytes(mut self, max: usize) -> Self {
-        self.settings.max_response_bytes = max;
-        self
+    pub fn max_response_bytes(self, max: usize) -> Self {
+        Self { settings: Settings { max_response_bytes: max, ..self.settings }, ..self }
     }
 
     /// The `User-Agent` header: 1 to 256 visible ASCII characters and spaces.
     ///
     /// Defaults to `portal-backup/` and the version of this crate.
-    pub fn user_agent(mut self, name: impl AsRef<str>) -> Self {
-        self.settings.user_agent = name.as_ref().into();
-        self
+    pub fn user_agent(self, name: impl AsRef<str>) -> Self {
+        Self { settings: Settings { user_agent: name.as_ref().into(), ..self.settings }, ..self }
     }
 
     /// Sends even while `ureq_proto` is logged at `TRACE`, which writes the shares to the log.
     ///
     /// Defaults to `false`: such a call is refused before anything is sent.
-    pub fn allow_trace_logging(mut self, on: bool) -> Self {
-        self.settings.allow_trace_logging = on;
-        self
+    pub fn allow_trace_logging(self, on: bool) -> Self {
+        Self { settings: Settings { allow_trace_logging: on, ..self.settings }, ..self }
     }
 
     /// Makes the client; nothing is sent yet.
@@ -210,14 +193,14 @@ impl ClientBuilder {
     ///   [`Error::InvalidInput`], nothing was sent; correct the setting that it names.
     pub fn build(self) -> Result<Client, Error> {
         let day = Duration::from_secs(24 * 60 * 60);
-        let lasts = |time: Duration| (Duration::from_millis(1)..=day).contains(&time);
+        let in_range = |time: Duration| (Duration::from_millis(1)..=day).contains(&time);
         let (settings, name) = (&self.settings, &self.settings.user_agent);
         let is_name = !name.trim().is_empty() && name.len() <= 256 && name.bytes().all(|b| matches!(b, b' '..=b'~'));
         let is_bounded = (1..=1 << 30).contains(&settings.max_response_bytes);
         let has_two_roots = self.root_certs_pem.is_some() && self.platform_verifier;
         let rules = [
-            (lasts(settings.timeout), "timeout must be from 1 ms to 24 h"),
-            (lasts(settings.connect_timeout), "connect_timeout must be from 1 ms to 24 h"),
+            (in_range(settings.timeout), "timeout must be from 1 ms to 24 h"),
+            (in_range(settings.connect_timeout), "connect_timeout must be from 1 ms to 24 h"),
             (settings.keep_alive <= day, "keep_alive must be at most 24 h"),
             ((1..=100).contains(&settings.attempts), "attempts must be from 1 to 100"),
             (is_bounded, "max_response_bytes must be from 1 byte to 1 GiB"),
@@ -258,14 +241,10 @@ impl Client {
     }
 }
 
-impl fmt::Debug for ClientBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientBuilder").finish_non_exhaustive()
-    }
-}
+debug_as!(ClientBuilder, self, "ClientBuilder {{ .. }}");
 
 fn endpoint(setting: &'static str, url: &str, path: &str) -> Result<Uri, InvalidInput> {
-    // None of these quotes the URL: it may hold what was pasted into the wrong place.
+    // None of these texts quotes the URL: a secret may have been pasted there by mistake.
     let mistake = |what: &str| InvalidInput::new(format!("{setting} {what}"));
     if url.contains(['?', '#', '@', '\\']) {
         return Err(mistake("must hold no user name, password, query or fragment"));
@@ -275,10 +254,9 @@ fn endpoint(setting: &'static str, url: &str, path: &str) -> Result<Uri, Invalid
     let (host, _) = host_and_port(&uri).ok_or_else(|| mistake("has a wrong host name or port"))?;
     let is_loopback =
         host.eq_ignore_ascii_case("localhost") || host.parse::<core::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
-    match uri.scheme_str() {
-        Some("https") => Ok(uri),
-        Some("http") if is_loopback => Ok(uri),
-        Some("http") => Err(mistake("must be https, except to this machine itself")),
+    match (uri.scheme_str(), is_loopback) {
+        (Some("https"), _) | (Some("http"), true) => Ok(uri),
+        (Some("http"), false) => Err(mistake("must be https, except to this machine itself")),
         _ => Err(mistake("must start with https://")),
     }
 }

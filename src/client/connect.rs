@@ -12,10 +12,10 @@ use rustls::ClientConfig;
 use ureq::http::Uri;
 
 use super::connection::Limits;
-use super::dial;
 use super::head::{MAX_HEAD, head_len, interim_len, status_line};
 use super::proxy::{Proxy, host_and_port, is_used};
 use super::stream::{Buffer, Socket, Stream, Tls};
+use super::tcp;
 use super::tls;
 use crate::transport_error::{TransportError, TransportErrorKind as Kind};
 
@@ -42,12 +42,12 @@ pub(super) fn permanent(what: impl Into<String>) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, what.into())
 }
 
-/// The error of a call in which this step failed, as if nothing had been sent: `Operation::failed` corrects that.
+/// The error of a call in which this step failed, as if nothing had been sent: `Operation::to_error` corrects that.
 pub(super) fn transport_error(limits: Limits, step: Kind, who: &str, e: &io::Error) -> TransportError {
     let tls_error = e.get_ref().and_then(|e| e.downcast_ref());
     let ((what, advice), is_transient) = match (tls_error, e.kind()) {
         (Some(e), _) => (tls::explain(e), false),
-        (None, _) if dial::is_not_found(e) => {
+        (None, _) if tcp::is_not_found(e) => {
             (("the name was not found".into(), "check the name and the network"), false)
         }
         (None, ErrorKind::InvalidData) => ((e.to_string(), "check the address, and the proxy"), false),
@@ -79,7 +79,7 @@ impl ConnectOptions {
             Some(proxy) => self
                 .tunnel(proxy, host, port, deadline)
                 .map_err(|e| transport_error(limits, Kind::Proxy, &proxy.to_string(), &e))?,
-            None => dial(host, port, deadline).map_err(failed)?,
+            None => connect_tcp(host, port, deadline).map_err(failed)?,
         };
         if url.scheme_str() == Some("https") {
             stream = Box::new(Tls::new(&self.tls, host, stream).map_err(|e| failed((Kind::Tls, e)))?);
@@ -92,7 +92,7 @@ impl ConnectOptions {
 
     /// Has the proxy connect to the host (RFC 9110, section 9.3.6).
     fn tunnel(&self, proxy: &Proxy, host: &str, port: u16, deadline: Instant) -> io::Result<Box<dyn Stream>> {
-        let mut stream = dial(&proxy.host, proxy.port, deadline).map_err(|(_, e)| e)?;
+        let mut stream = connect_tcp(&proxy.host, proxy.port, deadline).map_err(|(_, e)| e)?;
         if proxy.is_tls {
             stream = Box::new(Tls::new(&self.tls, &proxy.host, stream)?);
         }
@@ -113,10 +113,10 @@ impl ConnectOptions {
     }
 }
 
-/// Connects to a host, or tells the step that failed.
-fn dial(host: &str, port: u16, deadline: Instant) -> Result<Box<dyn Stream>, (Kind, io::Error)> {
-    let addrs = dial::resolve(host, port, deadline).map_err(|e| (Kind::Resolve, e))?;
-    let socket = dial::connect(&addrs, deadline).and_then(|stream| Socket::new(stream, deadline));
+/// Resolves a host and connects to it; the error comes with the step that failed.
+fn connect_tcp(host: &str, port: u16, deadline: Instant) -> Result<Box<dyn Stream>, (Kind, io::Error)> {
+    let addrs = tcp::resolve(host, port, deadline).map_err(|e| (Kind::Resolve, e))?;
+    let socket = tcp::connect(&addrs, deadline).and_then(|stream| Socket::new(stream, deadline));
     Ok(Box::new(socket.map_err(|e| (Kind::Connect, e))?))
 }
 

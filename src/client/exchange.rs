@@ -53,14 +53,14 @@ impl<T> Operation<'_, T> {
     /// Sends one request, receives the response to it, and decides what became of the call.
     pub(super) fn attempt(&self, pool: &Pool) -> Result<T, Error> {
         let Self { uri, request, limits, .. } = *self;
-        let agent = pool.connect(uri, limits).map_err(|e| self.failed(e, false))?;
+        let agent = pool.connect(uri, limits).map_err(|e| self.to_error(e, false))?;
         let start = Instant::now();
         log::debug!(target: "portal_backup", "sending {} {uri}, {} bytes", request.method(), request.body_len());
         let mut body = RequestBody(request.body());
         let mut response = Response { headers: HeaderMap::new(), body: Buffer::with_capacity(0), result: Ok(()) };
         response.result = self.exchange(&agent.agent, &mut body, &mut response);
         let host = uri.host().unwrap_or_default();
-        let failed = |e: &_, is_sent| self.failed(transport_error(limits, Kind::Io, host, e), is_sent);
+        let failed = |e: &_, is_sent| self.to_error(transport_error(limits, Kind::Io, host, e), is_sent);
         // What ureq did not read of the body was not sent, so the service cannot have the whole request.
         let is_body_read = body.0.remaining() == 0;
         // `SlotTransport::drop` has put the connection back into the slot.
@@ -156,7 +156,7 @@ impl<T> Operation<'_, T> {
         })
     }
 
-    fn failed(&self, e: TransportError, is_sent: bool) -> Error {
+    fn to_error(&self, e: TransportError, is_sent: bool) -> Error {
         let (what, is_transient) = (self.redacted(&e.what, 400), e.is_transient && !is_sent);
         Error::Transport(TransportError { what, is_sent, is_transient, ..e })
     }

@@ -4,13 +4,13 @@ mod calls;
 mod config;
 mod connect;
 mod connection;
-mod dial;
 mod exchange;
 mod head;
 mod no_proxy;
 mod pool;
 mod proxy;
 mod stream;
+mod tcp;
 mod tls;
 
 pub use calls::Client;

@@ -2,20 +2,20 @@
 
 use core::net::IpAddr;
 
-/// Whether an entry of `NO_PROXY` names this host, which is without brackets.
+/// Whether an entry of `NO_PROXY` matches this host, which is without brackets.
 ///
 /// Entries stand between commas or white space. One that cannot be parsed matches no host.
-pub(super) fn names(no_proxy: &str, host: &str, port: u16) -> bool {
+pub(super) fn matches(no_proxy: &str, host: &str, port: u16) -> bool {
     let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
     let no_proxy = no_proxy.to_ascii_lowercase();
     no_proxy.split(|c: char| c == ',' || c.is_whitespace()).any(|entry| match entry.rsplit_once(':') {
         // An IPv6 address is full of colons.
-        Some((hosts, its_port)) if range(entry).is_none() => its_port.parse() == Ok(port) && names_host(hosts, &host),
-        _ => names_host(entry, &host),
+        Some((hosts, its_port)) if range(entry).is_none() => its_port.parse() == Ok(port) && matches_host(hosts, &host),
+        _ => matches_host(entry, &host),
     })
 }
 
-fn names_host(entry: &str, host: &str) -> bool {
+fn matches_host(entry: &str, host: &str) -> bool {
     match (host.parse::<IpAddr>(), range(entry)) {
         _ if entry == "*" => true,
         (Ok(address), Some((first, bits))) => {

@@ -1,7 +1,6 @@
 //! Connections between their requests, each with the ureq agent that it is lent to.
 
-use alloc::sync::Arc;
-use alloc::vec::Vec;
+use alloc::{sync::Arc, vec::Vec};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 

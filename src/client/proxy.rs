@@ -1,9 +1,6 @@
-//! A proxy: how it is written, for which hosts it is used, and how it is asked for a tunnel. What goes over the network
-//! is done elsewhere.
+//! A proxy: how it is written, for which hosts it is used, and how it is asked for a tunnel. No I/O.
 
-use alloc::format;
-use alloc::string::String;
-use alloc::vec::Vec;
+use alloc::{format, string::String, vec::Vec};
 use core::fmt;
 use std::env;
 
@@ -32,8 +29,8 @@ pub(super) struct Proxy {
 impl Proxy {
     /// Reads `[http[s]://][user[:password]@]host[:port][/]`; the port is 80 or 443 if there is none.
     ///
-    /// The error quotes no more of the URL, which may hold a password or what was pasted into the wrong place, than a
-    /// short scheme such as `socks5`.
+    /// The URL may hold a password, or a secret that was pasted by mistake: the error quotes only a short scheme such as
+    /// `socks5`.
     pub(super) fn parse(url: &SecretBytes) -> Result<Self, InvalidInput> {
         let url = core::str::from_utf8(url.expose()).unwrap_or_default();
         let is_scheme = |it: &&str| it.len() < 12 && it.chars().all(|c| c.is_alphanumeric() || "+-.".contains(c));
@@ -97,8 +94,8 @@ impl fmt::Display for Proxy {
 
 /// Whether the proxy is used for this URL: never for plain HTTP, which is for loopback alone.
 pub(super) fn is_used(no_proxy: &str, url: &Uri) -> bool {
-    let is_named = host_and_port(url).is_some_and(|(host, port)| no_proxy::names(no_proxy, host, port));
-    url.scheme_str() == Some("https") && !is_named
+    let is_excluded = host_and_port(url).is_some_and(|(host, port)| no_proxy::matches(no_proxy, host, port));
+    url.scheme_str() == Some("https") && !is_excluded
 }
 
 /// The host without the brackets of an IPv6 address, and the port; `None` if nothing can be connected to there.

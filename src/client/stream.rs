@@ -1,9 +1,7 @@
 //! Bytes to and from a server, through TLS where it is wanted; every step ends with its deadline.
 
-use alloc::boxed::Box;
-use alloc::format;
 use alloc::string::{String, ToString as _};
-use alloc::sync::Arc;
+use alloc::{boxed::Box, format, sync::Arc};
 use core::time::Duration;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -103,7 +101,7 @@ impl Socket {
         Ok(!left.is_zero())
     }
 
-    fn without_waiting<T>(&self, operation: impl FnOnce(&TcpStream) -> io::Result<T>) -> io::Result<T> {
+    fn nonblocking<T>(&self, operation: impl FnOnce(&TcpStream) -> io::Result<T>) -> io::Result<T> {
         self.stream.set_nonblocking(true)?;
         let result = operation(&self.stream);
         self.stream.set_nonblocking(false)?;
@@ -124,7 +122,7 @@ impl Read for Socket {
                 result => return result,
             }
         }
-        let result = self.without_waiting(|mut stream| stream.read(room));
+        let result = self.nonblocking(|mut stream| stream.read(room));
         result.map_err(|e| if is_timeout_or_signal(&e) { ErrorKind::TimedOut.into() } else { e })
     }
 }
@@ -154,7 +152,7 @@ impl Stream for Socket {
     }
 
     fn is_reusable(&mut self) -> bool {
-        let peeked = self.without_waiting(|stream| stream.peek(&mut [0]));
+        let peeked = self.nonblocking(|stream| stream.peek(&mut [0]));
         peeked.is_err_and(|e| e.kind() == ErrorKind::WouldBlock)
     }
 

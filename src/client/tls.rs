@@ -1,10 +1,8 @@
 //! Roots, crypto provider and client certificate: what cannot work is found here, before a call. And what an error of
 //! TLS means.
 
-use alloc::format;
 use alloc::string::{String, ToString as _};
-use alloc::sync::Arc;
-use alloc::vec::Vec;
+use alloc::{format, sync::Arc, vec::Vec};
 
 use memchr::memmem;
 use rustls::crypto::CryptoProvider;
@@ -29,8 +27,10 @@ pub(super) fn config(
         Some(pem) => {
             let mut roots = RootCertStore::empty();
             // The bundles of systems hold a few that this or that program cannot use.
-            if roots.add_parsable_certificates(certificates(pem, "root certificate")?).0 == 0 {
-                return Err(InvalidInput::new("the PEM holds no root certificate that can be used"));
+            if roots.add_parsable_certificates(certificates(pem, "root_certs_pem (--ca-cert)", "root certificate")?).0
+                == 0
+            {
+                return Err(InvalidInput::new("root_certs_pem (--ca-cert) holds no root certificate that can be used"));
             }
             builder.with_root_certificates(roots)
         }
@@ -44,8 +44,8 @@ pub(super) fn config(
         None => builder.with_root_certificates(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }),
     };
     let Some(pem) = client_cert_pem else { return Ok(Arc::new(builder.with_no_client_auth())) };
-    let chain = certificates(pem.expose(), "client certificate")?;
-    let no_key = "the PEM of the client certificate holds no private key that can be read: add it, \
+    let chain = certificates(pem.expose(), "client_cert_pem", "client certificate")?;
+    let no_key = "client_cert_pem holds a client certificate without a private key that can be read: add it, \
                   decrypted with `openssl pkey -in OLD -out NEW`";
     let key = PrivateKeyDer::from_pem_slice(pem.expose()).map_err(|_| InvalidInput::new(no_key))?;
     let config = builder.with_client_auth_cert(chain, key);
@@ -61,7 +61,7 @@ fn provider() -> Result<Arc<CryptoProvider>, InvalidInput> {
     ))
 }
 
-fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, InvalidInput> {
+fn certificates(pem: &[u8], setting: &str, what: &str) -> Result<Vec<CertificateDer<'static>>, InvalidInput> {
     let pem = pem.strip_prefix("\u{feff}".as_bytes()).unwrap_or(pem);
     let found = Vec::from_iter(CertificateDer::pem_slice_iter(pem).filter_map(Result::ok));
     let mistake = match memmem::find_iter(pem, "-----BEGIN CERTIFICATE-----").count() {
@@ -70,7 +70,7 @@ fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, 
         _ => return Ok(found),
     };
     Err(InvalidInput::new(format!(
-        "the PEM holds {mistake} {what}: each begins and ends with a line of its own; \
+        "{setting} holds {mistake} {what}: each begins and ends with a line of its own; \
          convert a file in another form with `openssl x509 -inform der -in OLD -out NEW` or the like"
     )))
 }

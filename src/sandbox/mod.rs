@@ -2,11 +2,8 @@
 
 mod service;
 
-use alloc::format;
-use alloc::string::String;
 use alloc::sync::{Arc, Weak};
-use alloc::vec::Vec;
-use core::fmt;
+use alloc::{format, string::String, vec::Vec};
 use core::time::Duration;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -15,13 +12,14 @@ use std::thread;
 
 pub use self::service::{Fault, SeenRequest};
 use self::service::{Response, Service};
+use crate::outcome::debug_as;
 use crate::wire;
 
 /// A stand-in for both of Portal's services, over plain HTTP on a loopback port.
 ///
 /// It responds to `generate`, `backup` and the calls that confirm their shares as Portal documents it, with made-up shares
-/// of real size and new ids each time, and fails on demand. A request is to have a `Content-Length`;
-/// each connection serves one.
+/// of real size and new ids each time, and fails on demand. A request must have a `Content-Length`; a connection serves
+/// one request.
 ///
 /// ```
 /// use portal_backup::{ApiKey, Client, GenerateResponse, Sandbox};
@@ -49,7 +47,7 @@ impl Sandbox {
     ///
     /// # Errors
     ///
-    /// - No port or no thread can be had: the operating system's error.
+    /// - No port or no thread can be had: the operating system's error; start it again when there is one.
     pub fn start() -> io::Result<Self> {
         Self::start_on(0)
     }
@@ -58,7 +56,7 @@ impl Sandbox {
     ///
     /// # Errors
     ///
-    /// - The port is taken, or no thread can be had: the operating system's error.
+    /// - The port is taken, or no thread can be had: the operating system's error; choose another port, or free a thread.
     pub fn start_on(port: u16) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
         let url = format!("http://{}", listener.local_addr()?);
@@ -138,11 +136,7 @@ impl Drop for Sandbox {
     }
 }
 
-impl fmt::Debug for Sandbox {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sandbox").field("url", &self.url).finish_non_exhaustive()
-    }
-}
+debug_as!(Sandbox, self, "Sandbox {{ url: {:?}, .. }}", self.url);
 
 fn lock(state: &Mutex<Service>) -> MutexGuard<'_, Service> {
     // Nothing under this lock leaves the state half changed.

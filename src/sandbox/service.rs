@@ -1,9 +1,6 @@
 //! What Portal's services say to a program that makes a wallet, backs it up and confirms what it stored.
 
-use alloc::format;
-use alloc::string::String;
-use alloc::vec::Vec;
-use core::fmt;
+use alloc::{format, string::String, vec::Vec};
 use core::time::Duration;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
@@ -13,6 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde_json::Value;
 
+use crate::outcome::debug_as;
 use crate::wire;
 use crate::wire::backup::GenerateResponse;
 
@@ -58,11 +56,7 @@ pub struct SeenRequest {
     pub status: u16,
 }
 
-impl fmt::Debug for SeenRequest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SeenRequest({} {}, {} bytes: {})", self.method, self.path, self.body.len(), self.status)
-    }
-}
+debug_as!(SeenRequest, self, "SeenRequest({} {}, {} bytes: {})", self.method, self.path, self.body.len(), self.status);
 
 #[derive(Default)]
 pub(super) struct Service {

@@ -1,17 +1,16 @@
 //! What can go wrong with the file for the shares.
 
-use alloc::boxed::Box;
-use alloc::string::String;
+use alloc::{boxed::Box, string::String};
 use core::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::outcome::{Outcome, debug_is_display};
+use crate::outcome::{Outcome, debug_as};
 use crate::redact::escape_controls;
 
 /// The file for the shares could not be made, written, published or loaded.
-pub struct StoreError(Box<Failure>);
+pub struct StoreError(Box<Inner>);
 
-struct Failure {
+struct Inner {
     path: PathBuf,
     step: &'static str,
     cause: Option<Cause>,
@@ -22,19 +21,19 @@ struct Failure {
 type Cause = Box<dyn core::error::Error + Send + Sync>;
 
 /// A step that failed, and why.
-pub(super) type Failed = (&'static str, Option<Cause>);
+pub(super) type FailedStep = (&'static str, Option<Cause>);
 
 pub(super) const EXISTS: &str = "exists already and is not replaced: FileSlot::load or --resume takes it up";
 
-/// For `map_err`: this step failed, and the error is why.
-pub(super) fn failed<E: Into<Cause>>(step: &'static str) -> impl FnOnce(E) -> Failed {
+/// For `map_err`: the step that failed, with the error as its cause.
+pub(super) fn failed_step<E: Into<Cause>>(step: &'static str) -> impl FnOnce(E) -> FailedStep {
     move |cause| (step, Some(cause.into()))
 }
 
 impl StoreError {
-    pub(super) fn new(failed: Failed, path: &Path, outcome: Outcome, advice: &str) -> Self {
-        let (step, cause) = failed;
-        Self(Box::new(Failure { path: path.into(), step, cause, outcome, advice: advice.into() }))
+    pub(super) fn new(failed_step: FailedStep, path: &Path, outcome: Outcome, advice: &str) -> Self {
+        let (step, cause) = failed_step;
+        Self(Box::new(Inner { path: path.into(), step, cause, outcome, advice: advice.into() }))
     }
 
     /// Where the shares were to go, or to be loaded from.
@@ -60,7 +59,7 @@ pub(super) fn display_path(path: &Path) -> String {
 
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Failure { path, step, cause, advice, .. } = &*self.0;
+        let Inner { path, step, cause, advice, .. } = &*self.0;
         write!(f, "{}: {step}", display_path(path))?;
         if let Some(cause) = cause {
             write!(f, " ({cause})")?;
@@ -75,4 +74,4 @@ impl core::error::Error for StoreError {
     }
 }
 
-debug_is_display!(StoreError);
+debug_as!(StoreError, self, "{self}");

@@ -3,10 +3,7 @@
 mod error;
 mod own_file;
 
-use alloc::format;
-use alloc::string::String;
-use alloc::vec::Vec;
-use core::fmt;
+use alloc::{format, string::String, vec::Vec};
 use core::hash::BuildHasher as _;
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
@@ -16,10 +13,10 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 pub use error::StoreError;
-use error::{EXISTS, Failed, display_path, failed};
+use error::{EXISTS, FailedStep, display_path, failed_step};
 use own_file::{OwnFile, if_supported, read, synchronize};
 
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, debug_as};
 use crate::windows_names::forbidden_on_windows;
 use crate::wire::backup::{BackupShares, MAX_GENERATE_RESPONSE};
 use crate::wire::confirm::StoredShares;
@@ -62,8 +59,9 @@ pub struct FileSlot {
 }
 
 impl FileSlot {
-    /// Makes sure that a file can be stored at `path`, before there is anything to store: each step is tried with 64 KiB
-    /// of zeroes, in a file that is removed again.
+    /// Makes sure that a file can be stored at `path`, before there is anything to store.
+    ///
+    /// Each step is tried with 64 KiB of zeroes, in a file that is removed again.
     ///
     /// # Errors
     ///
@@ -76,28 +74,30 @@ impl FileSlot {
         let target = path.as_ref();
         let reserve = || {
             let (folder, name) = split(target).ok_or(("names no file", None))?;
-            if let Some(why) = if cfg!(windows) { forbidden_on_windows(name) } else { None } {
+            if let Some(why) = Some(name).filter(|_| cfg!(windows)).and_then(forbidden_on_windows) {
                 return Err((why, None));
             }
-            let folder = open_folder(folder).map_err(failed("its folder cannot be opened"))?;
+            let folder = open_folder(folder).map_err(failed_step("its folder cannot be opened"))?;
             match target.symlink_metadata() {
                 Ok(_) => return Err((EXISTS, None)),
                 Err(e) if e.kind() == ErrorKind::NotFound => {}
-                Err(e) => return Err(failed("it cannot be looked for")(e)),
+                Err(e) => return Err(failed_step("it cannot be looked for")(e)),
             }
             let has_hard_links = try_steps(target)?;
             let hidden = hidden_path(target);
-            let file = OwnFile::create(&hidden).map_err(failed("no file can be created next to it"))?;
+            let file = OwnFile::create(&hidden).map_err(failed_step("no file can be created next to it"))?;
             let slot = Self { target: target.into(), folder, hidden, file, has_hard_links };
             slot.synchronize_folder()?;
             Ok(slot)
         };
         let advice = "nothing was sent; choose another path or fix the folder";
-        reserve().map_err(|failed| StoreError::new(failed, target, Outcome::NotSent, advice))
+        reserve().map_err(|failed_step| StoreError::new(failed_step, target, Outcome::NotSent, advice))
     }
 
-    /// Loads shares that were stored before, to confirm them: read, checked, and synchronized once more with their
-    /// folder, as far as the file system and the rights on the folder allow it.
+    /// Loads shares that were stored before, to confirm them.
+    ///
+    /// The file is read, checked, and synchronized once more with its folder, as far as the file system and the rights on
+    /// the folder allow it.
     ///
     /// # Errors
     ///
@@ -116,24 +116,24 @@ impl FileSlot {
             Ok((read(&file, MAX_GENERATE_RESPONSE)?, file))
         };
         let load = || {
-            let (text, file) = open().map_err(failed("it cannot be read"))?;
+            let (text, file) = open().map_err(failed_step("it cannot be read"))?;
             let shares = BackupShares::parse(text.into_vec());
             let shares = shares.and_then(|shares| shares.check().map(|_| shares));
-            let shares = shares.map_err(failed("it does not hold two whole shares"))?;
+            let shares = shares.map_err(failed_step("it does not hold two whole shares"))?;
             let stored = shares.store(|_| match synchronize_again(&file, path) {
                 // What cannot be written to has nothing to synchronize.
                 Err(e) if e.kind() == ErrorKind::ReadOnlyFilesystem => Ok(()),
                 synchronized => synchronized,
             });
-            let stored = stored.map_err(failed("it cannot be synchronized"))?;
+            let stored = stored.map_err(failed_step("it cannot be synchronized"))?;
             Ok((shares, stored))
         };
         let advice = "nothing was sent; choose another file";
-        load().map_err(|failed| StoreError::new(failed, path, Outcome::NotSent, advice))
+        load().map_err(|failed_step| StoreError::new(failed_step, path, Outcome::NotSent, advice))
     }
 
-    /// The hidden files for this path, as their names and lengths tell: whatever is a regular file and not empty. They
-    /// are not opened, and never removed from here.
+    /// Lists the hidden files that were made for this path: regular files with such a name that are not empty. None is
+    /// opened or removed.
     ///
     /// Most likely an earlier run was killed while it stored. But such a file may also belong to a run that is still
     /// going, and in a folder that others can write to, somebody else may have made it. When there is no such run,
@@ -151,8 +151,9 @@ impl FileSlot {
         left
     }
 
-    /// The hidden file of this slot. If it is still there after [`store`](Self::store), it could not be removed and is a
-    /// second name of the stored file.
+    /// The hidden file of this slot.
+    ///
+    /// If it is still there after [`store`](Self::store), it could not be removed and is a second name of the stored file.
     pub fn hidden_path(&self) -> &Path {
         &self.hidden
     }
@@ -174,68 +175,63 @@ impl FileSlot {
     /// - There are no bytes, or as for [`store`](Self::store); the bytes are still the caller's: keep them elsewhere.
     pub fn store_bytes(self, bytes: &[u8]) -> Result<(), StoreError> {
         let mut slot = self;
-        slot.publish(bytes).map_err(|failed| slot.roll_back(failed))
+        slot.publish(bytes).map_err(|failed_step| slot.roll_back(failed_step))
     }
 
-    fn publish(&mut self, bytes: &[u8]) -> Result<(), Failed> {
+    fn publish(&mut self, bytes: &[u8]) -> Result<(), FailedStep> {
         let not_named = "it cannot be given its name";
         if bytes.is_empty() {
-            return Err(failed("it would be empty")("there is nothing to keep"));
+            return Err(failed_step("it would be empty")("there is nothing to keep"));
         }
         if self.has_hard_links {
             self.file.write(bytes)?;
         }
-        // If not, the folder was replaced, and `synchronize_folder` would synchronize the wrong one.
-        self.file.check(&self.hidden).map_err(failed("its hidden file cannot be found again"))?;
+        // If this fails, the folder was replaced, and `synchronize_folder` would synchronize the wrong one.
+        self.file.check(&self.hidden).map_err(failed_step("its hidden file cannot be found again"))?;
         if self.has_hard_links {
-            self.file.link(&self.hidden, &self.target).map_err(failed(not_named))?;
+            self.file.link(&self.hidden, &self.target).map_err(failed_step(not_named))?;
         } else {
             // Dropping the old `OwnFile` removes the hidden file.
-            self.file = OwnFile::create(&self.target).map_err(failed(not_named))?;
+            self.file = OwnFile::create(&self.target).map_err(failed_step(not_named))?;
             self.file.write(bytes)?;
         }
         self.synchronize_folder()?;
-        self.file.check(&self.target).map_err(failed("it cannot be found again"))?;
+        self.file.check(&self.target).map_err(failed_step("it cannot be found again"))?;
         self.file.names.retain(|name| *name != self.target);
         Ok(())
     }
 
     /// Makes new names outlive a power cut.
-    fn synchronize_folder(&self) -> Result<(), Failed> {
-        let synchronized = self.folder.as_ref().map_or(Ok(()), synchronize);
-        synchronized.map_err(failed("its folder cannot be synchronized"))
+    fn synchronize_folder(&self) -> Result<(), FailedStep> {
+        self.folder.as_ref().map_or(Ok(()), synchronize).map_err(failed_step("its folder cannot be synchronized"))
     }
 
-    /// Removes what was not stored, and empties it, should a name stay that cannot be removed.
-    fn roll_back(&mut self, failed: Failed) -> StoreError {
+    /// Removes what was not stored; if a name cannot be removed, empties the file.
+    fn roll_back(&mut self, failed_step: FailedStep) -> StoreError {
         let stays = self.file.names.iter().find(|name| self.file.remove(name).is_err()).cloned();
         let mut advice = String::new();
         if let (Err(_), Some(name)) = (self.file.truncate(), stays) {
             advice = format!("{} holds them and can neither be removed nor emptied; ", display_path(&name));
         }
         advice += "the shares are not stored there; store them elsewhere, or run the backup again";
-        StoreError::new(failed, &self.target, Outcome::Unknown, &advice)
+        StoreError::new(failed_step, &self.target, Outcome::Unknown, &advice)
     }
 }
 
-/// Tries each step of storing in another hidden file, and tells whether there are hard links.
-fn try_steps(target: &Path) -> Result<bool, Failed> {
+/// Tries each step of storing with another hidden file; returns whether there are hard links.
+fn try_steps(target: &Path) -> Result<bool, FailedStep> {
     // More than four responses of usual size.
     static BLANK: [u8; 64 << 10] = [0; 64 << 10];
     let [first, second] = [hidden_path(target), hidden_path(target)];
-    let mut file = OwnFile::create(&first).map_err(failed("no file can be created next to it"))?;
+    let mut file = OwnFile::create(&first).map_err(failed_step("no file can be created next to it"))?;
     file.write(&BLANK)?;
-    let linked = if_supported(file.link(&first, &second)).map_err(failed("it cannot be given its name"))?;
+    let linked = if_supported(file.link(&first, &second)).map_err(failed_step("it cannot be given its name"))?;
     let removed = file.names.iter().try_for_each(|name| file.remove(name));
-    removed.map_err(failed("nothing can be removed from its folder"))?;
+    removed.map_err(failed_step("nothing can be removed from its folder"))?;
     Ok(linked)
 }
 
-impl fmt::Debug for FileSlot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FileSlot").field("target", &self.target).finish_non_exhaustive()
-    }
-}
+debug_as!(FileSlot, self, "FileSlot {{ target: {:?}, .. }}", self.target);
 
 /// The folder of a file and the file's name; `None` if the path is that of a folder, even when it is missing.
 fn split(path: &Path) -> Option<(&Path, &OsStr)> {
@@ -248,15 +244,13 @@ fn split(path: &Path) -> Option<(&Path, &OsStr)> {
 /// What the names of the hidden files for a target begin with: a hash stands for its name, since file systems bound a
 /// name at 255 bytes, or at 143. It is FNV-1a, so that every version finds them.
 fn hidden_prefix(target: &OsStr) -> String {
-    let hash = target
-        .as_encoded_bytes()
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash: u64, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let step = |hash: u64, &byte: &u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    let hash = target.as_encoded_bytes().iter().fold(0xcbf2_9ce4_8422_2325, step);
     format!(".portal-backup-{hash:016x}-")
 }
 
-/// A new name of a hidden file, random, and with the target's unusual characters in it: a file system that takes no such
-/// names refuses this one.
+/// A new random path for a hidden file. It has the target's unusual characters in it, so that a file system which does not
+/// allow them fails now.
 fn hidden_path(target: &Path) -> PathBuf {
     let name = target.file_name().unwrap_or_default();
     let is_unusual = |c: &char| !c.is_ascii_alphanumeric() && !"-_.".contains(*c);

@@ -1,18 +1,16 @@
 //! A file that this process created: the only kind of file that it writes to, empties or removes.
 
-use alloc::format;
-use alloc::vec;
-use alloc::vec::Vec;
+use alloc::{format, vec, vec::Vec};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Seek as _, Write as _};
 #[cfg(unix)]
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use super::error::{Failed, failed};
+use super::error::{FailedStep, failed_step};
 use crate::secret::SecretBytes;
 
-/// An open file, and the names that it was given here: dropped, it removes those that are left.
+/// An open file, and the names that this process gave it. Dropping it removes those that are left.
 pub(super) struct OwnFile {
     file: File,
     pub(super) names: Vec<PathBuf>,
@@ -33,10 +31,10 @@ impl OwnFile {
     }
 
     /// Writes the content of an empty file, synchronizes it and reads it back.
-    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), Failed> {
-        self.file.write_all(bytes).map_err(failed("it cannot be written"))?;
-        self.file.sync_all().map_err(failed("it cannot be synchronized"))?;
-        let found = read(&self.file, bytes.len()).map_err(failed("it cannot be read back"))?;
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), FailedStep> {
+        self.file.write_all(bytes).map_err(failed_step("it cannot be written"))?;
+        self.file.sync_all().map_err(failed_step("it cannot be synchronized"))?;
+        let found = read(&self.file, bytes.len()).map_err(failed_step("it cannot be read back"))?;
         if found.expose() == bytes { Ok(()) } else { Err(("it does not hold what was written", None)) }
     }
 
@@ -119,7 +117,7 @@ pub(super) fn synchronize(file: &File) -> io::Result<()> {
     }
 }
 
-/// Whether it was done: `false` if the error says that the file system can never do it.
+/// `true` if the operation succeeded, `false` if the file system does not support it.
 pub(super) fn if_supported(result: io::Result<()>) -> io::Result<bool> {
     // What FAT says on Windows, and `EPERM` elsewhere.
     const ERROR_INVALID_FUNCTION: i32 = 1;

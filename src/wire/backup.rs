@@ -1,7 +1,6 @@
 //! `POST /v1/backup`: a generate response in, two backup shares out.
 
 use alloc::vec::Vec;
-use core::fmt;
 
 use super::confirm::StoredShares;
 use super::failure::{Failure, RawResponse};
@@ -9,7 +8,7 @@ use super::mpc_share::{MpcShare, ShareForm};
 use super::request::Request;
 use super::share_pair::{self, SharePair};
 use crate::invalid_input::InvalidInput;
-use crate::outcome::Call;
+use crate::outcome::{Call, debug_as};
 use crate::redact::Redactor;
 use crate::secret::{SecretBytes, SecretString};
 
@@ -29,7 +28,9 @@ pub struct GenerateResponse<'t> {
 
 impl<'t> GenerateResponse<'t> {
     /// Checks that `text` is one JSON object with `SECP256K1` and `ED25519`, each with a `share` and an `id` that are
-    /// not empty. Other members are left alone, a share need not be base64, and the ids may be equal.
+    /// not empty.
+    ///
+    /// Other members are ignored, a share need not be base64, and the ids may be equal.
     ///
     /// # Errors
     ///
@@ -51,23 +52,19 @@ impl<'t> GenerateResponse<'t> {
         if text.len() > MAX_GENERATE_RESPONSE {
             return Err(InvalidInput::new("generate response: it is longer than 4 MiB"));
         }
-        let hint = || share_pair::hint(text.as_bytes());
-        let pair = SharePair::find(text).map_err(|mistake| mistake.of("generate response", hint()))?;
+        let pair =
+            SharePair::find(text).map_err(|e| e.named("generate response", share_pair::hint(text.as_bytes())))?;
         Ok(Self { text, pair })
     }
 
     /// The two shares that are about to be sent, so that an error can leave out their echo.
     #[cfg(feature = "client")]
     pub(crate) fn shares(&self) -> [&str; 2] {
-        self.pair.of(self.text).map(|share| share.share)
+        self.pair.shares(self.text).map(|share| share.share)
     }
 }
 
-impl fmt::Debug for GenerateResponse<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "GenerateResponse({} bytes)", self.text.len())
-    }
-}
+debug_as!(GenerateResponse<'_>, self, "GenerateResponse({} bytes)", self.text.len());
 
 /// The two backup shares of a wallet, verbatim as the service sent them.
 ///
@@ -94,16 +91,15 @@ impl BackupShares {
     ///   says what is wrong and where; the stored text is damaged or is something else: load another copy.
     pub fn parse(text: impl Into<Vec<u8>>) -> Result<Self, InvalidInput> {
         Self::from_json(SecretBytes::new(text.into()))
-            .map_err(|(json, mistake)| mistake.of("backup shares", share_pair::hint(json.expose())))
+            .map_err(|(json, mistake)| mistake.named("backup shares", share_pair::hint(json.expose())))
     }
 
-    /// With the error comes the text, since it may hold shares.
+    /// Gives the text back with the error, since it may hold shares.
     fn from_json(json: SecretBytes) -> Result<Self, (SecretBytes, InvalidInput)> {
         let json = SecretString::from_utf8(json).map_err(|json| (json, InvalidInput::new("it is not UTF-8")))?;
-        let found = SharePair::find(json.expose()).and_then(|pair| {
-            let [first, second] = pair.of(json.expose()).map(|share| share.id);
-            let mistake = InvalidInput::new("ED25519.id is the same as SECP256K1.id");
-            if first == second { Err(mistake) } else { Ok(pair) }
+        let found = SharePair::find(json.expose()).and_then(|pair| match pair.shares(json.expose()) {
+            [a, b] if a.id == b.id => Err(InvalidInput::new("ED25519.id is the same as SECP256K1.id")),
+            _ => Ok(pair),
         });
         match found {
             Ok(pair) => Ok(Self { json, pair }),
@@ -113,12 +109,12 @@ impl BackupShares {
 
     /// The share on secp256k1.
     pub fn secp256k1(&self) -> MpcShare<'_> {
-        self.pair.of(self.expose_json())[0]
+        self.pair.shares(self.expose_json())[0]
     }
 
     /// The share on ed25519.
     pub fn ed25519(&self) -> MpcShare<'_> {
-        self.pair.of(self.expose_json())[1]
+        self.pair.shares(self.expose_json())[1]
     }
 
     /// Both share pair ids, secp256k1 first; they are not secret.
@@ -131,11 +127,11 @@ impl BackupShares {
         self.json.expose()
     }
 
-    /// Tells whole shares from damaged ones: each is base64, with or without padding, or JSON itself as in older
-    /// responses, and what begins with `{` when it is decoded is one whole JSON value.
+    /// Checks that both shares are whole.
     ///
-    /// Anything else in the base64 is [`ShareForm::Unknown`]. Characters that are lost inside of a string and leave valid
-    /// JSON cannot be seen: keep a checksum of your own.
+    /// A whole share is base64, with or without padding, or JSON itself as in older responses; and what begins with `{`
+    /// when it is decoded is one whole JSON value. Anything else in the base64 is [`ShareForm::Unknown`]. Characters that
+    /// are lost inside of a string and leave valid JSON cannot be seen: keep a checksum of your own.
     ///
     /// # Errors
     ///
@@ -177,15 +173,11 @@ impl BackupShares {
     /// ```
     pub fn store<E>(&self, save: impl FnOnce(&str) -> Result<(), E>) -> Result<StoredShares, E> {
         save(self.expose_json())?;
-        Ok(StoredShares::of(self.share_pair_ids()))
+        Ok(StoredShares::new(self.share_pair_ids()))
     }
 }
 
-impl fmt::Debug for BackupShares {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "BackupShares({:?}, {:?})", self.secp256k1(), self.ed25519())
-    }
-}
+debug_as!(BackupShares, self, "BackupShares({:?}, {:?})", self.secp256k1(), self.ed25519());
 
 /// The request that makes backup shares: `{"generateResponse":"…"}`, made while it is read.
 pub fn request<'t>(generate: &GenerateResponse<'t>) -> Request<'t> {
@@ -199,8 +191,9 @@ pub fn request<'t>(generate: &GenerateResponse<'t>) -> Request<'t> {
     Request::new("POST", PATH, [r#"{"generateResponse":""#, head, first, middle, second, tail, r#""}"#])
 }
 
-/// Reads the response: HTTP status, the value of `Retry-After` if there is one, and the body, which is taken over
-/// without a copy.
+/// Reads the response: HTTP status, the value of `Retry-After` if there is one, and the body.
+///
+/// The body is taken over without a copy.
 ///
 /// # Errors
 ///

@@ -1,8 +1,6 @@
 //! `PATCH /api/v3/clients/me/backup-share-pairs` of the Client API: the shares are stored.
 
-use alloc::collections::BTreeMap;
-use alloc::string::String;
-use alloc::vec::Vec;
+use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Serialize, Serializer};
@@ -37,17 +35,15 @@ impl StoredShares {
     ///
     /// - An id is empty, or both are equal: [`InvalidInput`], nothing was sent; take the ids of one backup.
     pub fn from_share_pair_ids(ids: [&str; 2]) -> Result<Self, InvalidInput> {
-        if ids.contains(&"") {
-            return Err(InvalidInput::new("a share pair id is empty"));
+        match ids {
+            ["", _] | [_, ""] => Err(InvalidInput::new("a share pair id is empty")),
+            [a, b] if a == b => Err(InvalidInput::new("both share pair ids are the same: a backup has two")),
+            _ => Ok(Self::new(ids)),
         }
-        if ids[0] == ids[1] {
-            return Err(InvalidInput::new("both share pair ids are the same: a backup has two"));
-        }
-        Ok(Self::of(ids))
     }
 
-    /// Of shares that were checked.
-    pub(super) fn of(ids: [&str; 2]) -> Self {
+    /// For ids that were checked.
+    pub(super) fn new(ids: [&str; 2]) -> Self {
         Self { ids: ids.map(String::from) }
     }
 
@@ -96,11 +92,11 @@ pub fn response(status: u16, retry_after: Option<&str>, body: Vec<u8>) -> Result
 
 pub(crate) fn respond(response: RawResponse<'_>) -> Result<(), Failure> {
     let response = response.check_status(Call::Confirm)?;
-    reason_against(response.body.expose()).map_or(Ok(()), |what| Err(response.unreadable(Call::Confirm, what)))
+    why_unconfirmed(response.body.expose()).map_or(Ok(()), |what| Err(response.unreadable(Call::Confirm, what)))
 }
 
 /// Why the body of a success does not confirm; `None` when it does.
-fn reason_against(body: &[u8]) -> Option<&'static str> {
+fn why_unconfirmed(body: &[u8]) -> Option<&'static str> {
     let Ok(text) = core::str::from_utf8(body.trim_ascii()) else { return Some("it is not UTF-8") };
     if json::check(text).is_err() {
         return (!text.is_empty()).then_some("it is not JSON");

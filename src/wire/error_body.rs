@@ -1,14 +1,12 @@
 //! The body of an error, whatever wrote it: the service, a framework, a proxy. What is fit to show is an id and a
 //! message.
 
-use alloc::boxed::Box;
-use alloc::string::String;
-use alloc::vec::Vec;
+use alloc::{boxed::Box, string::String, vec::Vec};
 use core::fmt;
 
 use zeroize::Zeroizing;
 
-use super::json::{self, Path, Reader, Text};
+use super::json::{self, JsonString, MemberPath, Reader};
 use crate::redact::Redactor;
 
 /// Longest body that is looked at, in bytes: documented errors have less than a hundred.
@@ -37,23 +35,22 @@ impl ErrorBody {
         let body = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
         // What stands before the end of a body that is cut, or before bytes that are no text, is shown, too.
         let text = body.utf8_chunks().next().map_or("", |chunk| chunk.valid()).trim_ascii();
-        let mut found = Self::default();
         if let Some(title) = title(text) {
-            found.message = printed(title, MAX_MESSAGE, redactor);
-            return found;
+            return Self { id: None, message: printed(title, MAX_MESSAGE, redactor) };
         }
+        let mut found = Self::default();
         let is_object = text.starts_with(['{', '[']);
         let (mut reader, mut strings) = (Reader::new(if is_object { text } else { "" }), Vec::new());
         while let Some(value) = reader.next_value() {
-            strings.extend(rank(reader.path()).zip(Text::new(value, text)));
+            strings.extend(rank(reader.path()).zip(JsonString::new(value, text)));
         }
         strings.sort_by_key(|(rank, _)| *rank);
         for same in strings.chunk_by(|a, b| a.0 == b.0) {
             let ((_, name), first) = &same[0];
             if *name < IDS {
-                found.id = found.id.or_else(|| printed(first.of(text), MAX_ID, redactor));
+                found.id = found.id.or_else(|| printed(first.as_str(text), MAX_ID, redactor));
             } else {
-                let texts = same.iter().map(|(_, string)| string.of(text)).filter(|text| !text.is_empty());
+                let texts = same.iter().map(|(_, string)| string.as_str(text)).filter(|text| !text.is_empty());
                 // `join` allocates once: growing would leave an unwiped copy.
                 let joined = Zeroizing::new(texts.collect::<Vec<_>>().join("; "));
                 found.message = found.message.or_else(|| printed(&joined, MAX_MESSAGE, redactor));
@@ -61,9 +58,9 @@ impl ErrorBody {
         }
         if found.id.is_none() && found.message.is_none() && !may_be_share {
             // Of other JSON, nothing but a string is known to say something.
-            let string = Text::new(text, text);
+            let string = JsonString::new(text, text);
             let shown = match &string {
-                Some(string) => string.of(text),
+                Some(string) => string.as_str(text),
                 None if is_object || json::check(text).is_ok() => "",
                 None => text,
             };
@@ -79,9 +76,9 @@ impl fmt::Display for ErrorBody {
     }
 }
 
-/// The order of preference: first by the place, then by the name.
-fn rank(path: Path<'_>) -> Option<(usize, usize)> {
-    let (place, name) = match path {
+/// The order of preference: first by the member that it is in, then by its own name.
+fn rank(path: MemberPath<'_>) -> Option<(usize, usize)> {
+    let (parent, name) = match path {
         [Some("error"), Some(name), None] => (0, name),
         [Some("errors"), Some(name), None] => (2, name),
         [Some("errors"), None, _] => (3, "message"),
@@ -89,7 +86,7 @@ fn rank(path: Path<'_>) -> Option<(usize, usize)> {
         [Some(name), None, _] => (1, name),
         _ => return None,
     };
-    Some((place, NAMES.iter().position(|known| *known == name)?))
+    Some((parent, NAMES.iter().position(|known| *known == name)?))
 }
 
 /// Text made fit to show; `None` when it shows nothing. JSON in it is left out: nobody knows what it holds.

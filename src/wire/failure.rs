@@ -1,8 +1,6 @@
 //! What comes back instead of a success that can be read.
 
-use alloc::format;
-use alloc::string::String;
-use alloc::vec::Vec;
+use alloc::{format, string::String, vec::Vec};
 use core::fmt;
 use core::time::Duration;
 
@@ -51,7 +49,7 @@ pub(crate) struct RawResponse<'a> {
 }
 
 impl RawResponse<'_> {
-    /// Passes a 2xx on; of any other status, the failure.
+    /// Passes a 2xx on; any other status becomes the failure.
     pub(super) fn check_status(self, call: Call) -> Result<Self, Failure> {
         let Self { status, ref body, redactor, .. } = self;
         if let 200..=299 = status {
@@ -70,7 +68,7 @@ impl RawResponse<'_> {
         })
     }
 
-    /// Of a success whose body is not the documented one; an error in it is told.
+    /// The failure for a success whose body is not the documented one, with the error that the body may hold.
     pub(crate) fn unreadable(self, call: Call, what: impl fmt::Display) -> Failure {
         let Self { status, body, redactor, .. } = self;
         let what = format!("{what}{}", ErrorBody::parse(body.expose(), true, redactor));
@@ -183,11 +181,11 @@ error_is_display!(Unreadable);
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let advice = match self.call {
-            Call::Backup => "shares may have been made: keep the body of this error",
+            Call::Backup => "shares may have been made, and may be in its body",
             Call::Confirm => "the shares may be confirmed or not",
         };
         let (call, status, len, what) = (self.call.name(), self.status, self.body.len(), &self.what);
         write!(f, "{call}: the response (status {status}, {len} bytes) could not be read: {what}; ")?;
-        write!(f, "{advice}, and the call may be repeated")
+        write!(f, "{advice}; the call may be repeated")
     }
 }

@@ -10,20 +10,20 @@ use serde_json::value::RawValue;
 
 use crate::secret::SecretString;
 
-/// Whether a text is one JSON value.
+/// Checks that a text is one JSON value.
 pub(super) fn check(text: &str) -> Result<(), serde_json::Error> {
     serde_json::from_str::<&RawValue>(text).map(drop)
 }
 
 /// The names of the members around a value, outermost first; the third may be any from the third level down.
-pub(super) type Path<'a> = [Option<&'a str>; 3];
+pub(super) type MemberPath<'a> = [Option<&'a str>; 3];
 
 /// Splits JSON into values: each with the path of the members that it is in, and the elements of an array with that of the
 /// array. Text that is not JSON gives arbitrary values.
 pub(super) struct Reader<'t> {
     text: &'t str,
     rest: &'t str,
-    names: [Option<Text>; 3],
+    names: [Option<JsonString>; 3],
     /// How many objects the rest is in.
     depth: usize,
 }
@@ -33,9 +33,9 @@ impl<'t> Reader<'t> {
         Self { text, rest: text, names: [const { None }; 3], depth: 0 }
     }
 
-    /// Where the value is that was read last.
-    pub(super) fn path(&self) -> Path<'_> {
-        self.names.each_ref().map(|name| name.as_ref().map(|name| name.of(self.text)))
+    /// The path of the value that was read last.
+    pub(super) fn path(&self) -> MemberPath<'_> {
+        self.names.each_ref().map(|name| name.as_ref().map(|name| name.as_str(self.text)))
     }
 
     /// The next value as it is written; of an object or array the bracket, and then what is in it.
@@ -54,7 +54,7 @@ impl<'t> Reader<'t> {
                 }
                 b'"' if self.depth > 0 && is_name => {
                     // A name with an unpaired surrogate becomes empty, which equals no known name.
-                    self.names[self.depth.min(3) - 1] = Some(Text::new(token, self.text).unwrap_or_default());
+                    self.names[self.depth.min(3) - 1] = Some(JsonString::new(token, self.text).unwrap_or_default());
                 }
                 b'{' => {
                     self.depth += 1;
@@ -82,15 +82,15 @@ fn token_len(text: &str) -> usize {
     }
 }
 
-/// What a string stands for: a part of the text that it is in, unless it holds an escape.
+/// A JSON string without its quotes and escapes: a part of the text that it is in, unless it holds an escape.
 #[derive(Default)]
-pub(super) struct Text {
+pub(super) struct JsonString {
     pub(super) range: Range<usize>,
     unescaped: Option<SecretString>,
 }
 
-impl Text {
-    /// Of a JSON value; `None` when it is no string, or one with half a surrogate pair, which stands for no text.
+impl JsonString {
+    /// Reads a JSON value; `None` when it is no string, or one with half a surrogate pair, which stands for no text.
     pub(super) fn new(value: &str, text: &str) -> Option<Self> {
         let written = value.strip_prefix('"')?.strip_suffix('"')?;
         match memchr(b'\\', written.as_bytes()) {
@@ -99,7 +99,7 @@ impl Text {
         }
     }
 
-    pub(super) fn of<'a>(&'a self, text: &'a str) -> &'a str {
+    pub(super) fn as_str<'a>(&'a self, text: &'a str) -> &'a str {
         let written = || text.get(self.range.clone()).unwrap_or_default();
         self.unescaped.as_ref().map_or_else(written, SecretString::expose)
     }

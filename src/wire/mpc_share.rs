@@ -1,12 +1,11 @@
 //! `MpcShare`: one share, as a program sees it.
 
-use core::fmt;
-
 use base64::Engine as _;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::de::IgnoredAny;
 
 use crate::invalid_input::InvalidInput;
+use crate::outcome::debug_as;
 use crate::secret::SecretBytes;
 
 /// What [`BackupShares::check`](crate::BackupShares::check) finds in shares that it does not call damaged.
@@ -71,8 +70,4 @@ impl<'a> MpcShare<'a> {
     }
 }
 
-impl fmt::Debug for MpcShare<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "MpcShare({:?}, {} bytes)", self.id, self.share.len())
-    }
-}
+debug_as!(MpcShare<'_>, self, "MpcShare({:?}, {} bytes)", self.id, self.share.len());

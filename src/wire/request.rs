@@ -1,7 +1,6 @@
 //! A request, and its body as it is made while it is read.
 
-use core::fmt;
-
+use crate::outcome::debug_as;
 use crate::secret::SecretBytes;
 
 /// The media type of both requests.
@@ -75,9 +74,9 @@ impl Body<'_> {
                 *text = later;
                 continue;
             }
-            while let (Some((b, later)), Some(place)) = (text.split_first(), buffer.get_mut(len)) {
+            while let (Some((b, later)), Some(out)) = (text.split_first(), buffer.get_mut(len)) {
                 let escaped = escaped(b);
-                *place = escaped[self.escape_offset];
+                *out = escaped[self.escape_offset];
                 len += 1;
                 self.escape_offset += 1;
                 if self.escape_offset == escaped.len() {
@@ -95,11 +94,7 @@ impl Body<'_> {
     }
 }
 
-impl fmt::Debug for Body<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Body({} bytes to be read)", self.remaining)
-    }
-}
+debug_as!(Body<'_>, self, "Body({} bytes to be read)", self.remaining);
 
 /// A byte of text as it stands in a JSON string (RFC 8259, section 7).
 fn escaped(b: &u8) -> &[u8] {

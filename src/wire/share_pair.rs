@@ -4,11 +4,11 @@ use alloc::format;
 
 use memchr::{memchr_iter, memrchr};
 
-use super::json::{self, Path, Reader, Text, range_of};
+use super::json::{self, JsonString, MemberPath, Reader, range_of};
 use super::mpc_share::MpcShare;
 use crate::invalid_input::InvalidInput;
 
-/// What must be there.
+/// What must be there; `it` is the whole text.
 const MEMBERS: [&str; 7] =
     ["it", "SECP256K1", "SECP256K1.share", "SECP256K1.id", "ED25519", "ED25519.share", "ED25519.id"];
 /// For each member, the index of the object that it is in.
@@ -18,7 +18,7 @@ const PARENTS: [usize; 7] = [0, 0, 1, 1, 0, 4, 4];
 const MAX_ID: usize = 256;
 
 /// Share and id of each curve.
-pub(super) struct SharePair(pub(super) [[Text; 2]; 2]);
+pub(super) struct SharePair(pub(super) [[JsonString; 2]; 2]);
 
 impl SharePair {
     /// Finds both shares; unknown members are fine, anything but white space around the object is not.
@@ -52,32 +52,32 @@ impl SharePair {
         }
         let mut strings = [const { None }; 7];
         for (member, value) in found.into_iter().enumerate() {
-            let is_object = PARENTS.contains(&member);
-            strings[member] = value.and_then(|value| Text::new(value, text));
+            let (is_object, is_id) = (PARENTS.contains(&member), MEMBERS[member].ends_with(".id"));
+            strings[member] = value.and_then(|value| JsonString::new(value, text));
             let what = match (value, &strings[member]) {
                 (None, _) => "is missing",
                 (Some("{"), _) if is_object => continue,
                 _ if is_object => "is not a JSON object",
                 (Some("\"\""), _) => "is empty",
-                (Some(value), _) if member % 3 == 0 && value.len() > MAX_ID + 2 => "is longer than 256 bytes",
+                (Some(id), _) if is_id && id.len() > MAX_ID + 2 => "is longer than 256 bytes",
                 // A string with half a surrogate pair stands for no text.
                 (_, None) => "is not a valid string",
                 (_, Some(_)) => continue,
             };
-            let place = value.or(found[PARENTS[member]]).unwrap_or(text);
-            return Err(mistake(member, what, range_of(place, text).start));
+            let nearest = value.or(found[PARENTS[member]]).unwrap_or(text);
+            return Err(mistake(member, what, range_of(nearest, text).start));
         }
         let [_, _, first_share, first_id, _, second_share, second_id] = strings.map(Option::unwrap_or_default);
         Ok(Self([[first_share, first_id], [second_share, second_id]]))
     }
 
-    /// What is found in the text, which must be the same.
-    pub(super) fn of<'a>(&'a self, text: &'a str) -> [MpcShare<'a>; 2] {
-        self.0.each_ref().map(|[share, id]| MpcShare { share: share.of(text), id: id.of(text) })
+    /// The two shares, as slices of the text in which they were found.
+    pub(super) fn shares<'a>(&'a self, text: &'a str) -> [MpcShare<'a>; 2] {
+        self.0.each_ref().map(|[share, id]| MpcShare { share: share.as_str(text), id: id.as_str(text) })
     }
 }
 
-fn member(path: Path<'_>) -> Option<usize> {
+fn member(path: MemberPath<'_>) -> Option<usize> {
     // The text itself is in no member.
     let names = |member: &'static str| member.split('.').filter(|name| *name != MEMBERS[0]);
     MEMBERS.iter().position(|member| names(member).eq(path.into_iter().flatten()))

@@ -67,9 +67,10 @@ pub(crate) fn in_shell(first: &str, path: &Path) -> Command {
 
 /// The same by a user without special rights, who can reach the folder.
 pub(crate) fn as_another_user(first: &str, path: &Path) -> Command {
-    // This binary may be where that user cannot go.
+    // This binary may be where that user cannot go. It is copied by another process: one that is started by another test
+    // could inherit this one's descriptor, and a file that is open for writing cannot be run.
     let program = path.with_file_name("program");
-    fs::copy(env::current_exe().unwrap(), &program).unwrap();
+    assert!(Command::new("cp").arg(env::current_exe().unwrap()).arg(&program).status().unwrap().success());
     let user = "setpriv --reuid=65534 --regid=65534 --clear-groups";
     let run = format!("shift; set -- '{}' \"$@\"", program.display());
     in_shell(&format!("{first}\n{run}\n[ $(id -u) != 0 ] || set -- {user} \"$@\""), path)

@@ -3,7 +3,7 @@
 
 use alloc::vec::Vec;
 
-use super::names;
+use super::matches;
 
 /// `NO_PROXY`, then hosts that are connected to directly, then hosts that the proxy is asked for: what the table of the
 /// documentation leaves out.
@@ -49,7 +49,7 @@ fn no_proxy_is_read_as_its_table_says() {
         let rows = direct.split(' ').map(|it| (it, true)).chain(proxied.split(' ').map(|it| (it, false)));
         for (host_and_port, expected) in rows.filter(|(it, _)| !it.is_empty()) {
             let (host, port) = host_and_port.rsplit_once(':').unwrap_or_default();
-            let found = names(text, host, port.parse().unwrap_or_default());
+            let found = matches(text, host, port.parse().unwrap_or_default());
             assert_eq!(found, expected, "NO_PROXY={text:?} for {host_and_port}");
         }
     }
@@ -69,7 +69,7 @@ fn no_proxy_is_read_as_the_table_of_the_documentation_says() {
             "any" | "a name" => "a.name.example",
             quoted => quoted.trim_matches(['`', '[', ']']),
         };
-        let is_direct = names(entries.trim_matches('`'), host, port.parse().unwrap_or_default());
+        let is_direct = matches(entries.trim_matches('`'), host, port.parse().unwrap_or_default());
         assert_eq!(if is_direct { "direct" } else { "through" }, *expected, "{line}");
         rows += 1;
     }

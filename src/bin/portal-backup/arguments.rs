@@ -41,7 +41,7 @@ pub(crate) struct Arguments {
     pub(crate) values: Vec<OsString>,
     pub(crate) port: u16,
     pub(crate) timeout: Duration,
-    /// By their long names; those that take no value have an empty one.
+    /// Each option by its long name, with its value; empty if it takes none.
     options: BTreeMap<&'static str, OsString>,
 }
 
@@ -132,8 +132,8 @@ impl Arguments {
         self.value(name).map(Path::new)
     }
 
-    /// The command that confirms later what is in a file, or else what has these ids, as it is pasted into a shell; before
-    /// it, what it has to be given anew. There is none for what a stand-in has made.
+    /// The command that confirms a file later, or else these ids, as it can be pasted into a shell; before it, a note of the
+    /// options that have to be added to it. `None` for what a stand-in has made.
     pub(crate) fn confirm_command(&self, ids: [&str; 2], file: Option<&Path>) -> Option<[String; 2]> {
         let (mut words, mut note) = (vec!["portal-backup confirm".to_string()], String::new());
         for name in ["--api-key-file", "--ca-cert", "--client-api-url", "--system-certs"] {
@@ -155,14 +155,14 @@ impl Arguments {
     }
 }
 
-/// Whether it is perhaps a mistyped command, no file and no secret, and so may be shown.
+/// Whether it may be a mistyped command: a short word and no file. No other value is shown, since it may be a secret.
 fn looks_like_command(argument: &OsStr) -> bool {
     let bytes = argument.as_encoded_bytes();
     let is_word = bytes.len() < 30 && bytes.iter().all(|b| b.is_ascii_alphabetic() || *b == b'-') && argument != "-";
     is_word && Path::new(argument).symlink_metadata().is_err()
 }
 
-/// Whether an argument is the path of a file, or what it holds, and no share pair id.
+/// Whether an argument is a path or JSON, and no share pair id.
 fn is_file(argument: &OsString) -> bool {
     argument.as_encoded_bytes().iter().any(|b| b"./\\{".contains(b)) || Path::new(argument).symlink_metadata().is_ok()
 }

@@ -1,5 +1,4 @@
-//! Where the shares go: a file, a command, or a file by way of a command; and where else something is kept that may be
-//! shares.
+//! Where the shares go: a file, a command, or a file by way of a command; and where else they are kept if that fails.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -11,14 +10,14 @@ use serde_json::json;
 use crate::arguments::Arguments;
 use crate::exit_report::{ExitReport, Result};
 use crate::shell::Shell;
-use crate::terminal::{display_path, say};
+use crate::terminal::{display_path, print_stderr};
 
 const WROTE_TO_STDOUT: &str = "\
 the command wrote to its standard output, so it may have encrypted the shares to nowhere; nothing was confirmed.
 If it encrypts: -o FILE --encrypt-with COMMAND stores what it writes. If it prints something else: add >/dev/null.
 Then run again; or, if you know that the shares are stored, confirm them.";
 
-/// A destination that was made sure of before there is anything to store: a slot, a command, or both.
+/// A slot, a command, or both, seen to work before there is anything to store.
 pub(crate) struct Destination {
     slot: Option<FileSlot>,
     shell: Option<Shell>,
@@ -26,18 +25,15 @@ pub(crate) struct Destination {
 
 impl Destination {
     pub(crate) fn reserve(arguments: &Arguments) -> Result<Self> {
-        let options = ["--encrypt-with", "--store-with"].into_iter();
-        let shell = options.filter_map(|option| Some(Shell::find(option, arguments.value(option)?))).next();
-        let shell = shell.transpose().map_err(|why| ExitReport::new(2, why))?;
+        let find = |option| Some(Shell::find(option, arguments.value(option)?).map_err(|why| ExitReport::new(2, why)));
+        let shell = ["--encrypt-with", "--store-with"].into_iter().find_map(find).transpose()?;
         Ok(Self { slot: arguments.path("--output").map(FileSlot::reserve).transpose()?, shell })
     }
 
     /// Stores the shares, or ends with what became of them.
     pub(crate) fn store(self, shares: &BackupShares, arguments: &Arguments) -> Result<StoredShares> {
-        let place = |json: &str| self.place(json.as_bytes(), Some(shares), arguments);
-        shares.store(place).map_err(|failed| {
-            let failed = failed.stored(shares.share_pair_ids(), None, false);
-            failed.with(json!({ "outcome": Outcome::Unknown }))
+        shares.store(|json| self.write(json.as_bytes(), Some(shares), arguments)).map_err(|report| {
+            report.stored(shares.share_pair_ids(), None, false).with(json!({ "outcome": Outcome::Unknown }))
         })
     }
 
@@ -45,17 +41,16 @@ impl Destination {
     pub(crate) fn keep_unreadable(mut self, unreadable: Unreadable, arguments: &Arguments) -> ExitReport {
         self.slot = None;
         let given = "The command was given the response and exited with 0; nothing was confirmed.";
-        let became = match unreadable.expose_body() {
+        let report = match unreadable.expose_body() {
             [] => ExitReport::new(5, "Nothing of it arrived, so there is nothing to keep."),
-            body => self.place(body, None, arguments).err().unwrap_or(ExitReport::new(5, given)),
+            body => self.write(body, None, arguments).err().unwrap_or(ExitReport::new(5, given)),
         };
         let e = Error::Unreadable(unreadable);
-        let what = e.to_string().replace(": keep the body of this error", "");
-        ExitReport::new(5, format!("{what}\n{}", became.what)).with(json!(e)).with(became.facts)
+        ExitReport::new(5, format!("{e}\n{}", report.what)).with(json!(e)).with(report.facts)
     }
 
-    /// Pipes the bytes through the command, if any, into the file, if any; if that file fails, into another.
-    fn place(self, bytes: &[u8], shares: Option<&BackupShares>, arguments: &Arguments) -> Result<()> {
+    /// Writes bytes that may be shares, through the command if any, to the file if any; if the file fails, to another one.
+    fn write(self, bytes: &[u8], shares: Option<&BackupShares>, arguments: &Arguments) -> Result<()> {
         let output = arguments.path("--output");
         let next = |file| arguments.confirm_command(shares?.share_pair_ids(), file);
         let subject = if shares.is_some() { "The shares are" } else { "The response is" };
@@ -77,7 +72,7 @@ impl Destination {
         if let Some(slot) = self.slot {
             let stored = slot.store_bytes(&bytes);
             if self.shell.is_some() && shares.is_some_and(|shares| holds_a_share(&bytes, shares)) {
-                let _ = say("warning     what the command wrote holds a share as it is: it is not encrypted");
+                let _ = print_stderr("warning     what the command wrote holds a share as it is: it is not encrypted");
             }
             let Err(e) = stored else { return Ok(()) };
             why = format!("{e}\n");
@@ -91,7 +86,7 @@ impl Destination {
     }
 }
 
-/// Whether a piece of a share stands there as the service sent it.
+/// Whether the output holds a piece of a share as the service sent it.
 fn holds_a_share(output: &[u8], shares: &BackupShares) -> bool {
     [shares.secp256k1(), shares.ed25519()].into_iter().any(|share| {
         let text = share.expose_share().as_bytes();
@@ -105,10 +100,10 @@ fn holds_a_share(output: &[u8], shares: &BackupShares) -> bool {
 /// with a number if the name is taken.
 fn keep(bytes: &[u8], suffix: &str, output: &Path) -> Option<PathBuf> {
     let other = PathBuf::from("portal-backup");
-    let places = [output.to_path_buf(), other.clone(), std::env::temp_dir().join(other)];
-    places.into_iter().find_map(|place| {
+    let bases = [output.to_path_buf(), other.clone(), std::env::temp_dir().join(other)];
+    bases.into_iter().find_map(|base| {
         let paths = (1..100).map(|number| {
-            let mut path = place.clone().into_os_string();
+            let mut path = base.clone().into_os_string();
             path.push(if number == 1 { suffix.into() } else { format!("{suffix}.{number}") });
             PathBuf::from(path)
         });

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use portal_backup::{Error, Outcome};
 use serde_json::{Value, json};
 
-use crate::terminal::{JSON, QUIET, print, say, write_after_log};
+use crate::terminal::{JSON, QUIET, print_stderr, print_stdout, write_after_log};
 
 /// The members of the line of JSON, in the order that is documented.
 const MEMBERS: &str = "outcome error call sharePairIds file confirmed status id message retryAfter kept next";
@@ -19,7 +19,7 @@ pub(crate) struct ExitReport {
     pub(crate) what: String,
     /// The members of the line of JSON.
     pub(crate) facts: Value,
-    /// What is to be known of the command that confirms, and that command.
+    /// The command that confirms, after a note of what has to be added to it.
     next: Option<[String; 2]>,
 }
 
@@ -32,9 +32,8 @@ impl ExitReport {
 
     /// Adds members of the line of JSON; what is null is left out.
     pub(crate) fn with(mut self, facts: Value) -> Self {
-        if let Value::Object(facts) = facts {
-            let known = facts.into_iter().filter(|(_, fact)| !fact.is_null());
-            known.for_each(|(name, fact)| self.facts[name] = fact);
+        for (name, fact) in facts.as_object().into_iter().flatten().filter(|(_, fact)| !fact.is_null()) {
+            self.facts[name] = fact.clone();
         }
         self
     }
@@ -45,7 +44,7 @@ impl ExitReport {
         self.with(json!({ "sharePairIds": ids, "file": file, "confirmed": is_confirmed }))
     }
 
-    /// Adds the command to go on with, which confirms, if there is one, and what is to be known of it.
+    /// Adds the command that confirms, if there is one, with its note.
     pub(crate) fn next(self, command: Option<[String; 2]>) -> Self {
         let line = json!({ "next": command.as_ref().map(|[_, line]| line) });
         Self { next: command, ..self.with(line) }
@@ -53,21 +52,22 @@ impl ExitReport {
 
     /// Of a run that cannot begin: adds that nothing was sent.
     pub(crate) fn nothing_sent(mut self) -> Self {
-        if self.code == 2 {
-            self.what += if self.what.contains("nothing was sent") { "" } else { "; nothing was sent" };
+        // The library's errors say so themselves.
+        if self.code == 2 && self.facts["outcome"].is_null() {
+            self.what += "; nothing was sent";
             self.facts["outcome"] = json!(Outcome::NotSent);
         }
         self
     }
 
-    /// Tells how the run ends, to whoever listens; returns the exit code.
-    pub(crate) fn tell(mut self) -> u8 {
+    /// Prints how the run ends; returns the exit code.
+    pub(crate) fn print(mut self) -> u8 {
         if self.code != 0 {
             self.facts["error"] = json!(self.what);
         }
-        let printed = JSON.load(Relaxed).then(|| print(self.json()));
+        let printed = JSON.load(Relaxed).then(|| print_stdout(self.json()));
         if let Some(Err(e)) = &printed {
-            let _ = say(format_args!("portal-backup: what --json prints cannot be written: {e}"));
+            let _ = print_stderr(format_args!("portal-backup: what --json prints cannot be written: {e}"));
         }
         let is_printed = printed.map(|printed| printed.is_ok());
         if self.code == 0 && (self.what.is_empty() || QUIET.load(Relaxed) && is_printed == Some(true)) {
@@ -76,9 +76,9 @@ impl ExitReport {
         }
         let prefix = if self.code == 0 { "" } else { "portal-backup: " };
         let next = self.next.map(|[note, line]| format!(" To confirm{note}:\n  {line}")).unwrap_or_default();
-        let is_said = say(format_args!("{prefix}{}{next}", self.what)).is_ok();
+        let is_shown = print_stderr(format_args!("{prefix}{}{next}", self.what)).is_ok();
         // Otherwise nobody can read what the run was for.
-        if self.code == 0 && !is_printed.unwrap_or(is_said) { 7 } else { self.code }
+        if self.code == 0 && !is_printed.unwrap_or(is_shown) { 7 } else { self.code }
     }
 
     fn json(&self) -> String {
@@ -87,12 +87,9 @@ impl ExitReport {
     }
 }
 
-/// For `map_err`: exit code 2, with what failed before its reason, which may begin with a name that says less.
-pub(crate) fn wrong<E: Display>(what: &str) -> impl FnOnce(E) -> ExitReport {
-    move |why| {
-        let text = format!("{what}: {why}");
-        ExitReport::new(2, text.replace(": generate response: ", ": ").replace(": backup shares: ", ": "))
-    }
+/// For `map_err`: exit code 2, with what failed before the reason.
+pub(crate) fn exit_2<E: Display>(what: &str) -> impl FnOnce(E) -> ExitReport {
+    move |why| ExitReport::new(2, format!("{what}: {why}"))
 }
 
 impl<E: Into<Error>> From<E> for ExitReport {

@@ -7,12 +7,12 @@ use std::path::Path;
 
 use portal_backup::{ApiKey, SecretBytes, wire};
 
-use crate::exit_report::{Result, wrong};
-use crate::terminal::{display_path, tell};
+use crate::exit_report::{Result, exit_2};
+use crate::terminal::{display_path, print_status};
 
-/// What was read, and what an error calls it.
+/// What was read, and from where.
 pub(crate) struct Input {
-    pub(crate) name: String,
+    pub(crate) source: String,
     pub(crate) bytes: SecretBytes,
 }
 
@@ -28,27 +28,27 @@ impl Input {
             true => read(&mut io::stdin()),
             false => File::open(from).and_then(|mut file| read(&mut file)),
         };
-        let input = Self { name, bytes: SecretBytes::new(bytes) };
+        let source = if from == "-" { "standard input".into() } else { display_path(from.as_ref()) };
         let is_cut = |line: &[u8]| is_typed && line.len() >= 4095;
-        match len.map_err(wrong(&input.name))? {
-            len if len > limit => Err(wrong(&input.name)("it is longer than 4 MiB")),
-            _ if input.bytes.expose().split(|b| *b == b'\n').any(is_cut) => {
-                Err(wrong(&input.name)("a terminal cuts lines at 4,095 bytes: use a file or a pipe"))
+        match len.map_err(exit_2(&name))? {
+            len if len > limit => Err(exit_2(&name)("it is longer than 4 MiB")),
+            _ if bytes.split(|b| *b == b'\n').any(is_cut) => {
+                Err(exit_2(&name)("a terminal cuts lines at 4,095 bytes: use a file or a pipe"))
             }
-            _ => Ok(input),
+            _ => Ok(Self { source, bytes: SecretBytes::new(bytes) }),
         }
     }
 
     /// The text without its byte order mark.
     pub(crate) fn text(&self) -> Result<&str> {
         let text = core::str::from_utf8(self.bytes.expose());
-        let text = text.map_err(|_| wrong(&self.name)("it is not UTF-8, perhaps UTF-16: save it as UTF-8"))?;
+        let text = text.map_err(|_| exit_2(&self.source)("it is not UTF-8, perhaps UTF-16: save it as UTF-8"))?;
         Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
     }
 }
 
-/// What a file is for, and its path. What is no file may be a secret in the wrong place, and is shown only if it looks
-/// like a path.
+/// What a file is for, and its path. If there is no such file, it may be a secret that was passed by mistake, and is shown
+/// only if it looks like a path.
 fn name_of(what: &str, from: &OsStr) -> String {
     let path = Path::new(from);
     let has_extension = path.extension().is_some_and(|extension| extension.len() < 6) && from.len() < 64;
@@ -62,12 +62,13 @@ fn name_of(what: &str, from: &OsStr) -> String {
 
 pub(crate) fn read_key(file: &Path) -> Result<ApiKey> {
     let input = Input::read("--api-key-file", file.as_os_str())?;
-    let key = ApiKey::new(input.text()?.trim_end_matches(['\r', '\n'])).map_err(wrong(&input.name))?;
+    let key = ApiKey::new(input.text()?.trim_end_matches(['\r', '\n']))
+        .map_err(exit_2(&format!("--api-key-file {}", input.source)))?;
     warn_of_readers(file);
     Ok(key)
 }
 
-/// Says that not only its owner can read a file.
+/// Warns of a file that others than its owner can read.
 pub(crate) fn warn_of_readers(file: &Path) {
     #[cfg(unix)]
     let is_open = |found: std::fs::Metadata| {
@@ -76,6 +77,6 @@ pub(crate) fn warn_of_readers(file: &Path) {
     #[cfg(not(unix))]
     let is_open = |_| false;
     if file.metadata().is_ok_and(is_open) {
-        tell(format_args!("warning     others can read {}: chmod 600", display_path(file)));
+        print_status(format_args!("warning     others can read {}: chmod 600", display_path(file)));
     }
 }

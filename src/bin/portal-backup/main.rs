@@ -17,21 +17,21 @@ use std::time::Duration;
 
 use arguments::{API_KEY, Arguments};
 use destination::Destination;
-use exit_report::{ExitReport, Result, wrong};
+use exit_report::{ExitReport, Result, exit_2};
 use input::{Input, read_key, warn_of_readers};
 use portal_backup::{
     ApiKey, BackupShares, Client, Error, FileSlot, GenerateResponse, Outcome, Sandbox, ShareForm, StoredShares, wire,
 };
 use serde_json::json;
 use signals::{defer_signals, on_signal};
-use terminal::{display_path, log_lines, print, show_progress, tell, write_after_log};
+use terminal::{LOG, display_path, lock, print_status, print_stdout, show_progress, write_after_log};
 
 /// Wipes what ureq, rustls and the standard library free without wiping it.
 #[global_allocator]
 static ALLOCATOR: zeroizing_alloc::ZeroAlloc<std::alloc::System> = zeroizing_alloc::ZeroAlloc(std::alloc::System);
 
 fn main() -> ExitCode {
-    ExitCode::from(run().unwrap_or_else(|failed| failed).tell())
+    ExitCode::from(run().unwrap_or_else(|report| report).print())
 }
 
 fn run() -> Result {
@@ -39,9 +39,9 @@ fn run() -> Result {
         .map_err(|mistake| ExitReport::new(2, mistake).with(json!({ "outcome": Outcome::NotSent })))?;
     terminal::prepare(arguments.has("--verbose"));
     if let Some(text) = arguments.text {
-        return print(text.trim_end()).map(|()| ExitReport::default()).map_err(wrong("stdout"));
+        return print_stdout(text.trim_end()).map(|()| ExitReport::default()).map_err(exit_2("stdout"));
     }
-    signals::watch().map_err(wrong("signals cannot be watched")).map_err(ExitReport::nothing_sent)?;
+    signals::watch().map_err(exit_2("signals cannot be watched")).map_err(ExitReport::nothing_sent)?;
     match (arguments.command, &arguments.values[..]) {
         ("verify", [file]) => verify(file),
         _ => start(arguments).map_err(ExitReport::nothing_sent),
@@ -63,7 +63,7 @@ fn start(arguments: &Arguments) -> Result {
 fn back_up(input: &OsStr, arguments: &Arguments) -> Result {
     let generate = Input::read("generate response", input)?;
     let sandbox = arguments.has("--sandbox").then(Sandbox::start).transpose();
-    let sandbox = sandbox.map_err(wrong("the sandbox cannot be started"))?;
+    let sandbox = sandbox.map_err(exit_2("the sandbox cannot be started"))?;
     let client = client(arguments, sandbox.as_ref())?;
     let (stored, done) = make_and_store(generate, &client, arguments)?;
 
@@ -72,7 +72,7 @@ fn back_up(input: &OsStr, arguments: &Arguments) -> Result {
     let report = |code, what: &str| ExitReport::new(code, what).stored(ids, file, false).next(next.clone());
     let unconfirmed = |why: &str| report(7, &format!("{why}\nThe shares are stored, but not confirmed for certain."));
     // Written only when a signal can end the run, in case nobody reads it.
-    log_lines().push_str(if arguments.has("--quiet") { "" } else { &done });
+    lock(&LOG).push_str(if arguments.has("--quiet") { "" } else { &done });
     on_signal(unconfirmed("the service was not told.").with(json!({ "outcome": Outcome::NotSent })), None);
     let _ = write_after_log("");
     if arguments.has("--no-confirm") {
@@ -84,29 +84,31 @@ fn back_up(input: &OsStr, arguments: &Arguments) -> Result {
     Ok(ExitReport::default().stored(ids, file, true))
 }
 
-/// All that sees a share, so that none is left when the confirmation waits for its response. Returns what has been done.
+/// Everything that sees a share, in a function of its own: none is left in memory while the confirmation is under way.
+/// Also returns what has been done.
 fn make_and_store(input: Input, client: &Client, arguments: &Arguments) -> Result<(StoredShares, String)> {
-    let generate = GenerateResponse::parse(input.text()?).map_err(wrong(&input.name))?;
+    let generate = GenerateResponse::parse(input.text()?).map_err(exit_2(&input.source))?;
     let file = arguments.path("--output");
     if let Some(file) = file.filter(|file| arguments.has("--resume") && file.symlink_metadata().is_ok()) {
         let stored = whole_backup(file, &input)?;
         return Ok((stored, format!("found       a whole backup in {}\n", display_path(file))));
     }
     for path in file.map(FileSlot::left_behind).unwrap_or_default() {
-        tell(format_args!("left over   {}: may hold shares; its run was killed or still runs", display_path(&path)));
+        let path = display_path(&path);
+        print_status(format_args!("left over   {path}: may hold shares; its run was killed or still runs"));
     }
-    // Freed at once: from the request to the stored file, nothing may fail for want of memory. Two thirds are for the
-    // thread that resolves a name.
+    // A trial, freed at once: from the request to the stored file, nothing may fail for want of memory. Two thirds are for
+    // the thread that resolves a name.
     let mut memory = Vec::<u8>::new();
-    memory.try_reserve_exact(3 << 20).map_err(wrong("there is too little memory"))?;
+    memory.try_reserve_exact(3 << 20).map_err(exit_2("there is too little memory"))?;
     drop(std::hint::black_box(memory));
     defer_signals();
-    let destination = Destination::reserve(arguments).map_err(|mut failed| {
+    let destination = Destination::reserve(arguments).map_err(|mut report| {
         // What a stand-in has made is nothing to confirm.
         let file = file.filter(|_| !arguments.has("--sandbox"));
-        let Some(Ok(stored)) = file.map(|file| whole_backup(file, &input)) else { return failed };
-        failed.what += "\nIt holds a backup.";
-        failed.next(arguments.confirm_command(stored.share_pair_ids(), file))
+        let Some(Ok(stored)) = file.map(|file| whole_backup(file, &input)) else { return report };
+        report.what += "\nIt holds a backup.";
+        report.next(arguments.confirm_command(stored.share_pair_ids(), file))
     })?;
     let interrupted = ExitReport::new(0, "the service may have acted: run again, which makes a new pair of shares");
     on_signal(interrupted.with(json!({ "outcome": Outcome::Unknown, "call": "backup" })), Some(destination));
@@ -121,12 +123,12 @@ fn make_and_store(input: Input, client: &Client, arguments: &Arguments) -> Resul
     };
     let [first, second] = shares.share_pair_ids().map(str::escape_debug);
     let made = format!("backed up   {first} and {second}");
-    let stored = destination.store(&shares, arguments).inspect_err(|_| tell(&made))?;
-    let place = file.map_or_else(|| "by the command, which exited with 0".into(), display_path);
-    Ok((stored, format!("{made}\nstored      {place}\n")))
+    let stored = destination.store(&shares, arguments).inspect_err(|_| print_status(&made))?;
+    let location = file.map_or_else(|| "by the command, which exited with 0".into(), display_path);
+    Ok((stored, format!("{made}\nstored      {location}\n")))
 }
 
-/// What a file holds, if that is a whole backup, and not the generate response, which has the same form.
+/// The proof that a file holds a whole backup, and not the generate response, which has the same form.
 fn whole_backup(file: &Path, generate: &Input) -> Result<StoredShares> {
     let (shares, stored) = FileSlot::load(file)?;
     let generate = BackupShares::parse(generate.text()?);
@@ -149,7 +151,7 @@ fn call_confirm(client: &Client, stored: &StoredShares, is_sandbox: bool, report
     let confirmed = show_progress("confirming", || client.confirm(stored));
     defer_signals();
     confirmed?;
-    tell(match is_sandbox {
+    print_status(match is_sandbox {
         true => "confirmed   by the stand-in, which ends here",
         false => "confirmed   the wallet can be recovered from these shares",
     });
@@ -161,11 +163,11 @@ fn verify(file: &OsStr) -> Result {
     let verify = || {
         let input = Input::read("stored backup", file)?;
         let checked = BackupShares::parse(input.bytes.expose()).and_then(|shares| Ok((shares.check()?, shares)));
-        let (form, shares) = checked.map_err(wrong(&format!("damaged or no backup: {}", input.name)))?;
+        let (form, shares) = checked.map_err(exit_2(&format!("damaged or no backup: {}", input.source)))?;
         path.into_iter().for_each(warn_of_readers);
         let [first, second] = shares.share_pair_ids().map(str::escape_debug);
         let known = if form == ShareForm::Known { "" } else { ", but what they hold is not the known form" };
-        tell(format_args!("whole       both shares are there, {first} and {second}{known}"));
+        print_status(format_args!("whole       both shares are there, {first} and {second}{known}"));
         Ok(ExitReport::default().with(json!({ "sharePairIds": shares.share_pair_ids() })))
     };
     let (Ok(report) | Err(report)) = verify();
@@ -173,15 +175,15 @@ fn verify(file: &OsStr) -> Result {
 }
 
 fn serve_sandbox(port: u16) -> Result {
-    let sandbox = Sandbox::start_on(port).map_err(wrong("the sandbox cannot be started"))?;
+    let sandbox = Sandbox::start_on(port).map_err(exit_2("the sandbox cannot be started"))?;
     let requests = sandbox.watch();
     let (url, key) = (sandbox.url(), sandbox.api_key());
-    let _ = print(format_args!("PORTAL_SANDBOX_URL={url}\nPORTAL_CLIENT_API_KEY={key}"));
-    tell("A stand-in for both of Portal's services, until it is ended with Ctrl-C.");
+    let _ = print_stdout(format_args!("PORTAL_SANDBOX_URL={url}\nPORTAL_CLIENT_API_KEY={key}"));
+    print_status("A stand-in for both of Portal's services, until it is ended with Ctrl-C.");
     for request in requests {
         let path = display_path(request.path.as_ref());
         // It goes on if nobody reads this.
-        let _ = print(format_args!("{} {path} {}", request.method.escape_debug(), request.status));
+        let _ = print_stdout(format_args!("{} {path} {}", request.method.escape_debug(), request.status));
     }
     Ok(ExitReport::default())
 }
@@ -208,6 +210,12 @@ fn client(arguments: &Arguments, sandbox: Option<&Sandbox>) -> Result<Client> {
     if let Some(file) = arguments.path("--ca-cert") {
         builder = builder.root_certs_pem(Input::read("--ca-cert", file.as_os_str())?.bytes.expose());
     }
-    let roots = display_path(arguments.path("--ca-cert").unwrap_or("".as_ref()));
-    builder.build().map_err(|e| ExitReport::new(2, e.to_string().replace("the PEM", &roots)))
+    builder.build().map_err(|e| {
+        let mut report = ExitReport::from(e);
+        let is_of_roots = report.what.starts_with("root_certs_pem");
+        if let Some(file) = arguments.path("--ca-cert").filter(|_| is_of_roots) {
+            report.what = format!("{}: {}", display_path(file), report.what);
+        }
+        report
+    })
 }

@@ -9,8 +9,8 @@ use crate::arguments::API_KEY;
 /// The most that a command may write to its standard output.
 const MAX_OUTPUT: usize = 16 << 20;
 
-/// Shells, the best first, with the options under which a failure inside a command makes all of it fail: of any command,
-/// and of any part of a pipeline where the shell knows how.
+/// Shells, the best first, with the options that make the whole command fail when a part of it fails (`-e`), also a part of
+/// a pipeline (`pipefail`).
 const SHELLS: &[(&str, &[&str])] = if cfg!(windows) {
     &[("cmd.exe", &[])]
 } else {
@@ -62,8 +62,9 @@ impl Shell {
     #[cfg(not(windows))]
     fn to_command(&self, is_trial: bool) -> Command {
         let mut shell = Command::new(self.shell.0);
-        // Signals often go to the whole process group, also to the command, which is to store the shares first. Programs in
-        // Go end with a SIGTERM that is ignored, but a group of its own keeps a command from asking at the terminal.
+        // A signal often goes to the whole process group, but the command has to store the shares first. That it ignores the
+        // signal is not enough: programs in Go end with SIGTERM all the same. But in a group of its own it could not ask at
+        // the terminal.
         if std::fs::File::open("/dev/tty").is_err() {
             std::os::unix::process::CommandExt::process_group(&mut shell, 0);
         }

@@ -1,6 +1,6 @@
 //! Ctrl-C, SIGTERM and SIGHUP: a run is ended with its files in order, and never between a response and its storage.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 use std::{io, process, thread};
 
@@ -9,11 +9,12 @@ use serde_json::json;
 
 use crate::destination::Destination;
 use crate::exit_report::ExitReport;
+use crate::terminal::lock;
 
 static STATE: Mutex<State> = Mutex::new(State { report: None, destination: None, signal: None });
 
 struct State {
-    /// How a signal ends the run (exit code 0: 128 plus its number); `None` while a signal has to wait.
+    /// How a signal ends the run, with 128 plus its number in place of exit code 0; `None` while a signal has to wait.
     report: Option<ExitReport>,
     /// Dropped then, which removes the reserved file.
     destination: Option<Destination>,
@@ -25,7 +26,7 @@ struct State {
 pub(crate) fn watch() -> io::Result<()> {
     on_signal(ExitReport::new(0, "nothing was sent").with(json!({ "outcome": Outcome::NotSent })), None);
     call_on_signals(|number, name| {
-        let mut state = state();
+        let mut state = lock(&STATE);
         state.signal.get_or_insert((number, name));
         state.end_if_due();
     })
@@ -33,24 +34,20 @@ pub(crate) fn watch() -> io::Result<()> {
 
 /// From here on, a signal ends the run like this and gives back the destination; one that had to wait does so at once.
 pub(crate) fn on_signal(report: ExitReport, destination: Option<Destination>) {
-    let mut state = state();
+    let mut state = lock(&STATE);
     (state.report, state.destination) = (Some(report), destination);
     state.end_if_due();
 }
 
 /// From here on, a signal has to wait; returns the destination.
 pub(crate) fn defer_signals() -> Option<Destination> {
-    let mut state = state();
+    let mut state = lock(&STATE);
     state.report = None;
     state.destination.take()
 }
 
-fn state() -> MutexGuard<'static, State> {
-    STATE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl State {
-    /// The lock is held until the process ends, so that the run does not go on meanwhile.
+    /// Ends the process if a signal came and need not wait. The lock is held until then, so that the run does not go on.
     fn end_if_due(&mut self) {
         let Some((number, name)) = self.signal else { return };
         let Some(mut report) = self.report.take() else { return };
@@ -65,7 +62,7 @@ impl State {
             thread::sleep(Duration::from_secs(1));
             process::exit(code);
         });
-        process::exit(report.tell().into());
+        process::exit(report.print().into());
     }
 }
 
@@ -78,8 +75,8 @@ fn call_on_signals(call: impl Fn(i32, &'static str) + Send + 'static) -> io::Res
     let bits = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let ignored = bits.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or_default();
     let ending = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0);
-    // Writing more than a limit on the size of files allows is to be an error and no death; and how a command has ended
-    // cannot be found out while SIGCHLD is ignored.
+    // With a handler for SIGXFSZ, a file that would grow beyond its limit is an error and does not kill this process; and
+    // while SIGCHLD is ignored, the exit status of a command is lost.
     let mut signals = signal_hook::iterator::Signals::new(ending.chain([SIGXFSZ, SIGCHLD]))?;
     let watch = move || {
         for signal in signals.forever().filter(|signal| ![SIGXFSZ, SIGCHLD].contains(signal)) {

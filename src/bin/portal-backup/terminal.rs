@@ -1,4 +1,4 @@
-//! What is said on standard error and printed on standard output.
+//! What is printed: results on standard output, everything else on standard error.
 
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -8,12 +8,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Whether only errors are to be said, and whether a line of JSON is to be printed.
+/// `--quiet` and `--json`.
 pub(crate) static QUIET: AtomicBool = AtomicBool::new(false);
 pub(crate) static JSON: AtomicBool = AtomicBool::new(false);
 
-/// Log lines that are not written yet: between the response and the stored file, nothing may wait for a reader.
-static LOG: Mutex<String> = Mutex::new(String::new());
+/// Lines that are not written yet: between the response and the stored file, nothing may wait for a reader.
+pub(crate) static LOG: Mutex<String> = Mutex::new(String::new());
 /// Whether the terminal shows the seconds of a call; changes while standard error is locked.
 static SHOWS_SECONDS: AtomicBool = AtomicBool::new(false);
 
@@ -26,16 +26,16 @@ impl log::Log for Logger {
 
     fn log(&self, record: &log::Record<'_>) {
         if self.enabled(record.metadata()) {
-            *log_lines() += &format!("{}\n", record.args());
+            *lock(&LOG) += &format!("{}\n", record.args());
         }
     }
 
     fn flush(&self) {}
 }
 
-/// What is written before whatever is written next.
-pub(crate) fn log_lines() -> MutexGuard<'static, String> {
-    LOG.lock().unwrap_or_else(PoisonError::into_inner)
+/// Ignores poisoning: nothing under these locks leaves anything half changed.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether stderr is a terminal, without `--quiet`.
@@ -59,22 +59,22 @@ pub(crate) fn prepare(is_verbose: bool) {
     }
 }
 
-/// Says on stderr what must be read.
-pub(crate) fn say(line: impl fmt::Display) -> io::Result<()> {
+/// Prints a line to stderr, also with `--quiet`.
+pub(crate) fn print_stderr(line: impl fmt::Display) -> io::Result<()> {
     write_after_log(&format!("{line}\n"))
 }
 
-/// Says on stderr what has been done.
-pub(crate) fn tell(line: impl fmt::Display) {
+/// Prints a line about the progress to stderr, but not with `--quiet`.
+pub(crate) fn print_status(line: impl fmt::Display) {
     if !QUIET.load(Ordering::Relaxed) {
-        let _ = say(line);
+        let _ = print_stderr(line);
     }
 }
 
-/// Writes the log lines that wait, and then this: in one piece, since a command may write there as well.
+/// Writes the log lines that wait and then this text to stderr: in one piece, since a command may write there as well.
 pub(crate) fn write_after_log(text: &str) -> io::Result<()> {
     let mut stderr = io::stderr().lock();
-    let mut all = std::mem::take(&mut *log_lines()) + text;
+    let mut all = std::mem::take(&mut *lock(&LOG)) + text;
     if !all.is_empty() && SHOWS_SECONDS.swap(false, Ordering::Relaxed) {
         // Over the seconds: not every terminal can erase a line.
         all.insert_str(0, &format!("\r{:40}\r", ""));
@@ -106,8 +106,7 @@ pub(crate) fn show_progress<T>(word: &'static str, call: impl FnOnce() -> T) -> 
     result
 }
 
-/// Prints to stdout.
-pub(crate) fn print(text: impl fmt::Display) -> io::Result<()> {
+pub(crate) fn print_stdout(text: impl fmt::Display) -> io::Result<()> {
     writeln!(io::stdout(), "{text}").and_then(|()| io::stdout().flush())
 }
 

@@ -1,8 +1,6 @@
 //! From a host name to a TCP connection: name resolution, and whichever address accepts first (RFC 8305).
 
-use alloc::string::ToString as _;
-use alloc::vec;
-use alloc::vec::Vec;
+use alloc::{string::ToString as _, vec, vec::Vec};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 use std::io::{self, ErrorKind};
@@ -93,9 +91,8 @@ fn time_left(deadline: Instant) -> Duration {
 
 /// IPv4 and IPv6 in turn, beginning with the family that the operating system put first (RFC 8305, section 4).
 fn interleaved(addrs: &[SocketAddr]) -> Vec<SocketAddr> {
-    let is_first = |addr: &&SocketAddr| addr.is_ipv4() == addrs[0].is_ipv4();
-    let (first, second): (Vec<&SocketAddr>, Vec<_>) = addrs.iter().partition(is_first);
+    let (first, second): (Vec<_>, Vec<_>) = addrs.iter().copied().partition(|a| a.is_ipv4() == addrs[0].is_ipv4());
     let mut ranked = Vec::from_iter(first.into_iter().enumerate().chain(second.into_iter().enumerate()));
     ranked.sort_by_key(|(rank, _)| *rank);
-    ranked.into_iter().map(|(_, addr)| *addr).collect()
+    ranked.into_iter().map(|(_, addr)| addr).collect()
 }
