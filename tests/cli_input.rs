@@ -145,6 +145,7 @@ fn what_cannot_be_meant_is_refused_with_the_way_to_say_it() {
         (&["--sandbox", "--base-url", "https://x", "-o", "x.json", GENERATE], "--sandbox takes no URL"),
         (&["-o", "x.json", "--ca-cert", GENERATE, GENERATE], "generate.json: root_certs_pem (--ca-cert) holds no root"),
         (&["-o", "x.json", "/dev/null"], "/dev/null: generate response: it ends too early"),
+        (&["confirm", "--client-api-url", "http://x", "a", "b"], "client_api_url must be https"),
         (&["confirm"], "confirm needs a stored file or two share pair ids"),
         (&["confirm", "a", "b", "c"], "too many arguments"),
         (&["-o", "x.json", "missing.json"], "generate response missing.json: No such file"),

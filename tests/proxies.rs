@@ -387,7 +387,7 @@ fn a_proxy_in_the_environment_is_a_mistake_that_names_the_variable_only_if_it_is
     for (i, (url, words)) in [
         ("socks5://somebody:p4ss@localhost:1080", "https, and not socks5"),
         ("http://somebody:p4ss@", "must be http://"),
-        ("garbage garbage", "must be http://"),
+        ("http+unix://somebody:p4ss@localhost", "https, and not http+unix"),
         ("SOCKS5H://somebody:p4ss@localhost:1080", "https, and not SOCKS5H"),
     ]
     .into_iter()

@@ -302,28 +302,28 @@ fn a_signal_that_is_ignored_from_the_start_ends_nothing() {
 
 #[test]
 fn a_signal_ends_the_run_also_when_nobody_reads_what_it_says() {
-    let (folder, service) = (folder(), Service::start(Until::Request));
-    let (stderr, _reader) = UnixStream::pair().unwrap();
-    let mut writer = stderr.try_clone().unwrap();
-    writer.set_nonblocking(true).unwrap();
-    while writer.write(&[b'.'; 4096]).is_ok() {}
-    let mut command = program(folder.path(), &service, &["-o", "x.json", GENERATE]);
-    let mut child = command.stderr(OwnedFd::from(stderr)).spawn().unwrap();
-    service.wait_until_reached();
-    kill("TERM", &child.id().to_string());
-    let start = Instant::now();
-    let status = loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            break status;
+    for (until, code, left) in [(Until::Request, 143, vec![]), (Until::TheEnd, 7, vec!["x.json"])] {
+        let (folder, service) = (folder(), Service::start(until));
+        let (stderr, _reader) = UnixStream::pair().unwrap();
+        let mut writer = stderr.try_clone().unwrap();
+        writer.set_nonblocking(true).unwrap();
+        while writer.write(&[b'.'; 4096]).is_ok() {}
+        let mut command = program(folder.path(), &service, &["-o", "x.json", GENERATE]);
+        let mut child = command.stderr(OwnedFd::from(stderr)).spawn().unwrap();
+        let start = Instant::now();
+        match until {
+            Until::Request => service.wait_until_reached(),
+            _ => while names(folder.path()) != left && start.elapsed() < Duration::from_secs(20) {},
         }
-        if start.elapsed() > Duration::from_secs(20) {
-            child.kill().unwrap();
+        kill("TERM", &child.id().to_string());
+        while child.try_wait().unwrap().is_none() && start.elapsed() < Duration::from_secs(20) {
+            thread::sleep(Duration::from_millis(10));
         }
-        thread::sleep(Duration::from_millis(10));
-    };
-    service.go_on();
-    assert_eq!(status.code(), Some(143));
-    assert_eq!(names(folder.path()), [""; 0]);
+        child.kill().unwrap();
+        service.go_on();
+        assert_eq!(child.wait().unwrap().code(), Some(code));
+        assert_eq!(names(folder.path()), left);
+    }
 }
 
 #[test]

@@ -210,8 +210,8 @@ impl ClientBuilder {
         if let Some((_, rule)) = rules.into_iter().find(|(is_kept, _)| !is_kept) {
             return Err(InvalidInput::new(rule).into());
         }
-        let backup = endpoint("base_url", &self.base_url, wire::backup::PATH)?;
         let confirm = endpoint("client_api_url", &self.client_api_url, wire::confirm::PATH)?;
+        let backup = endpoint("base_url", &self.base_url, wire::backup::PATH)?;
         let proxy = match &self.proxy {
             Some(url) => Some(Proxy::parse(url)?),
             None if self.proxy_from_env => Proxy::from_env(&[&backup, &confirm])?,

@@ -33,9 +33,10 @@ impl Proxy {
     /// `socks5`.
     pub(super) fn parse(url: &SecretBytes) -> Result<Self, InvalidInput> {
         let url = core::str::from_utf8(url.expose()).unwrap_or_default();
-        let kind = url.split_once("://").map(|(kind, _)| kind).filter(|kind| (1..8).contains(&kind.len()));
-        let is_other = |it: &&str| it.chars().all(char::is_alphanumeric) && !it.to_lowercase().starts_with("http");
-        let not = kind.filter(is_other).map(|kind| format!(", and not {kind}")).unwrap_or_default();
+        let is_scheme = |it: &&str| it.len() < 12 && it.chars().all(|c| c.is_alphanumeric() || "+-.".contains(c));
+        let kind = url.split_once("://").map(|(kind, _)| kind).filter(is_scheme);
+        let kind = kind.filter(|kind| !["", "http", "https"].contains(&&*kind.to_lowercase()));
+        let not = kind.map(|kind| format!(", and not {kind}")).unwrap_or_default();
         let mistake = format!("the proxy must be http://[user:password@]host[:port], or https{not}");
         Self::read(url).ok_or(InvalidInput::new(mistake))
     }

@@ -187,7 +187,7 @@ fn serve(state: &Mutex<Service>, mut connection: TcpStream) -> io::Result<()> {
 
     let mut locked = lock(state);
     let mut response = match fault {
-        Some(Fault::Status(status) | Fault::StatusRetryAfter(status, _)) => Response::with_status(status),
+        Some(Fault::Status(code) | Fault::StatusRetryAfter(code, _)) => Response::with_status(code, &request.path),
         _ => locked.respond(&request),
     };
     if let Some(Fault::Body(body)) = &fault {
@@ -204,7 +204,7 @@ fn serve(state: &Mutex<Service>, mut connection: TcpStream) -> io::Result<()> {
     });
     match fault {
         Some(Fault::CloseBeforeResponse) => bytes.clear(),
-        Some(Fault::CutBody) => bytes.truncate(bytes.len() - response.body.len() / 2),
+        Some(Fault::CutBody) => bytes.truncate(bytes.len() - response.body.len() / 2 - 1),
         Some(Fault::Delay(delay)) => {
             connection.set_read_timeout(Some(delay.max(Duration::from_nanos(1))))?;
             // Ends early when the client closes the connection.

@@ -31,7 +31,8 @@ pub enum Fault {
     StatusRetryAfter(u16, Duration),
     /// Acts, and responds properly after this time, unless the client closes the connection before.
     Delay(Duration),
-    /// Acts, and closes the connection in the middle of the body of its response.
+    /// Acts, and closes the connection in the middle of the body of its response; if it has none, as that of a
+    /// confirmation, before the end of its head.
     CutBody,
     /// Acts, and responds with status 200 and this body.
     Body(Vec<u8>),
@@ -90,9 +91,8 @@ impl Service {
         let key = request.api_key.as_ref();
         let Some(client) = self.clients.iter_mut().find(|client| Some(&client.api_key) == key) else {
             return match key {
-                _ if request.path.starts_with("/api/") => Response::new(401, "{}"),
-                Some(_) => Response::new(401, "Authorization header is invalid"),
-                None => Response::with_status(401),
+                Some(_) if !request.path.starts_with("/api/") => Response::new(401, "Authorization header is invalid"),
+                _ => Response::with_status(401, &request.path),
             };
         };
         let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
@@ -102,7 +102,7 @@ impl Service {
                 let generate = body["generateResponse"].as_str().unwrap_or_default();
                 let is_known = GenerateResponse::parse(generate).is_ok();
                 let new = is_known.then(|| Response::new(200, new_shares(&mut client.backup)));
-                return new.unwrap_or(Response::with_status(400));
+                return new.unwrap_or(Response::with_status(400, &request.path));
             }
             ("PATCH", SIGNING_SHARES) => two_ids(&body, "STORED_CLIENT", "signingSharePairIds", &client.signing),
             ("PATCH", wire::confirm::PATH) => {
@@ -111,9 +111,9 @@ impl Service {
                 self.confirmed.extend(new.collect::<Vec<_>>());
                 ids
             }
-            _ => return Response::with_status(404),
+            _ => return Response::with_status(404, &request.path),
         };
-        if ids.is_some() { Response::with_status(204) } else { Response::new(400, "{}") }
+        Response::with_status(if ids.is_some() { 204 } else { 400 }, &request.path)
     }
 }
 
@@ -135,10 +135,11 @@ impl Response {
         Self { status, body: body.into() }
     }
 
-    /// As a service responds with this status.
-    pub(super) fn with_status(status: u16) -> Self {
+    /// As the service with this path responds with this status.
+    pub(super) fn with_status(status: u16, path: &str) -> Self {
         let (id, message) = match status {
             204 => return Self::new(204, ""),
+            400 | 401 if path.starts_with("/api/") => return Self::new(status, "{}"),
             401 => return Self::new(401, "Authorization header is missing"),
             400 => ("BAD_REQUEST", "Can't parse the request body"),
             404 => ("NOT_FOUND", "No such endpoint"),

@@ -24,7 +24,7 @@ use portal_backup::{
 };
 use serde_json::json;
 use signals::{defer_signals, on_signal};
-use terminal::{display_path, print_status, print_stdout, show_progress};
+use terminal::{LOG, display_path, lock, print_status, print_stdout, show_progress, write_after_log};
 
 /// Wipes what ureq, rustls and the standard library free without wiping it.
 #[global_allocator]
@@ -65,16 +65,19 @@ fn back_up(input: &OsStr, arguments: &Arguments) -> Result {
     let sandbox = arguments.has("--sandbox").then(Sandbox::start).transpose();
     let sandbox = sandbox.map_err(exit_2("the sandbox cannot be started"))?;
     let client = client(arguments, sandbox.as_ref())?;
-    let stored = make_and_store(generate, &client, arguments)?;
+    let (stored, done) = make_and_store(generate, &client, arguments)?;
 
     let (file, ids) = (arguments.path("--output"), stored.share_pair_ids());
     let next = arguments.confirm_command(ids, file);
     let report = |code, what: &str| ExitReport::new(code, what).stored(ids, file, false).next(next.clone());
+    let unconfirmed = |why: &str| report(7, &format!("{why}\nThe shares are stored, but not confirmed for certain."));
+    // Written only when a signal can end the run, in case nobody reads it.
+    lock(&LOG).push_str(if arguments.has("--quiet") { "" } else { &done });
+    on_signal(unconfirmed("the service was not told.").with(json!({ "outcome": Outcome::NotSent })), None);
+    let _ = write_after_log("");
     if arguments.has("--no-confirm") {
         return Ok(report(0, "unconfirmed, as --no-confirm asks."));
     }
-    let unconfirmed = |why: &str| report(7, &format!("{why}\nThe shares are stored, but not confirmed for certain."));
-    on_signal(unconfirmed("the service was not told.").with(json!({ "outcome": Outcome::NotSent })), None);
     let interrupted = unconfirmed("it is not known whether the service was told.");
     let confirmed = call_confirm(&client, &stored, arguments.has("--sandbox"), interrupted);
     confirmed.map_err(|e| unconfirmed(&e.to_string()).with(json!(e)))?;
@@ -82,13 +85,13 @@ fn back_up(input: &OsStr, arguments: &Arguments) -> Result {
 }
 
 /// Everything that sees a share, in a function of its own: none is left in memory while the confirmation is under way.
-fn make_and_store(input: Input, client: &Client, arguments: &Arguments) -> Result<StoredShares> {
+/// Also returns what has been done.
+fn make_and_store(input: Input, client: &Client, arguments: &Arguments) -> Result<(StoredShares, String)> {
     let generate = GenerateResponse::parse(input.text()?).map_err(exit_2(&input.source))?;
     let file = arguments.path("--output");
     if let Some(file) = file.filter(|file| arguments.has("--resume") && file.symlink_metadata().is_ok()) {
         let stored = whole_backup(file, &input)?;
-        print_status(format_args!("found       a whole backup in {}", display_path(file)));
-        return Ok(stored);
+        return Ok((stored, format!("found       a whole backup in {}\n", display_path(file))));
     }
     for path in file.map(FileSlot::left_behind).unwrap_or_default() {
         let path = display_path(&path);
@@ -118,13 +121,11 @@ fn make_and_store(input: Input, client: &Client, arguments: &Arguments) -> Resul
         Err(Error::Unreadable(unreadable)) => return Err(destination.keep_unreadable(unreadable, arguments)),
         Err(e) => return Err(e.into()),
     };
-    let stored = destination.store(&shares, arguments);
     let [first, second] = shares.share_pair_ids().map(str::escape_debug);
-    print_status(format_args!("backed up   {first} and {second}"));
-    let stored = stored?;
+    let made = format!("backed up   {first} and {second}");
+    let stored = destination.store(&shares, arguments).inspect_err(|_| print_status(&made))?;
     let location = file.map_or_else(|| "by the command, which exited with 0".into(), display_path);
-    print_status(format_args!("stored      {location}"));
-    Ok(stored)
+    Ok((stored, format!("{made}\nstored      {location}\n")))
 }
 
 /// The proof that a file holds a whole backup, and not the generate response, which has the same form.

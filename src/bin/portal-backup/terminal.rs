@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 pub(crate) static QUIET: AtomicBool = AtomicBool::new(false);
 pub(crate) static JSON: AtomicBool = AtomicBool::new(false);
 
-/// Log lines that are not written yet: between the response and the stored file, nothing may wait for a reader.
-static LOG: Mutex<String> = Mutex::new(String::new());
+/// Lines that are not written yet: between the response and the stored file, nothing may wait for a reader.
+pub(crate) static LOG: Mutex<String> = Mutex::new(String::new());
 /// Whether the terminal shows the seconds of a call; changes while standard error is locked.
 static SHOWS_SECONDS: AtomicBool = AtomicBool::new(false);
 
