@@ -243,7 +243,7 @@ fn a_proxy_that_breaks_off_or_never_ends_means_not_sent_within_the_deadline() {
         ("try again", 3, Arc::new(|_: &mut Connection| Ok(()))),
         ("closed", 3, responding("")),
         ("not HTTP", 1, responding("220 mail.example ESMTP\r\n")),
-        ("not HTTP", 1, responding("HTTP/2 200\r\n")),
+        ("not HTTP", 1, responding("HTPP/1.1 200\r\n")),
         ("not HTTP", 1, responding("HTTP/1.1 2000\r\n\r\n")),
         ("not HTTP", 1, responding("HTTP/1.1 020\r\n\r\n")),
         ("status 502", 3, responding("HTTP/1.1 100\r\n\r\nHTTP/1.1 502 p4ss\r\n")),

@@ -6,15 +6,15 @@ use memchr::{memchr, memchr_iter};
 pub(super) const MAX_HEAD: usize = 16 << 10;
 
 /// The status in `HTTP/1.1 200 OK`, and where that line ends; `None` if it is incomplete, or no status line.
+///
+/// It need not be quite what ureq accepts, since a success that ureq refuses may hold shares.
 pub(super) fn status_line(received: &[u8]) -> Option<(u16, usize)> {
     let len = memchr(b'\n', received)? + 1;
-    let (version, status) = received[..len].split_at_checked(9)?;
-    let [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9', b' '] = version else { return None };
-    let [a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', b' ' | b'\r' | b'\n', ..] = status else {
-        return None;
-    };
+    let mut words = received[..len].split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    let is_http = words.next()?.get(..5)?.eq_ignore_ascii_case(b"HTTP/");
+    let [a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9'] = words.next()? else { return None };
     let status = [a, b, c].into_iter().fold(0, |status, digit| status * 10 + u16::from(digit & 0xf));
-    Some((status, len))
+    is_http.then_some((status, len))
 }
 
 /// Where the empty line behind a head ends.

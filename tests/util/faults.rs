@@ -392,9 +392,11 @@ fn instead_of_a_response(t: &mut Table) {
     t.respond("not HTTP at all", UNKNOWN, "220 mail.example ESMTP\r\n");
     t.respond("HTTP without a head", UNKNOWN, secrets::backup_response(0));
     t.respond("binary noise", UNKNOWN, [0, 255, 13, 10, 128, 7, 13, 10, 13, 10].repeat(20));
-    let whole = response_of(200, "{}").replacen("HTTP/1.1", "HTTP/3.0", 1);
-    let behind = behind_status(&whole).to_string();
-    t.respond("HTTP/3.0 in its status line", raw(behind), whole);
+    for version in ["HTTP/3.0", "HTTP/2", "http/1.1", "HTTP/1.1 "] {
+        let whole = response_of(200, "{}").replacen("HTTP/1.1", version, 1);
+        let behind = behind_status(&whole).to_string();
+        t.respond(&format!("{version:?} in its status line"), raw(behind), whole);
+    }
     t.respond("a status of two digits", UNKNOWN, "HTTP/1.1 20 OK\r\n\r\n");
     t.respond("a status below 100", UNKNOWN, "HTTP/1.1 099 OK\r\n\r\n");
     t.respond("not HTTP that repeats the key", UNKNOWN, format!("{KEY} {KEY}\r\n\r\n"));
