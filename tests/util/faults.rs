@@ -616,6 +616,8 @@ fn successes(t: &mut Table) {
         c.send(format!("HTTP/1.1 200 OK\r\n\r\n{}", secrets::backup_response(0)))?;
         c.close_notify()
     });
+    let long = response_of(200, &body).replacen("\r\n", &format!("\r\nX-Padding: {}\r\n", "x".repeat(2000)), 1);
+    t.then("a long head in pieces", SUCCESS, "", Then::Pieces(long.into(), 700, Duration::from_millis(10)));
     t.respond("without a length", SUCCESS, format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{body}"));
     let chunks = "HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n";
     for size in [1, 100, 1 << 20] {
