@@ -605,24 +605,19 @@ fn a_status_is_not_held_up_by_a_body_that_never_ends() {
     let cases = heads.into_iter().flat_map(|head| ["backup", "confirm", "repeated"].map(|call| (head, call)));
     util::in_parallel(cases.collect(), 15, |(head, call)| {
         let outcome = if head.starts_with('4') { Outcome::Refused } else { Outcome::Unknown };
-        let what = format!("{call}: {head}");
-        let endless = endless(head);
+        let (what, server) = (format!("{call}: {head}"), Server::run(tls(), endless(head)));
         match call {
             "backup" if head != "200 OK" => in_time(&what, &|| {
-                let server = Server::run(tls(), endless.clone());
                 assert_eq!(backup(&client(&server, 1)).unwrap_err().outcome(), outcome, "{head}");
             }),
             "confirm" => in_time(&what, &|| {
-                let server = Server::run(tls(), endless.clone());
                 let error = confirm(&client(&server, 1)).unwrap_err();
                 assert_eq!(error.outcome(), outcome, "{head}");
                 assert_eq!(matches!(error, Error::Unreadable(_)), head == "200 OK", "{error}");
             }),
-            // The next try comes, and succeeds.
             "repeated" if !head.starts_with("40") => in_time(&what, &|| {
                 let confirmed = responding("HTTP/1.1 204 No Content\r\n\r\n");
-                let server = Server::in_turn(tls(), vec![endless.clone(), confirmed]);
-                confirm(&client(&server, 3)).unwrap();
+                confirm(&client(&Server::in_turn(tls(), vec![endless(head), confirmed]), 3)).unwrap();
             }),
             _ => {}
         }

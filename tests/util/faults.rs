@@ -410,11 +410,14 @@ fn heads(t: &mut Table) {
     t.respond("a refusal that is cut in its head", REFUSED, "HTTP/1.1 400 Bad Request\r\nContent-Le");
     t.respond("a failure that is cut in its head", UNKNOWN, "HTTP/1.1 500 No\r\nContent-Le");
     t.respond("a refusal with a wrong head", REFUSED, "HTTP/1.1 400 Bad Request\r\nContent-Length\r\n\r\n{}");
-    t.both("reset inside the head", raw("Content-Type: applica").from(0), |c| {
-        c.will_reset();
-        c.request()?;
-        c.send("HTTP/1.1 200 OK\r\nContent-Type: applica")
-    });
+    let (field, body) = ("Content-Type: applica", "\r\n{}");
+    for (name, bytes, promise) in [("the head", field, raw(field)), ("a body", body, incomplete("{}"))] {
+        t.both(&format!("reset inside {name}"), promise.from(0), move |c| {
+            c.will_reset();
+            c.request()?;
+            c.send(format!("HTTP/1.1 200 OK\r\n{bytes}"))
+        });
+    }
     let head = "HTTP/1.1 200 OK\r\nContent-Type: applica";
     t.then("silent inside the head", raw(behind_status(head)), head, Then::Silence).lasts();
     for (name, bytes, promise) in [
@@ -617,7 +620,7 @@ fn successes(t: &mut Table) {
         c.close_notify()
     });
     let long = response_of(200, &body).replacen("\r\n", &format!("\r\nX-Padding: {}\r\n", "x".repeat(2000)), 1);
-    t.then("a long head in pieces", SUCCESS, "", Then::Pieces(long.into(), 700, Duration::from_millis(10)));
+    t.then("a long head in pieces", SUCCESS, "", Then::Pieces(long.into(), 1500, Duration::from_millis(60)));
     t.respond("without a length", SUCCESS, format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{body}"));
     let chunks = "HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n";
     for size in [1, 100, 1 << 20] {
