@@ -117,7 +117,7 @@ fn what_is_wrong_with_a_certificate_is_said_in_words_and_without_a_dump() {
     let namesake = request().signed_by(&Identity::authority("of this test"));
     let line = refused(namesake, rustls::ALL_VERSIONS, &root);
     assert_says(&line, &["not signed by the trusted authority of that name", "RSA below 2048", "`root_certs_pem`"]);
-    let line = refused(Request::hosts(&[secrets::KEY]).signed_by(&authority), rustls::ALL_VERSIONS, &root);
+    let line = refused(Request::hosts(&[KEY]).signed_by(&authority), rustls::ALL_VERSIONS, &root);
     assert_says(&line, &["for other names: [redacted]; "]);
     let line = refused(itself, rustls::ALL_VERSIONS, &itself_as_root);
     assert_says(&line, &["CA:TRUE", "which a server must not show", "CA:FALSE as its own root"]);
