@@ -28,14 +28,16 @@ impl Input {
             true => read(&mut io::stdin()),
             false => File::open(from).and_then(|mut file| read(&mut file)),
         };
+        // First of all, since an error below drops it.
+        let bytes = SecretBytes::new(bytes);
         let source = if from == "-" { "standard input".into() } else { display_path(from.as_ref()) };
         let is_cut = |line: &[u8]| is_typed && line.len() >= 4095;
         match len.map_err(exit_2(&name))? {
             len if len > limit => Err(exit_2(&name)("it is longer than 4 MiB")),
-            _ if bytes.split(|b| *b == b'\n').any(is_cut) => {
+            _ if bytes.expose().split(|b| *b == b'\n').any(is_cut) => {
                 Err(exit_2(&name)("a terminal cuts lines at 4,095 bytes: use a file or a pipe"))
             }
-            _ => Ok(Self { source, bytes: SecretBytes::new(bytes) }),
+            _ => Ok(Self { source, bytes }),
         }
     }
 

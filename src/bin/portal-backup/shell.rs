@@ -94,11 +94,14 @@ fn pipe_through(mut command: Command, mut input: &[u8]) -> io::Result<(ExitStatu
     use rustix::io::{FdFlags, fcntl_setfd, ioctl_fionbio, ioctl_fionread};
     // The reading end is kept, to see what has not been read.
     let (stdin, input_pipe) = rustix::pipe::pipe()?;
-    [&stdin, &input_pipe].into_iter().try_for_each(|end| fcntl_setfd(end, FdFlags::CLOEXEC))?;
+    fcntl_setfd(&stdin, FdFlags::CLOEXEC)?;
+    fcntl_setfd(&input_pipe, FdFlags::CLOEXEC)?;
     ioctl_fionbio(&input_pipe, true)?;
     let mut child = command.stdin(stdin.try_clone()?).stdout(Stdio::piped()).spawn()?;
     let (mut input_pipe, mut output_pipe) = (Some(std::fs::File::from(input_pipe)), child.stdout.take());
-    output_pipe.iter().try_for_each(|pipe| ioctl_fionbio(pipe, true))?;
+    if let Some(pipe) = &output_pipe {
+        ioctl_fionbio(pipe, true)?;
+    }
     let mut output = Vec::new();
     loop {
         // Asked first: what it has written before it ended is in the pipe.
